@@ -35,6 +35,24 @@ NASBENCH201_OPERATIONS = (
     "nor_conv_3x3",
     "avg_pool_3x3",
 )
+# Operations of published cells from other spaces (NASNet, AmoebaNet, SETN, GDAS), and the
+# noise of the space S4.
+FURTHER_OPERATIONS = (
+    "sep_conv_7x7",
+    "conv_1x1",
+    "conv_3x3_bottleneck",
+    "conv_1x7_7x1_bottleneck",
+    "conv_3x1_1x3",
+    "conv_1x3_3x1_group8",
+    "dil_sep_conv_5x5",
+    "max_pool_2x2",
+    "max_pool_3x3_bn",
+    "noise",
+)
+GENOTYPE_OPERATIONS = frozenset(DARTS_OPERATIONS + NASBENCH201_OPERATIONS + FURTHER_OPERATIONS) - {
+    ZERO
+}
+"""What may stand on an edge of a genotype. Zero may not: it is an absent edge."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +226,4 @@ def named_space(name: str, nodes: int | None = None) -> SearchSpace:
         return darts_space(nodes or 4)
     if name in small:
         return darts_space(nodes or 4, small[name], name=name)
-    raise UserError(
-        f"unknown search space {name!r}: choose darts, nasbench201, {', '.join(small)}"
-    )
+    raise UserError(f"unknown search space {name!r}: choose darts, nasbench201, {', '.join(small)}")
