@@ -11,7 +11,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
 
-from dots.errors import UserError
+from dots.errors import UserError, shown
 
 Groups = tuple[tuple[str, ...], ...]
 Candidates = Mapping[str, tuple[tuple[str, ...], ...]]
@@ -112,7 +112,7 @@ class SearchSpace:
     def full_candidates(self) -> Candidates:
         """Every operation on every edge of every cell kind."""
         edges = len(self.cell.edges)
-        return {kind: (self.operations,) * edges for kind in self.kinds}
+        return dict.fromkeys(self.kinds, (self.operations,) * edges)
 
     def groups_for(self, scheme: str) -> Groups:
         """The groups of `scheme`, without operations that this space lacks.
@@ -226,4 +226,6 @@ def named_space(name: str, nodes: int | None = None) -> SearchSpace:
         return darts_space(nodes or 4)
     if name in small:
         return darts_space(nodes or 4, small[name], name=name)
-    raise UserError(f"unknown search space {name!r}: choose darts, nasbench201, {', '.join(small)}")
+    raise UserError(
+        f"unknown search space {shown(name)}: choose darts, nasbench201, {', '.join(small)}"
+    )
