@@ -1,0 +1,162 @@
+"""From a genotype to a network that is trained from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dots.folding import Term, combine
+from dots.genotype import Cell, Genotype
+from dots.network import Body, CellPlan, Preprocess, Shape, channels_last, reductions
+from dots.ops import Identity, OperationStyle, Source, complete, make_operation
+from dots.space import named_space
+
+
+class DerivedCell(nn.Module):
+    """A cell of a genotype. Nodes that depend on no input are zero, and absent from the output."""
+
+    def __init__(self, cell: Cell, inputs: int, plan: CellPlan) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.concat = cell.output(inputs)
+        self.preprocess = Preprocess(plan, affine=True)
+        style = OperationStyle(affine=True, pool_norm=False)
+        live = cell.live(inputs)
+        self.sources = tuple(
+            tuple(edge.source if edge.source in live else None for edge in edges)
+            for edges in cell.nodes
+        )
+        self.nodes = nn.ModuleList(
+            nn.ModuleList(
+                make_operation(
+                    edge.op,
+                    plan.channels,
+                    2 if plan.reduction and edge.source < inputs else 1,
+                    style,
+                )
+                for edge in edges
+                if edge.source in live
+            )
+            for edges in cell.nodes
+        )
+
+    def forward(self, states: Sequence[Tensor], drop_path: float, fast: bool) -> Tensor:
+        """[B, C·outputs, H, W] from the outputs before this cell, oldest first."""
+        nodes: list[Source | None] = list(self.preprocess(states, fast))
+        for operations, sources in zip(self.nodes, self.sources, strict=True):
+            assert isinstance(operations, nn.ModuleList)
+            kept = [nodes[source] for source in sources if source is not None]
+            terms = [
+                self._term(operation, source, drop_path)
+                for operation, source in zip(operations, kept, strict=True)
+                if source is not None
+            ]
+            nodes.append(Source(combine(terms, fast=fast), fast=fast) if terms else None)
+        outputs = [nodes[index] for index in self.concat]
+        return torch.cat([node.x for node in outputs if node is not None], dim=1)
+
+    def _term(self, operation: nn.Module, source: Source, drop_path: float) -> Term:
+        parts = operation(source)
+        one = parts.features.new_ones(())
+        if not (drop_path and self.training) or isinstance(operation, Identity):
+            return Term(parts.features, one, parts.pointwise, parts.norm)
+        return Term(_drop_path(complete(parts, fast=source.fast), drop_path), one, None, None)
+
+
+def _drop_path(x: Tensor, probability: float) -> Tensor:
+    """Zero whole samples of [B, C, H, W] with this probability, scale the others up."""
+    keep = 1 - probability
+    mask = torch.rand(len(x), 1, 1, 1, device=x.device) < keep
+    return x * (mask.to(x.dtype) / keep)
+
+
+class AuxiliaryHead(nn.Module):
+    """A classifier on the features two thirds of the way, for the training alone.
+
+    `stride` is 3 in the CIFAR skeleton and 2 in the ImageNet one, which bring the published
+    8×8 and 7×7 maps to 2×2; other sizes are averaged to 2×2. The ImageNet head has no batch
+    norm after its second convolution, as published.
+    """
+
+    def __init__(self, channels: int, classes: int, *, imagenet: bool) -> None:
+        super().__init__()
+        self.stride = 2 if imagenet else 3
+        last: list[nn.Module] = [] if imagenet else [nn.BatchNorm2d(768)]
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 128, 1, bias=False),
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+            nn.Conv2d(128, 768, 2, bias=False),
+            *last,
+            nn.ReLU(),
+        )
+        self.classifier = nn.Linear(768, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, classes] from a cell's output [B, C, H, W]."""
+        x = F.relu(x)
+        published = all((side - 5) // self.stride == 1 for side in x.shape[2:])
+        pooled = F.avg_pool2d(x, 5, self.stride) if published else F.adaptive_avg_pool2d(x, 2)
+        logits: Tensor = self.classifier(self.features(pooled).flatten(1))
+        return logits
+
+
+class DerivedNetwork(nn.Module):
+    """The network of a genotype: stem, cells, classifier, and in training an auxiliary head.
+
+    Raises UserError for a genotype whose output depends on no input, and for an operation
+    that no module implements.
+    """
+
+    def __init__(
+        self, genotype: Genotype, shape: Shape, *, auxiliary: bool = False, fast: bool = True
+    ) -> None:
+        super().__init__()
+        genotype.check_buildable()
+        space = named_space(genotype.space)
+        inputs = space.cell.inputs
+        self.genotype = genotype
+        self.shape = shape
+        self.fast = fast
+        self.drop_path = 0.0
+        """Probability of dropping an operation's output for a sample; the training raises it."""
+
+        def make_cell(plan: CellPlan) -> DerivedCell:
+            return DerivedCell(genotype.cells[plan.kind], inputs, plan)
+
+        outputs = {kind: len(cell.output(inputs)) for kind, cell in genotype.cells.items()}
+        self.body = Body(space, shape, make_cell, searching=False, multipliers=outputs)
+        self.auxiliary_cell = reductions(shape.cells)[-1]
+        self.auxiliary: AuxiliaryHead | None = None
+        if auxiliary:
+            plan = self.body.plans[self.auxiliary_cell]
+            self.auxiliary = AuxiliaryHead(
+                plan.channels * outputs[plan.kind],
+                shape.classes,
+                imagenet=shape.stem == "imagenet",
+            )
+        channels_last(self)
+
+    def _call(self, cell: nn.Module, states: list[Tensor]) -> Tensor:
+        output: Tensor = cell(states, self.drop_path, self.fast)
+        return output
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, classes] of images [B, C, H, W]."""
+        return self.body(images, self._call)  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
+
+    def forward_with_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits, and those of the auxiliary head where there is one."""
+        outputs = self.body.states(images, self._call)
+        extra = None
+        if self.auxiliary is not None:
+            extra = self.auxiliary(outputs[self.auxiliary_cell])
+        return self.body.classify(outputs[-1]), extra
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """The last output [B, C, H, W] at each resolution, finest first: for a backbone."""
+        by_size = {output.shape[2:]: output for output in self.body.states(images, self._call)}
+        return list(by_size.values())

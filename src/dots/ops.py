@@ -1,0 +1,244 @@
+"""The candidate operations, and what several of them share.
+
+Every operation but Zero ends in a linear step: a 1×1 convolution, a batch norm, both, or
+neither. An operation therefore returns `Parts`, that last step not yet taken, so that a node
+can take the last steps of all its edges at once (see `dots.folding`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dots.depthwise import depthwise
+from dots.errors import UserError
+from dots.folding import Term, combine, normed_pointwise
+
+
+class Parts(NamedTuple):
+    """An operation's output before its last linear step, norm(pointwise(features))."""
+
+    features: Tensor  # [B, C_in, H, W]
+    pointwise: Tensor | None  # [C_out, C_in, 1, 1]
+    norm: nn.BatchNorm2d | None
+
+
+class Source:
+    """A node's features `x` [B, C, H, W] with what its outgoing edges share, computed once."""
+
+    def __init__(self, x: Tensor, *, fast: bool = True) -> None:
+        self.x = x
+        self.fast = fast
+        self._pooled: dict[tuple[str, int], Tensor] = {}
+
+    @cached_property
+    def relu(self) -> Tensor:
+        """ReLU(x), the first step of every convolution."""
+        return F.relu(self.x)
+
+    def max_pool(self, stride: int) -> Tensor:
+        """3×3 max pooling, padding 1."""
+        return self._once("max", stride, lambda: F.max_pool2d(self.x, 3, stride, 1))
+
+    def avg_pool(self, stride: int) -> Tensor:
+        """3×3 average pooling, padding 1, padding not counted."""
+        return self._once(
+            "avg", stride, lambda: F.avg_pool2d(self.x, 3, stride, 1, count_include_pad=False)
+        )
+
+    def _once(self, name: str, stride: int, compute: Callable[[], Tensor]) -> Tensor:
+        key = (name, stride)
+        if not self.fast:  # the plain path shares nothing
+            return compute()
+        if key not in self._pooled:
+            self._pooled[key] = compute()
+        return self._pooled[key]
+
+
+def complete(parts: Parts, *, fast: bool = True) -> Tensor:
+    """Take the last linear step: norm(pointwise(features)), [B, C_out, H', W']."""
+    if parts.pointwise is None and parts.norm is None:
+        return parts.features
+    one = parts.features.new_ones(())
+    return combine([Term(parts.features, one, parts.pointwise, parts.norm)], fast=fast)
+
+
+class Zero(nn.Module):
+    """No connection: contributes nothing, whatever its weight."""
+
+    def forward(self, source: Source) -> None:
+        return None
+
+
+class Noise(nn.Module):
+    """Standard normal noise instead of the input (the space S4 of RobustDARTS)."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, source: Source) -> Parts:
+        return Parts(torch.randn_like(source.x[:, :, :: self.stride, :: self.stride]), None, None)
+
+
+class Pool(nn.Module):
+    """3×3 max or average pooling; in a search followed by a batch norm without parameters."""
+
+    def __init__(self, kind: str, channels: int, stride: int, norm: bool) -> None:
+        super().__init__()
+        self.kind = kind
+        self.stride = stride
+        self.norm = nn.BatchNorm2d(channels, affine=False) if norm else None
+
+    def forward(self, source: Source) -> Parts:
+        pool = source.max_pool if self.kind == "max" else source.avg_pool
+        return Parts(pool(self.stride), None, self.norm)
+
+
+class Identity(nn.Module):
+    """The input itself: a skip connection at stride 1."""
+
+    def forward(self, source: Source) -> Parts:
+        return Parts(source.x, None, None)
+
+
+class FactorizedReduce(nn.Module):
+    """Halves the resolution: ReLU, two 1×1 convolutions at stride 2, the second one pixel on.
+
+    An odd size is rounded up: the shifted convolution reads zeros beyond the border.
+    """
+
+    def __init__(self, channels_in: int, channels: int, affine: bool) -> None:
+        super().__init__()
+        first = channels // 2
+        self.even = nn.Conv2d(channels_in, first, 1, bias=False)
+        self.odd = nn.Conv2d(channels_in, channels - first, 1, bias=False)
+        self.norm = nn.BatchNorm2d(channels, affine=affine)
+
+    def forward(self, source: Source) -> Parts:
+        x = source.relu
+        height, width = x.shape[2:]
+        even = x[:, :, ::2, ::2]
+        odd = F.pad(x[:, :, 1::2, 1::2], (0, width % 2, 0, height % 2))
+        features = torch.cat([self.even(even), self.odd(odd)], dim=1)
+        return Parts(features, None, self.norm)
+
+
+class ReluConvNorm(nn.Module):
+    """ReLU, k×k convolution, batch norm: NAS-Bench-201's convolution and all preprocessing."""
+
+    def __init__(
+        self, channels_in: int, channels: int, kernel: int, stride: int, affine: bool
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(channels, affine=affine)
+
+    def forward(self, source: Source) -> Parts:
+        if self.conv.kernel_size == (1, 1) and self.conv.stride == (1, 1):
+            return Parts(source.relu, self.conv.weight, self.norm)
+        return Parts(self.conv(source.relu), None, self.norm)
+
+
+class DepthwiseBlock(nn.Module):
+    """Depthwise k×k convolution (stride, dilation), 1×1 convolution, batch norm."""
+
+    def __init__(
+        self, channels: int, kernel: int, stride: int, dilation: int, affine: bool
+    ) -> None:
+        super().__init__()
+        padding = dilation * (kernel // 2)
+        self.depthwise = nn.Conv2d(
+            channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False
+        )
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.norm = nn.BatchNorm2d(channels, affine=affine)
+
+    def forward(self, x: Tensor, fast: bool) -> Parts:
+        """`x` [B, C, H, W] is already rectified."""
+        if fast:
+            conv = self.depthwise
+            features = depthwise(
+                x,
+                conv.weight,
+                stride=conv.stride[0],
+                padding=int(conv.padding[0]),
+                dilation=conv.dilation[0],
+            )
+        else:
+            features = self.depthwise(x)
+        return Parts(features, self.pointwise.weight, self.norm)
+
+
+class DilConv(nn.Module):
+    """ReLU, then one depthwise block with dilation 2."""
+
+    def __init__(self, channels: int, kernel: int, stride: int, affine: bool) -> None:
+        super().__init__()
+        self.block = DepthwiseBlock(channels, kernel, stride, 2, affine)
+
+    def forward(self, source: Source) -> Parts:
+        return self.block(source.relu, source.fast)
+
+
+class SepConv(nn.Module):
+    """ReLU and a depthwise block, twice; the stride is in the first."""
+
+    def __init__(self, channels: int, kernel: int, stride: int, affine: bool) -> None:
+        super().__init__()
+        self.first = DepthwiseBlock(channels, kernel, stride, 1, affine)
+        self.second = DepthwiseBlock(channels, kernel, 1, 1, affine)
+
+    def forward(self, source: Source) -> Parts:
+        z, pointwise, norm = self.first(source.relu, source.fast)
+        hidden = normed_pointwise(z, pointwise, norm, relu=True, fast=source.fast)
+        return self.second(hidden, source.fast)
+
+
+class OperationStyle(NamedTuple):
+    """How a space's operations are built: in a search or in a derived network.
+
+    `affine`: batch norms have a scale and a shift (derived networks). `pool_norm`: pooling is
+    followed by a batch norm (the DARTS space during the search).
+    """
+
+    affine: bool
+    pool_norm: bool
+
+
+def _skip(channels: int, stride: int, style: OperationStyle) -> nn.Module:
+    if stride == 1:
+        return Identity()
+    return FactorizedReduce(channels, channels, style.affine)
+
+
+_Builder = Callable[[int, int, OperationStyle], nn.Module]
+_BUILDERS: dict[str, _Builder] = {
+    "none": lambda c, s, style: Zero(),
+    "noise": lambda c, s, style: Noise(s),
+    "max_pool_3x3": lambda c, s, style: Pool("max", c, s, style.pool_norm),
+    "avg_pool_3x3": lambda c, s, style: Pool("avg", c, s, style.pool_norm),
+    "skip_connect": _skip,
+    "sep_conv_3x3": lambda c, s, style: SepConv(c, 3, s, style.affine),
+    "sep_conv_5x5": lambda c, s, style: SepConv(c, 5, s, style.affine),
+    "dil_conv_3x3": lambda c, s, style: DilConv(c, 3, s, style.affine),
+    "dil_conv_5x5": lambda c, s, style: DilConv(c, 5, s, style.affine),
+    "nor_conv_1x1": lambda c, s, style: ReluConvNorm(c, c, 1, s, style.affine),
+    "nor_conv_3x3": lambda c, s, style: ReluConvNorm(c, c, 3, s, style.affine),
+}
+
+
+def make_operation(name: str, channels: int, stride: int, style: OperationStyle) -> nn.Module:
+    """The module of operation `name`, [B, C, H, W] -> [B, C, ⌈H/stride⌉, ⌈W/stride⌉].
+
+    Its forward takes a Source and returns Parts, or None for Zero. Raises UserError for a
+    name that no module implements.
+    """
+    if name not in _BUILDERS:
+        raise UserError(f"no network implements the operation {name!r}: {', '.join(_BUILDERS)}")
+    return _BUILDERS[name](channels, stride, style)
