@@ -1,0 +1,128 @@
+"""Published cells, as data: every one with where it comes from and what was printed of it.
+
+The data lie in `genotypes.json` beside this file. Cells of other spaces (NASNet, AmoebaNet,
+ENAS, PNAS, SETN, GDAS with its fixed reduction cell) are converted to the numbering used
+here: nodes 0 and 1 are the outputs of the cells k-2 and k-1.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from dots.errors import UserError, did_you_mean, shown
+from dots.files import parse_json
+from dots.genotype import Genotype
+from dots.space import DARTS_OPERATIONS
+
+__all__ = ["ZooEntry", "entries", "load", "names", "resolve"]
+
+
+@dataclass(frozen=True)
+class ZooEntry:
+    """A published cell.
+
+    `printed` holds the figures as they were printed: for each place that printed them, the
+    size in millions of parameters ("cifar_params_M", "cifar100_params_M",
+    "imagenet_params_M") or of multiply-adds ("cifar_madds_M", "imagenet_madds_M").
+    `notes` says what to know before comparing, or is empty.
+    """
+
+    name: str
+    paper: str
+    repository: str
+    searched_on: str
+    printed: Mapping[str, Mapping[str, float]]
+    notes: str
+    genotype: Genotype
+
+    @property
+    def extra_operations(self) -> tuple[str, ...]:
+        """The operations of the cells beyond those of the DARTS space, sorted."""
+        cells = self.genotype.cells.values()
+        used = {edge.op for cell in cells for node in cell.nodes for edge in node}
+        return tuple(sorted(used.difference(DARTS_OPERATIONS)))
+
+    def figure(self, name: str) -> float | None:
+        """The figure `name` of `printed`, from the first place that printed it."""
+        return next((place[name] for place in self.printed.values() if name in place), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry as JSON values, the genotype in its file format."""
+        return {
+            "name": self.name,
+            "paper": self.paper,
+            "repository": self.repository,
+            "searched_on": self.searched_on,
+            "extra_operations": list(self.extra_operations),
+            "printed": {place: dict(figures) for place, figures in self.printed.items()},
+            "notes": self.notes,
+            "genotype": self.genotype.to_json(),
+        }
+
+
+@cache
+def entries() -> tuple[ZooEntry, ...]:
+    """All published cells, in the order of the file."""
+    text = (files(__name__) / "genotypes.json").read_text(encoding="utf-8")
+    return tuple(_entry(value) for value in parse_json(text, what="the zoo", where="the zoo"))
+
+
+def _entry(value: Mapping[str, Any]) -> ZooEntry:
+    return ZooEntry(
+        name=value["name"],
+        paper=value["paper"],
+        repository=value["repository"],
+        searched_on=value["searched_on"],
+        printed=value.get("printed", {}),
+        notes=value.get("notes", ""),
+        genotype=Genotype.from_json(value["genotype"], where=value["name"]),
+    )
+
+
+def names() -> tuple[str, ...]:
+    """The names of all published cells."""
+    return tuple(entry.name for entry in entries())
+
+
+def load(name: str) -> ZooEntry:
+    """The published cell called `name`; case, '-' and '_' do not matter.
+
+    Raises UserError for an unknown name.
+    """
+    entry = _find(name)
+    if entry is None:
+        raise UserError(f"no published cell {shown(name)}: {did_you_mean(name, names())}")
+    return entry
+
+
+def _find(name: str) -> ZooEntry | None:
+    wanted = _folded(name)
+    return next((entry for entry in entries() if _folded(entry.name) == wanted), None)
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold().replace("-", "_").replace(" ", "_")
+
+
+def resolve(text: str) -> Genotype:
+    """The genotype that a command line names: a published cell, a file, or a run's folder.
+
+    A published cell takes precedence over a file of the same name in the current folder
+    (write `./NAME` for that). In a folder `genotype.json` is read.
+
+    Raises UserError where `text` is none of them, or the file is no genotype.
+    """
+    if (entry := _find(text)) is not None:
+        return entry.genotype
+    if os.path.isdir(text):
+        return Genotype.load(Path(text) / "genotype.json")
+    if os.path.isfile(text) or Path(text).suffix == ".json" or os.path.basename(text) != text:
+        return Genotype.load(text)
+    hint = did_you_mean(text, names())
+    raise UserError(f"{shown(text)} is neither a genotype file nor a published cell: {hint}")
