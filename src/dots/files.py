@@ -53,18 +53,26 @@ def read_json(path: Path, *, what: str) -> Any:
     Raises UserError where the file is missing, is no regular file, is over 64 MiB, is not
     UTF-8, is not JSON, or is nested too deeply to parse.
     """
+    return parse_json(read_text(path, what=what), what=what, where=repr(str(path)))
+
+
+def read_text(path: Path, *, what: str, limit: int = MAX_JSON_BYTES) -> str:
+    """Return the UTF-8 text of the file at `path`; `what` says in errors what it should hold.
+
+    Raises UserError where the file is missing, is no regular file, has more than `limit`
+    bytes, or is not UTF-8.
+    """
     try:
         if not path.is_file():
             raise UserError(f"no file {str(path)!r}: expected {what} there")
         size = path.stat().st_size
-        if size > MAX_JSON_BYTES:
+        if size > limit:
             raise UserError(f"{str(path)!r} has {size} bytes, too many for {what}")
-        text = path.read_bytes().decode()
+        return path.read_bytes().decode()
     except UnicodeDecodeError:
         raise UserError(f"{str(path)!r} is not UTF-8 text: expected {what}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {str(path)!r}: {error}") from None
-    return parse_json(text, what=what, where=repr(str(path)))
 
 
 def parse_json(text: str, *, what: str, where: str) -> Any:

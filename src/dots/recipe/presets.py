@@ -1,0 +1,179 @@
+"""The presets, as functions. Published settings stand here to the digit, and nowhere else.
+
+The `paper_*` presets follow the paper's Secs. 5.1 and 5.2. Where the paper is silent (batch,
+rates, channels, weight-only epochs of the operation search) they take the values of the
+authors' release; where the two differ, the paper's. `paper_release` follows the release.
+`tiny`, `quick` and `small` shrink: channels, cells, epochs and images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from dots.recipe.settings import (
+    DataSettings,
+    OperationSettings,
+    Recipe,
+    TopologySettings,
+    TrainSettings,
+)
+
+
+def tiny() -> Recipe:
+    """Seconds on one core: for tests and for trying things out, not for accuracy."""
+    return Recipe(
+        preset="tiny",
+        data=DataSettings(limit=600),
+        operations=OperationSettings(
+            epochs=2, weight_epochs=1, cells=3, channels=4, batch=64, lr=0.1, lr_min=0.001,
+            arch_lr=1e-2,
+        ),
+        topology=TopologySettings(
+            epochs=2, weight_epochs=0, cells=3, channels=4, batch=64, lr=0.1, lr_min=0.001,
+            arch_lr=1e-2, arch_betas=(0.9, 0.999),
+        ),
+        train=TrainSettings(epochs=3, cells=3, channels=8, batch=64, lr=0.1),
+    )  # fmt: skip
+
+
+def quick() -> Recipe:
+    """The default: minutes on two cores, of few images, cells and channels."""
+    return Recipe(
+        preset="quick",
+        data=DataSettings(limit=10_000, search_limit=3_000),
+        operations=OperationSettings(
+            epochs=6, weight_epochs=2, cells=4, channels=8, batch=64, lr=0.05, lr_min=0.001,
+            arch_lr=5e-3,
+        ),
+        topology=TopologySettings(
+            epochs=6, weight_epochs=1, cells=4, channels=8, batch=64, lr=0.05, lr_min=0.001,
+            arch_lr=1e-2, arch_betas=(0.9, 0.999),
+        ),
+        train=TrainSettings(epochs=20, cells=5, channels=16, batch=64, lr=0.05),
+    )  # fmt: skip
+
+
+def small() -> Recipe:
+    """Hours on a patient CPU, less than one on a laptop's GPU: all images, medium networks."""
+    return Recipe(
+        preset="small",
+        operations=OperationSettings(
+            epochs=15, weight_epochs=5, cells=5, channels=16, batch=64, lr=0.025, lr_min=0.001,
+            arch_lr=1e-3,
+        ),
+        topology=TopologySettings(
+            epochs=20, weight_epochs=0, cells=8, channels=16, batch=64, lr=0.025, lr_min=0.001,
+            arch_lr=3e-3, arch_betas=(0.9, 0.999),
+        ),
+        train=TrainSettings(
+            epochs=60, cells=8, channels=24, batch=96, lr=0.05, label_smoothing=0.1, drop_path=0.1
+        ),
+    )  # fmt: skip
+
+
+def paper_cifar() -> Recipe:
+    """CIFAR-10 and CIFAR-100 (Sec. 5.1): 30 + 40 epochs of search, 600 of training.
+
+    The paper's: 8 cells, then 20; annealing from 10 to 0.02 over all 40 epochs, per step
+    (Eq. 9); γ divided by N(c) (Eq. 7). The release's, where the paper says nothing: 16
+    channels, batch 64, one cosine over the 70 epochs of both stages (also after the weights
+    were initialised anew), 15 leading weight-only epochs, Adam's betas, the auxiliary head.
+    """
+    return Recipe(
+        preset="paper-cifar",
+        operations=OperationSettings(
+            epochs=30, weight_epochs=15, cells=8, channels=16, batch=64,
+            lr=0.025, lr_min=0.001, lr_epochs=70, momentum=0.9, weight_decay=3e-4, clip=5.0,
+            arch_lr=3e-4, arch_betas=(0.5, 0.999), arch_weight_decay=1e-3,
+        ),
+        topology=TopologySettings(
+            epochs=40, weight_epochs=0, cells=20, channels=16, batch=64,
+            lr=0.025, lr_min=0.001, lr_epochs=70, lr_offset=30,
+            momentum=0.9, weight_decay=3e-4, clip=5.0,
+            arch_lr=3e-4, arch_betas=(0.9, 0.999), arch_weight_decay=1e-3,
+            t_start=10.0, t_end=0.02, anneal="step", alpha_ratio=1e-3, normalise=True,
+        ),
+        train=_cifar_training(),
+    )  # fmt: skip
+
+
+def paper_release() -> Recipe:
+    """The schedule of the authors' release on CIFAR.
+
+    It differs from the paper in the topology search: 8 cells, 20 leading weight-only epochs
+    and then annealing once per epoch, γ not divided by N(c); and both search networks have a
+    batch norm and a ReLU before the pooling.
+    """
+    return Recipe(
+        preset="paper-release",
+        operations=OperationSettings(
+            epochs=30, weight_epochs=15, cells=8, channels=16, batch=64,
+            lr=0.025, lr_min=0.001, lr_epochs=70, momentum=0.9, weight_decay=3e-4, clip=5.0,
+            arch_lr=3e-4, arch_betas=(0.5, 0.999), arch_weight_decay=1e-3, head_norm=True,
+        ),
+        topology=TopologySettings(
+            epochs=40, weight_epochs=20, cells=8, channels=16, batch=64,
+            lr=0.025, lr_min=0.001, lr_epochs=70, lr_offset=30,
+            momentum=0.9, weight_decay=3e-4, clip=5.0,
+            arch_lr=3e-4, arch_betas=(0.9, 0.999), arch_weight_decay=1e-3, head_norm=True,
+            t_start=10.0, t_end=0.02, anneal="epoch", alpha_ratio=1e-3, normalise=False,
+        ),
+        train=_cifar_training(),
+    )  # fmt: skip
+
+
+def _cifar_training() -> TrainSettings:
+    """Sec. 5.1; the auxiliary head (0.4) and the cutout of 16 pixels are the release's."""
+    return TrainSettings(
+        epochs=600, cells=20, channels=36, batch=96, lr=0.025, lr_min=0.0,
+        momentum=0.9, weight_decay=3e-4, clip=5.0,
+        auxiliary=0.4, drop_path=0.2, cutout=16,
+    )  # fmt: skip
+
+
+def paper_imagenet() -> Recipe:
+    """ImageNet (Sec. 5.2): search on 10 % and 2.5 % of each class, the mobile training.
+
+    The paper's: 14 cells throughout, 30 + 40 epochs, annealing over all 40. The release's,
+    where the paper says 'as PC-DARTS' and gives no number: batch 512 (four times 128), rates
+    0.25 and 3e-3, full channels, 20 leading weight-only epochs, a cosine of 30 epochs and
+    then the last 40 of one of 70.
+    """
+    return Recipe(
+        preset="paper-imagenet",
+        data=DataSettings(image_size=224, weight_fraction=0.1, arch_fraction=0.025, flip=True),
+        operations=OperationSettings(
+            epochs=30, weight_epochs=20, cells=14, channels=16, batch=512,
+            lr=0.25, lr_min=0.001, momentum=0.9, weight_decay=3e-4, clip=5.0,
+            stem="imagenet", crop="resized",
+            arch_lr=3e-3, arch_betas=(0.9, 0.999), arch_weight_decay=1e-3, arch_clip=5.0,
+        ),
+        topology=TopologySettings(
+            epochs=40, weight_epochs=0, cells=14, channels=16, batch=512,
+            lr=0.25, lr_min=0.001, lr_epochs=70, lr_offset=30,
+            momentum=0.9, weight_decay=3e-4, clip=5.0, stem="imagenet", crop="resized",
+            arch_lr=3e-3, arch_betas=(0.9, 0.999), arch_weight_decay=1e-3,
+            t_start=10.0, t_end=0.02, anneal="step", alpha_ratio=1e-3, normalise=True,
+        ),
+        train=TrainSettings(
+            epochs=250, cells=14, channels=46, batch=1024, lr=0.5, lr_min=0.0,
+            momentum=0.9, weight_decay=3e-5, clip=5.0, stem="imagenet", crop="resized",
+            warmup_epochs=5, schedule="cosine", label_smoothing=0.1, auxiliary=0.4,
+            colour_jitter=True,
+        ),
+    )  # fmt: skip
+
+
+DEFAULT_PRESET = "quick"
+
+PRESETS: Mapping[str, Callable[[], Recipe]] = MappingProxyType(
+    {
+        "tiny": tiny,
+        "quick": quick,
+        "small": small,
+        "paper-cifar": paper_cifar,
+        "paper-imagenet": paper_imagenet,
+        "paper-release": paper_release,
+    }
+)

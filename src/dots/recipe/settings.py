@@ -1,0 +1,316 @@
+"""The settings of a run: every number that decides its outcome, checked when built.
+
+Devices, workers and the like are no part of a recipe: they belong to the machine.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+
+from dots.space import named_space
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, le=100)]
+Decay = Annotated[float, Field(ge=0, le=1)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+Pair = Annotated[tuple[Momentum, Momentum], Field(strict=False)]
+Baseline = Literal["random", "darts-policy"]
+
+
+def _as_text(value: object) -> object:
+    """`precision = 32` means the text '32': the TOML of a person often leaves the quotes out."""
+    return str(value) if type(value) is int else value
+
+
+class Settings(BaseModel):
+    """Frozen, typed strictly, closed to unknown names, without NaN and infinities."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+class DataSettings(Settings):
+    """How the images are read, split and augmented."""
+
+    image_size: int | None = Field(
+        default=None,
+        ge=4,
+        le=4096,
+        description="side of the images in pixels; none: the source decides",
+    )
+    test_fraction: Fraction = Field(
+        default=0.2, description="share held out for the test where the source has no test part"
+    )
+    weight_fraction: Fraction = Field(
+        default=0.5,
+        description="share of the training images in half A, on which the search trains w",
+    )
+    arch_fraction: Fraction | None = Field(
+        default=None,
+        description="share in half B, on which the search trains α; none: all that A leaves",
+    )
+    flip: bool | None = Field(
+        default=None, description="random horizontal flips in training; none: the source decides"
+    )
+    crop: int | None = Field(
+        default=None,
+        ge=0,
+        le=512,
+        description="padding in pixels before a random crop; none: an eighth of the image size",
+    )
+    class_weights: bool = Field(
+        default=False, description="weight the loss by inverse class frequency (imbalanced classes)"
+    )
+    limit: int | None = Field(
+        default=None,
+        ge=2,
+        description="use at most so many training images, drawn per class; none: all",
+    )
+    search_limit: int | None = Field(
+        default=None,
+        ge=2,
+        description="at most so many of them in the two halves of the search; none: all",
+    )
+
+    @model_validator(mode="after")
+    def _halves_fit(self) -> Self:
+        if self.arch_fraction is not None and self.weight_fraction + self.arch_fraction > 1:
+            raise ValueError("weight_fraction + arch_fraction must be at most 1")
+        return self
+
+
+class StageSettings(Settings):
+    """What every stage has: a network of some size and its optimiser (SGD)."""
+
+    epochs: int = Field(ge=1, le=100_000, description="passes over the images of the stage")
+    cells: int = Field(ge=1, le=200, description="cells of the network")
+    channels: int = Field(ge=1, le=4096, description="channels of the first cells (C)")
+    batch: int = Field(ge=1, le=1_000_000, description="images of one step, over all processes")
+    lr: Rate = Field(description="learning rate at the start")
+    lr_min: float = Field(default=0.0, ge=0, le=100, description="learning rate at the end")
+    momentum: Momentum = Field(default=0.9, description="momentum of SGD")
+    weight_decay: Decay = Field(default=3e-4, description="L2 penalty on w")
+    clip: float | None = Field(
+        default=5.0, gt=0, description="largest norm of the gradient of w; none: no clipping"
+    )
+    stem: Literal["cifar", "imagenet"] = Field(
+        default="cifar", description="'cifar': one convolution; 'imagenet': three of stride 2"
+    )
+    crop: Literal["pad", "resized"] = Field(
+        default="pad", description="random crop of the padded image, or of random size and aspect"
+    )
+
+    @model_validator(mode="after")
+    def _rate_falls(self) -> Self:
+        if self.lr_min > self.lr:
+            raise ValueError(f"lr_min ({self.lr_min}) must be at most lr ({self.lr})")
+        return self
+
+
+class SearchSettings(StageSettings):
+    """What both search stages have: weight-only epochs, a cosine, Adam for the architecture."""
+
+    weight_epochs: int = Field(default=0, ge=0, description="leading epochs that train w alone")
+    lr_epochs: int | None = Field(
+        default=None, ge=1, description="epochs until the cosine reaches lr_min; none: epochs"
+    )
+    lr_offset: int = Field(
+        default=0, ge=0, description="epochs of that cosine already behind at the start"
+    )
+    arch_lr: Rate = Field(default=3e-4, description="Adam's learning rate for the architecture")
+    arch_betas: Pair = Field(default=(0.5, 0.999), description="Adam's betas for the architecture")
+    arch_weight_decay: Decay = Field(default=1e-3, description="L2 penalty on the architecture")
+    arch_clip: float | None = Field(
+        default=None,
+        gt=0,
+        description="largest norm of the architecture's gradient; none: no clipping",
+    )
+    head_norm: bool = Field(
+        default=False,
+        description="batch norm and ReLU before the pooling, as in the authors' release",
+    )
+
+    @model_validator(mode="after")
+    def _epochs_fit(self) -> Self:
+        if self.weight_epochs > self.epochs:
+            raise ValueError(
+                f"weight_epochs ({self.weight_epochs}) must be at most epochs ({self.epochs})"
+            )
+        horizon = self.epochs if self.lr_epochs is None else self.lr_epochs
+        if self.lr_offset + self.epochs > horizon:
+            raise ValueError(
+                f"lr_offset + epochs ({self.lr_offset + self.epochs}) must be at most "
+                f"lr_epochs ({horizon}), or the cosine would rise again"
+            )
+        return self
+
+
+class OperationSettings(SearchSettings):
+    """The operation search (Sec. 4.2): which operations each edge keeps."""
+
+
+class TopologySettings(SearchSettings):
+    """The topology search (Sec. 4.1): which edges each node keeps."""
+
+    t_start: float = Field(
+        default=10.0, gt=0, le=1e6, description="temperature T0 at the start (Eq. 9)"
+    )
+    t_end: float = Field(default=0.02, gt=0, le=1e6, description="temperature of the last step")
+    anneal: Literal["step", "epoch"] = Field(
+        default="step", description="lower the temperature after every step or every epoch"
+    )
+    alpha_ratio: float = Field(
+        default=1e-3,
+        gt=0,
+        le=1e3,
+        description="temperature of the retained operations over that of β",
+    )
+    parameterisation: Literal["combinations", "edges", "sigmoid"] = Field(
+        default="combinations",
+        description="β per edge combination (DOTS), per edge (PC-DARTS), or a sigmoid per edge",
+    )
+    edges: Literal["pairs", "any"] | Annotated[int, Field(ge=1, le=12)] = Field(
+        default="pairs",
+        description="edges that a node keeps: 'pairs' (2), a number, or 'any' non-empty subset; "
+        "the sigmoid's threshold decides instead",
+    )
+    normalise: bool = Field(
+        default=True, description="divide a combination's weight by its size, 1/N(c) of Eq. 7"
+    )
+    threshold: Fraction = Field(
+        default=0.5, description="parameterisation 'sigmoid': edges above this value are kept"
+    )
+    held_out: bool = Field(
+        default=False,
+        description="train β on half B and w on half A instead of both on all (Eq. 10)",
+    )
+
+    @model_validator(mode="after")
+    def _annealing_and_edges_fit(self) -> Self:
+        if self.t_end > self.t_start:
+            raise ValueError(f"t_end ({self.t_end}) must be at most t_start ({self.t_start})")
+        if self.parameterisation == "edges" and self.edges == "any":
+            raise ValueError(
+                "edges = 'any' needs parameterisation 'combinations' or 'sigmoid': "
+                "weights on single edges cannot choose a number of edges"
+            )
+        return self
+
+
+class TrainSettings(StageSettings):
+    """The training of the derived network from scratch, and its test."""
+
+    warmup_epochs: int = Field(
+        default=0, ge=0, description="leading epochs of rising learning rate"
+    )
+    schedule: Literal["cosine", "linear"] = Field(
+        default="cosine", description="how the learning rate falls"
+    )
+    nesterov: bool = Field(default=False, description="Nesterov's momentum")
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="label smoothing of the loss"
+    )
+    auxiliary: float = Field(
+        default=0.0, ge=0, le=10, description="weight of the auxiliary head's loss; 0: no such head"
+    )
+    drop_path: float = Field(
+        default=0.0, ge=0, lt=1, description="probability of dropping a path in the last epoch"
+    )
+    cutout: int = Field(
+        default=0, ge=0, le=4096, description="side in pixels of the square cut out; 0: none"
+    )
+    colour_jitter: bool = Field(
+        default=False, description="random brightness, contrast, saturation (0.4) and hue (0.2)"
+    )
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> Self:
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(
+                f"warmup_epochs ({self.warmup_epochs}) must be at most epochs ({self.epochs})"
+            )
+        return self
+
+
+class Recipe(Settings):
+    """All settings of a run.
+
+    Building one raises pydantic.ValidationError for a bad setting and dots.errors.UserError
+    for an unknown space; `dots.recipe.build_recipe` turns the former into the latter.
+    """
+
+    preset: str = Field(description="the preset that the settings started from")
+    seed: int = Field(
+        default=0, ge=0, lt=2**31, description="the one seed of splits, weights and samples"
+    )
+    space: str = Field(
+        default="darts", description="search space: darts, nasbench201, s2, s3 or s4"
+    )
+    nodes: int | None = Field(
+        default=None,
+        ge=1,
+        le=12,
+        description="intermediate nodes of a cell; none: the space decides",
+    )
+    strategy: str = Field(default="darts", description="method of the operation search")
+    method: dict[str, JsonValue] = Field(
+        default_factory=dict, description="settings of that method; unset ones are the published"
+    )
+    retain: Literal["top1", "top2", "group-v1", "group-v2"] = Field(
+        default="group-v2", description="which operations an edge keeps for the topology search"
+    )
+    precision: Annotated[Literal["32", "bf16"], BeforeValidator(_as_text)] = Field(
+        default="32", description="'32': float32; 'bf16': autocast with float32 statistics"
+    )
+    fast: bool = Field(default=True, description="the fast kernels; false: the plain ones")
+    compile: bool = Field(default=False, description="compile the networks with torch.compile")
+    low_memory: bool = Field(
+        default=False, description="recompute cells in the backward pass: less memory, more time"
+    )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        le=4096,
+        description="parts of a batch whose gradients are added before a step",
+    )
+    baselines: Annotated[tuple[Baseline, ...], Field(strict=False)] = Field(
+        default=("random",), description="cells trained beside the found one: random, darts-policy"
+    )
+    checkpoint_minutes: float = Field(
+        default=5.0,
+        ge=0,
+        le=1e5,
+        description="minutes between checkpoints within an epoch; 0: none",
+    )
+    data: DataSettings = DataSettings()
+    operations: OperationSettings
+    topology: TopologySettings
+    train: TrainSettings
+
+    @model_validator(mode="after")
+    def _space_exists(self) -> Self:
+        named_space(self.space, self.nodes)
+        return self
+
+    @model_validator(mode="after")
+    def _method_has_no_null(self) -> Self:
+        if _holds_null(self.method):
+            raise ValueError("method holds a null: leave the setting out instead")
+        if len(set(self.baselines)) < len(self.baselines):
+            raise ValueError("baselines names the same cell twice")
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe as JSON values, all settings included: the content of recipe.json."""
+        return self.model_dump(mode="json")
+
+
+def _holds_null(value: JsonValue) -> bool:
+    if isinstance(value, dict):
+        return any(_holds_null(entry) for entry in value.values())
+    if isinstance(value, list):
+        return any(_holds_null(entry) for entry in value)
+    return value is None
