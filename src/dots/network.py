@@ -70,7 +70,8 @@ def plan_darts(
         reduction = index in reductions(shape.cells)
         kind = "reduce" if reduction else "normal"
         channels *= 2 if reduction else 1
-        steps: list[InputStep] = ["reduce" if after_reduction else "conv"] * (inputs - 1) + ["conv"]
+        older: InputStep = "reduce" if after_reduction else "conv"
+        steps: list[InputStep] = [older] * (inputs - 1) + ["conv"]
         plans.append(
             CellPlan(kind, index, channels, reduction, tuple(zip(history, steps, strict=True)))
         )
@@ -143,7 +144,8 @@ class ResidualReduction(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = self.shortcut(F.avg_pool2d(x, 2, 2, ceil_mode=True, count_include_pad=False))
-        return self.second(self.first(x)) + shortcut
+        output: Tensor = self.second(self.first(x)) + shortcut
+        return output
 
 
 class Preprocess(nn.Module):
@@ -260,4 +262,4 @@ def search_style(space: SearchSpace) -> OperationStyle:
 
 def channels_last(module: nn.Module) -> nn.Module:
     """Lay out the weights for channels-last images, the faster layout on CPUs and GPUs."""
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stub lacks this overload
+    return module.to(memory_format=torch.channels_last)

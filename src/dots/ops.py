@@ -183,7 +183,8 @@ class DilConv(nn.Module):
         self.block = DepthwiseBlock(channels, kernel, stride, 2, affine)
 
     def forward(self, source: Source) -> Parts:
-        return self.block(source.relu, source.fast)
+        parts: Parts = self.block(source.relu, source.fast)
+        return parts
 
 
 class SepConv(nn.Module):
@@ -197,7 +198,8 @@ class SepConv(nn.Module):
     def forward(self, source: Source) -> Parts:
         z, pointwise, norm = self.first(source.relu, source.fast)
         hidden = normed_pointwise(z, pointwise, norm, relu=True, fast=source.fast)
-        return self.second(hidden, source.fast)
+        parts: Parts = self.second(hidden, source.fast)
+        return parts
 
 
 class OperationStyle(NamedTuple):

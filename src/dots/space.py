@@ -98,6 +98,8 @@ class SearchSpace:
     a scheme ("v1", "v2", "drop-nas", "stac-nas") to a partition of the operations; a scheme
     that the space does not offer is absent. `mergeable` lists the convolutions that one
     kernel can hold together (MergeNAS). `skeleton` names the network around the cells.
+    `policy_edges` is how many edges a node keeps without topology search; None: every edge
+    whose best operation is not Zero, the rule of NAS-Bench-201.
     """
 
     name: str
@@ -107,6 +109,7 @@ class SearchSpace:
     skeleton: str
     groups: Mapping[str, Groups] = field(default_factory=lambda: MappingProxyType({}))
     mergeable: tuple[str, ...] = ()
+    policy_edges: int | None = 2
 
     @property
     def full_candidates(self) -> Candidates:
@@ -205,6 +208,7 @@ def nasbench201_space(operations: Sequence[str] = NASBENCH201_OPERATIONS) -> Sea
         skeleton="nasbench201",
         groups=MappingProxyType(groups),
         mergeable=tuple(op for op in chosen if op.startswith("nor_conv")),
+        policy_edges=None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The supernet: every candidate on every edge, mixed by weights that live outside (Eqs. 1, 3, 8)."""
+"""The supernet: all candidates on all edges, mixed by weights from outside (Eqs. 1, 3, 8)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,129 @@
+"""How a gradient is taken: device, precision, accumulation, and averaging over processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+from dots.batch import Batch
+
+Objective = Callable[[Batch], tuple[Tensor, Tensor]]
+"""From a batch to (loss, logits)."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step leaves for the record, on the device: nothing here waits for it."""
+
+    loss: Tensor  # mean over the local images
+    correct: Tensor  # images classified correctly
+    images: int
+
+
+class Engine:
+    """Takes gradients the same way for every stage.
+
+    `accumulate` splits each batch into so many parts whose gradients add up to the batch's
+    (batch statistics are then those of a part). `class_weights` [classes] weigh the loss.
+    """
+
+    def __init__(
+        self, fabric: Fabric, *, accumulate: int = 1, class_weights: Tensor | None = None
+    ) -> None:
+        self.fabric = fabric
+        self.accumulate = accumulate
+        self.class_weights = None if class_weights is None else class_weights.to(fabric.device)
+
+    @property
+    def device(self) -> torch.device:
+        return self.fabric.device
+
+    def cross_entropy(self, logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+        """The classification loss, in float32 at least."""
+        wide = logits if logits.dtype == torch.float64 else logits.float()
+        return F.cross_entropy(wide, labels, weight=self.class_weights, label_smoothing=smoothing)
+
+    def gradients(
+        self, batch: Batch, objective: Objective, parameters: Sequence[nn.Parameter]
+    ) -> StepResult:
+        """Set `.grad` of `parameters`, and of no others, to the gradient on `batch`.
+
+        The objective is the mean over the batch of all processes; parameters that it does
+        not use keep no gradient.
+        """
+        for parameter in parameters:
+            parameter.grad = None
+        images = len(batch.labels)
+        loss, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        for part in self._parts(batch):
+            with self.fabric.autocast():
+                value, logits = objective(part)
+            share = len(part.labels) / images
+            torch.autograd.backward(value * share, inputs=list(parameters))
+            loss += value.detach().to(loss.dtype) * share
+            correct += (logits.detach().argmax(1) == part.labels).sum()
+        average_gradients(self.fabric, parameters, self._weight(batch))
+        return StepResult(loss, correct, images)
+
+    def _weight(self, batch: Batch) -> float:
+        """This process's share of the global batch, times the number of processes."""
+        return len(batch.labels) * self.fabric.world_size / batch.total
+
+    def _parts(self, batch: Batch) -> Iterator[Batch]:
+        if self.accumulate <= 1:
+            yield batch
+            return
+        images, labels = batch.images.chunk(self.accumulate), batch.labels.chunk(self.accumulate)
+        for part_images, part_labels in zip(images, labels, strict=True):
+            yield batch.part(part_images, part_labels)
+
+
+def average_gradients(
+    fabric: Fabric, parameters: Iterable[nn.Parameter], weight: float = 1.0
+) -> None:
+    """Replace each gradient by its mean over all processes, weighted by `weight` of each.
+
+    One flat transfer. A gradient that is absent on this process counts as zero: which
+    operations run is drawn from the same seed everywhere, so it is absent on all.
+    """
+    if fabric.world_size == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return
+    flat = torch.cat([gradient.flatten() for gradient in gradients]) * weight
+    summed = fabric.all_reduce(flat, reduce_op="mean")
+    assert isinstance(summed, Tensor)
+    start = 0
+    for gradient in gradients:
+        count = gradient.numel()
+        gradient.copy_(summed[start : start + count].view_as(gradient))
+        start += count
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """No weight of `module` asks for a gradient: the backward pass then skips them all."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], largest: float | None) -> None:
+    """Scale the gradients down to the norm `largest`, without waiting for the device."""
+    if largest is not None:
+        nn.utils.clip_grad_norm_(list(parameters), largest, foreach=None)

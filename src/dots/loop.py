@@ -1,0 +1,215 @@
+"""The one training loop: epochs, metrics, the check for non-finite losses, resume, signals."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from dots.batch import Batch
+from dots.engine import StepResult
+from dots.errors import UserError
+from dots.seeding import isolated_random_state, seed_step
+
+State = dict[str, Any]
+Pair = tuple[Batch, Batch | None]
+
+
+class Stage(Protocol):
+    """What the loop drives: an operation search, a topology search, a training."""
+
+    name: str
+    epochs: int
+    steps: int
+
+    @property
+    def lr(self) -> float: ...
+    def batches(self, epoch: int, start: int) -> Iterator[Pair]: ...
+    def begin_epoch(self, epoch: int) -> None: ...
+    def set_epoch(self, epoch: int) -> None: ...
+    def step(self, epoch: int, step: int, pair: Pair) -> StepResult: ...
+    def end_epoch(self, epoch: int) -> dict[str, float]: ...
+    def snapshot(self, epoch: int) -> dict[str, Any] | None: ...
+    def finished(self, epoch: int) -> bool: ...
+    def state(self) -> State: ...
+    def load_state(self, state: State) -> None: ...
+
+
+class Journal(Protocol):
+    """Where a stage's record goes; see `dots.journal`."""
+
+    def resume_point(self, stage: str) -> State | None: ...
+    def save(self, stage: str, epoch: int, step: int, state: State) -> None: ...
+    def epoch_done(self, row: dict[str, Any], snapshot: dict[str, Any] | None) -> None: ...
+
+
+class Watcher(Protocol):
+    """Who is told how far a stage has come."""
+
+    def stage_started(self, name: str, epochs: int, steps: int, done: int) -> None: ...
+    def stepped(self, epoch: int, step: int) -> None: ...
+    def epoch_done(self, row: dict[str, Any]) -> None: ...
+    def stage_done(self, name: str) -> None: ...
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error: the state is saved
+    """The run was asked to stop, and has saved where it is."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"stopped by signal {signal}")
+        self.signal = signal
+
+
+@dataclass
+class Meter:
+    """Sums over the steps of an epoch, kept on the device and read once.
+
+    `first_bad` is the first step whose loss was not finite, or -1.
+    """
+
+    device: torch.device
+    loss: Tensor = field(init=False)
+    correct: Tensor = field(init=False)
+    first_bad: Tensor = field(init=False)
+    images: int = 0
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.loss = torch.zeros((), device=self.device)
+        self.correct = torch.zeros((), device=self.device)
+        self.first_bad = torch.full((), -1, dtype=torch.int64, device=self.device)
+
+    def add(self, step: int, result: StepResult) -> None:
+        """Count a step; nothing waits for the device."""
+        bad = ~torch.isfinite(result.loss) & (self.first_bad < 0)
+        self.first_bad = torch.where(bad, step, self.first_bad)
+        self.loss += result.loss * result.images
+        self.correct += result.correct
+        self.images += result.images
+
+    def read(self, reduce: Callable[[Tensor], Tensor]) -> tuple[float, float, int]:
+        """(mean loss, accuracy, first bad step or -1); `reduce` sums over the processes."""
+        totals = torch.stack([self.loss, self.correct, self.loss.new_tensor(float(self.images))])
+        loss, correct, images = reduce(totals).tolist()
+        return loss / images, correct / images, int(self.first_bad)
+
+    def state(self) -> State:
+        return {
+            "loss": self.loss,
+            "correct": self.correct,
+            "first_bad": self.first_bad,
+            "images": self.images,
+            "seconds": self.seconds,
+        }
+
+    def load_state(self, state: State) -> None:
+        self.loss = state["loss"].to(self.device)
+        self.correct = state["correct"].to(self.device)
+        self.first_bad = state["first_bad"].to(self.device)
+        self.images, self.seconds = state["images"], state["seconds"]
+
+
+@dataclass
+class Loop:
+    """Runs stages.
+
+    `stop_signal` returns the number of a signal that asks to stop, or None. Besides the end
+    of each epoch, state is saved after `save_every` seconds. `max_steps` ends each epoch
+    early (for a dry run). `sum_over_processes` adds up a tensor over all ranks.
+    """
+
+    seed: int
+    device: torch.device
+    journal: Journal
+    watcher: Watcher
+    stop_signal: Callable[[], int | None]
+    sum_over_processes: Callable[[Tensor], Tensor]
+    save_every: float = 300.0
+    max_steps: int | None = None
+
+    def run(self, stage: Stage) -> None:
+        """Drive `stage` from where it was left to its end.
+
+        Raises UserError when a loss is not finite, Interrupted when asked to stop.
+        """
+        point = self.journal.resume_point(stage.name)
+        epoch, step, meter = 0, 0, Meter(self.device)
+        if point is not None:
+            epoch, step = point["epoch"], point["step"]
+            stage.load_state(point["stage"])
+            meter.load_state(point["meter"])
+            if point["finished"]:
+                return
+        self.watcher.stage_started(stage.name, stage.epochs, stage.steps, epoch)
+        with isolated_random_state():
+            while epoch < stage.epochs:
+                self._epoch(stage, epoch, step, meter)
+                done = stage.finished(epoch)
+                epoch, step, meter = epoch + 1, 0, Meter(self.device)
+                self._save(stage, epoch, step, meter, finished=done or epoch == stage.epochs)
+                if done:
+                    break
+                self._stop_if_asked()
+        self.watcher.stage_done(stage.name)
+
+    def _epoch(self, stage: Stage, epoch: int, step: int, meter: Meter) -> None:
+        if step == 0:
+            seed_step(self.seed, stage.name, epoch, "begin")
+            stage.begin_epoch(epoch)
+        stage.set_epoch(epoch)
+        started, saved = time.monotonic(), time.monotonic()
+        before = meter.seconds
+        for pair in stage.batches(epoch, step):
+            seed_step(self.seed, stage.name, epoch, step)
+            meter.add(step, stage.step(epoch, step, pair))
+            step += 1
+            meter.seconds = before + time.monotonic() - started
+            self.watcher.stepped(epoch, step)
+            if self.max_steps is not None and step >= self.max_steps:
+                break
+            asked = self.stop_signal() is not None
+            if step < stage.steps and (asked or time.monotonic() - saved > self.save_every):
+                self._save(stage, epoch, step, meter, finished=False)
+                saved = time.monotonic()
+                self._stop_if_asked()
+        self._record(stage, epoch, meter)
+
+    def _record(self, stage: Stage, epoch: int, meter: Meter) -> None:
+        loss, accuracy, first_bad = meter.read(self.sum_over_processes)
+        if first_bad >= 0 or not math.isfinite(loss):
+            raise UserError(
+                f"the loss is not finite in stage {stage.name}, epoch {epoch}, step "
+                f"{max(first_bad, 0)}: lower the learning rate (lr, arch_lr), clip gradients "
+                "(clip), or leave bf16 (precision)"
+            )
+        row = {
+            "stage": stage.name,
+            "epoch": epoch,
+            "seconds": round(meter.seconds, 3),
+            "loss": loss,
+            "accuracy": accuracy,
+            "lr": stage.lr,
+            **stage.end_epoch(epoch),
+        }
+        self.journal.epoch_done(row, stage.snapshot(epoch))
+        self.watcher.epoch_done(row)
+
+    def _save(self, stage: Stage, epoch: int, step: int, meter: Meter, *, finished: bool) -> None:
+        state = {
+            "epoch": epoch,
+            "step": step,
+            "finished": finished,
+            "stage": stage.state(),
+            "meter": meter.state(),
+        }
+        self.journal.save(stage.name, epoch, step, state)
+
+    def _stop_if_asked(self) -> None:
+        signal = self.stop_signal()
+        if signal is not None:
+            raise Interrupted(signal)

@@ -1,0 +1,201 @@
+"""The second stage: β over edge combinations on a smaller supernet (paper Sec. 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dots.batch import Batch
+from dots.data import Batches
+from dots.derive import derive_dots
+from dots.engine import Engine, StepResult, frozen
+from dots.genotype import Genotype
+from dots.loop import Pair, State
+from dots.operation_stage import cycle
+from dots.optimisers import ArchitectureOptimiser, search_weight_optimiser
+from dots.recipe.settings import TopologySettings
+from dots.relax import geometric, masked_softmax
+from dots.space import Candidates, SearchSpace
+from dots.supernet import Mixture, Supernet
+from dots.topology import Topology, entropy
+
+
+class OperationGates(nn.Module):
+    """α': a choice among the operations that each edge retained, zero at first (Sec. 4.2.2).
+
+    One row for each edge, as many columns as the largest number of retained operations;
+    `mask` says which exist.
+    """
+
+    def __init__(self, space: SearchSpace, candidates: Candidates) -> None:
+        super().__init__()
+        self.alpha = nn.ParameterDict()
+        for kind in space.kinds:
+            counts = torch.tensor([len(names) for names in candidates[kind]])
+            columns = int(counts.max())
+            self.alpha[kind] = nn.Parameter(torch.zeros(len(counts), columns))
+            mask = torch.arange(columns) < counts[:, None]
+            self.register_buffer(f"mask_{kind}", mask, persistent=False)
+
+    def weights(self, kind: str, temperature: float) -> Tensor:
+        """softmax(α'/T) over the retained operations of each edge, [edges, columns]."""
+        mask: Tensor = getattr(self, f"mask_{kind}")
+        return masked_softmax(self.alpha[kind], mask, temperature)
+
+
+class TopologyStage:
+    """One-level search of β, α' and w by one gradient at the old point (Eq. 10).
+
+    The temperature falls from `t_start` to `t_end` (Eq. 9) over the epochs that train the
+    architecture; the gates have `alpha_ratio` times that temperature. With `held_out` (not
+    in the paper) the architecture learns from images that w does not see.
+    """
+
+    name = "topology"
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        candidates: Candidates,
+        topology: Topology,
+        supernet: Supernet,
+        settings: TopologySettings,
+        engine: Engine,
+        batches: Batches,
+        held_out: Batches | None = None,
+    ) -> None:
+        self.space = space
+        self.candidates = candidates
+        self.topology = topology.to(engine.device)
+        self.gates = OperationGates(space, candidates).to(engine.device)
+        self.supernet = supernet
+        self.settings = settings
+        self.engine = engine
+        self.own_batches = batches
+        self.held_out = held_out
+        self.epochs = settings.epochs
+        self.steps = batches.steps
+        self.temperature = settings.t_start
+        self.weight_optimiser = search_weight_optimiser(supernet.parameters(), settings)
+        self.architecture = [*self.topology.parameters(), *self.gates.parameters()]
+        self.architecture_optimiser = ArchitectureOptimiser(self.architecture, settings)
+
+    @property
+    def lr(self) -> float:
+        return self.weight_optimiser.lr
+
+    def batches(self, epoch: int, start: int) -> Iterator[Pair]:
+        own = self.own_batches.epoch(epoch, start)
+        if self.held_out is None or not self._trains_architecture(epoch):
+            return ((batch, None) for batch in own)
+        return zip(own, cycle(self.held_out, epoch * self.steps + start), strict=False)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Nothing changes between epochs but the schedule."""
+
+    def set_epoch(self, epoch: int) -> None:
+        self.weight_optimiser.set_epoch(epoch)
+        self.temperature = self.temperature_at(epoch, 0)
+
+    def _trains_architecture(self, epoch: int) -> bool:
+        return epoch >= self.settings.weight_epochs
+
+    def temperature_at(self, epoch: int, step: int) -> float:
+        """T_β of a step; 1 in the weight-only epochs, where β is uniform at any temperature."""
+        if not self._trains_architecture(epoch):
+            return 1.0
+        position = epoch - self.settings.weight_epochs
+        count = self.epochs - self.settings.weight_epochs
+        if self.settings.anneal == "step":
+            position, count = position * self.steps + step, count * self.steps
+        return geometric(self.settings.t_start, self.settings.t_end, position, count)
+
+    def mixtures(self) -> dict[str, Mixture]:
+        """γ and the gates at the current temperature (Eq. 8), differentiable in β and α'."""
+        gamma = self.topology.edge_weights(self.temperature)
+        heat = self.temperature * self.settings.alpha_ratio
+        return {
+            kind: Mixture(self.gates.weights(kind, heat), gamma[kind]) for kind in self.space.kinds
+        }
+
+    def _objective(self, part: Batch) -> tuple[Tensor, Tensor]:
+        logits = self.supernet(part.images, self.mixtures())
+        return self.engine.cross_entropy(logits, part.labels), logits
+
+    def step(self, epoch: int, step: int, pair: Pair) -> StepResult:
+        batch, held_out = pair
+        self.temperature = self.temperature_at(epoch, step)
+        joint = self._trains_architecture(epoch) and self.held_out is None
+        if held_out is not None:
+            with frozen(self.supernet):
+                self.engine.gradients(held_out, self._objective, self.architecture)
+            self.architecture_optimiser.apply()
+        weights = self.weight_optimiser.parameters
+        parameters = [*weights, *self.architecture] if joint else weights
+        result = self.engine.gradients(batch, self._objective, parameters)
+        self.weight_optimiser.apply()
+        if joint:
+            self.architecture_optimiser.apply()
+        return result
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        probabilities = self.topology.probabilities(self.temperature)
+        return {
+            "temperature": self.temperature,
+            "beta_entropy": entropy(probabilities),
+            "gate_entropy": entropy(self._gate_table()),
+        }
+
+    @torch.no_grad()
+    def _gate_table(self) -> dict[str, list[list[float]]]:
+        """The gates of each kind and edge, without the columns that do not exist."""
+        heat = self.temperature * self.settings.alpha_ratio
+        return {
+            kind: [
+                row[: len(names)]
+                for row, names in zip(
+                    self.gates.weights(kind, heat).tolist(), self.candidates[kind], strict=True
+                )
+            ]
+            for kind in self.space.kinds
+        }
+
+    @torch.no_grad()
+    def snapshot(self, epoch: int) -> dict[str, Any]:
+        gamma = self.topology.edge_weights(self.temperature)
+        return {
+            "stage": self.name,
+            "epoch": epoch,
+            "temperature": self.temperature,
+            "alpha": self._gate_table(),
+            "beta": self.topology.probabilities(self.temperature),
+            "gamma": {kind: weights.tolist() for kind, weights in gamma.items()},
+        }
+
+    def finished(self, epoch: int) -> bool:
+        return False
+
+    @torch.no_grad()
+    def genotype(self) -> Genotype:
+        """argmax of β at every node, then of α' on the edges that it keeps."""
+        gates = {kind: self.gates.alpha[kind].tolist() for kind in self.space.kinds}
+        return derive_dots(self.space, self.candidates, gates, self.topology.kept_edges())
+
+    def state(self) -> State:
+        return {
+            "topology": self.topology.state_dict(),
+            "gates": self.gates.state_dict(),
+            "supernet": self.supernet.state_dict(),
+            "weight_optimiser": self.weight_optimiser.state(),
+            "architecture_optimiser": self.architecture_optimiser.state(),
+        }
+
+    def load_state(self, state: State) -> None:
+        self.topology.load_state_dict(state["topology"])
+        self.gates.load_state_dict(state["gates"])
+        self.supernet.load_state_dict(state["supernet"])
+        self.weight_optimiser.load_state(state["weight_optimiser"])
+        self.architecture_optimiser.load_state(state["architecture_optimiser"])

@@ -1,0 +1,89 @@
+"""The third stage: a derived network is trained from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+
+from dots.batch import Batch
+from dots.data import Batches
+from dots.derived import DerivedNetwork
+from dots.engine import Engine, StepResult
+from dots.loop import Pair, State
+from dots.optimisers import WeightOptimiser, training_rate
+from dots.recipe.settings import TrainSettings
+
+
+class TrainingStage:
+    """Trains a derived network with auxiliary head, drop path, label smoothing as set."""
+
+    def __init__(
+        self,
+        network: DerivedNetwork,
+        settings: TrainSettings,
+        engine: Engine,
+        batches: Batches,
+        name: str = "train",
+    ) -> None:
+        self.name = name
+        self.network = network
+        self.settings = settings
+        self.engine = engine
+        self.own_batches = batches
+        self.epochs = settings.epochs
+        self.steps = batches.steps
+        self.optimiser = WeightOptimiser(
+            network.parameters(),
+            training_rate(settings),
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            clip=settings.clip,
+            nesterov=settings.nesterov,
+        )
+
+    @property
+    def lr(self) -> float:
+        return self.optimiser.lr
+
+    def batches(self, epoch: int, start: int) -> Iterator[Pair]:
+        return ((batch, None) for batch in self.own_batches.epoch(epoch, start))
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Nothing changes between epochs but the schedule."""
+
+    def set_epoch(self, epoch: int) -> None:
+        self.optimiser.set_epoch(epoch)
+        self.network.train()
+        self.network.drop_path = self.settings.drop_path * epoch / self.epochs
+
+    def _objective(self, part: Batch) -> tuple[Tensor, Tensor]:
+        smoothing = self.settings.label_smoothing
+        logits, auxiliary = self.network.forward_with_auxiliary(part.images)
+        loss = self.engine.cross_entropy(logits, part.labels, smoothing)
+        if auxiliary is not None:
+            extra = self.engine.cross_entropy(auxiliary, part.labels, smoothing)
+            loss = loss + self.settings.auxiliary * extra
+        return loss, logits
+
+    def step(self, epoch: int, step: int, pair: Pair) -> StepResult:
+        result = self.engine.gradients(pair[0], self._objective, self.optimiser.parameters)
+        self.optimiser.apply()
+        return result
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        return {}
+
+    def snapshot(self, epoch: int) -> dict[str, Any] | None:
+        return None
+
+    def finished(self, epoch: int) -> bool:
+        return False
+
+    def state(self) -> State:
+        return {"network": self.network.state_dict(), "optimiser": self.optimiser.state()}
+
+    def load_state(self, state: State) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state(state["optimiser"])
