@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -19,7 +20,7 @@ from dots.network import Shape
 from dots.optimisers import ArchitectureOptimiser, WeightOptimiser, search_weight_optimiser
 from dots.recipe.settings import OperationSettings
 from dots.seeding import isolated_random_state, seed_step
-from dots.space import Candidates, Groups, SearchSpace
+from dots.space import ZERO, Candidates, Groups, SearchSpace
 from dots.supernet import EdgeFactory, MixedEdge, Mixture, Supernet
 
 Phase = Literal["weights", "architecture", "evaluation"]
@@ -105,6 +106,8 @@ class OperationSearch(ABC):
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     one_level: ClassVar[bool] = False
     """True: w and α share the batches of all images; False: halves A and B."""
+    published: ClassVar[Mapping[str, object]] = MappingProxyType({})
+    """The settings of the operation search (`OperationSettings`) in the method's publication."""
 
     def __init__(self, context: SearchContext, method: MethodSettings) -> None:
         self.context = context
@@ -171,8 +174,7 @@ class GradientSearch(OperationSearch):
     """Abstract: w by SGD and α by Adam on one supernet, w alone for the first epochs.
 
     A method says how α mixes (`mixtures`) and, where it differs, what is a step. α has one
-    row for each edge and one column for each operation of the space, unless `build` says
-    otherwise.
+    row for each edge and one column for each of `searched_operations`.
     """
 
     spread: ClassVar[float] = 1e-3
@@ -182,14 +184,23 @@ class GradientSearch(OperationSearch):
         super().__init__(context, method)
         self.settings = context.settings
         self.engine = context.engine
-        self.alpha = context.parameters(len(context.space.operations), self.spread)
+        self.alpha = context.parameters(len(self.searched_operations()), self.spread)
         self.supernet = self.build_supernet()
         self.weight_optimiser = self.build_weight_optimiser()
         self.architecture_optimiser = self.build_architecture_optimiser()
 
+    def searched_operations(self) -> tuple[str, ...]:
+        """What every edge chooses from: by default all operations of the space."""
+        return self.context.space.operations
+
+    def searched_candidates(self) -> Candidates:
+        """`searched_operations` on every edge."""
+        space = self.context.space
+        return dict.fromkeys(space.kinds, (self.searched_operations(),) * len(space.cell.edges))
+
     def build_supernet(self) -> Supernet:
         """The supernet at the start."""
-        return self.context.supernet()
+        return self.context.supernet(self.searched_candidates())
 
     def build_weight_optimiser(self) -> WeightOptimiser:
         return search_weight_optimiser(self.supernet.parameters(), self.settings)
@@ -270,9 +281,15 @@ class GradientSearch(OperationSearch):
     @torch.no_grad()
     def mixing_weights(self) -> ScoreTable:
         return {
-            kind: mixture.operations.float().tolist()
+            kind: self.over_space(mixture.operations)
             for kind, mixture in self.mixtures("evaluation").items()
         }
+
+    def over_space(self, weights: Tensor) -> list[list[float]]:
+        """[edges, searched operations] as numbers over the space's operations, 0 elsewhere."""
+        rows = weights.detach().float().tolist()
+        named = (dict(zip(self.searched_operations(), row, strict=True)) for row in rows)
+        return [[row.get(op, 0.0) for op in self.context.space.operations] for row in named]
 
     @torch.no_grad()
     def evaluate(self, images: Tensor) -> Tensor:
@@ -304,3 +321,8 @@ def group_columns(space: SearchSpace, groups: Groups) -> list[list[int]]:
 def columns_of(space: SearchSpace, names: Sequence[str]) -> list[int]:
     """The columns of these operations."""
     return [space.operations.index(name) for name in names]
+
+
+def without_zero(space: SearchSpace) -> tuple[str, ...]:
+    """The operations of the space that connect."""
+    return tuple(op for op in space.operations if op != ZERO)

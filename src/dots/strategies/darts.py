@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 from torch import nn
@@ -27,6 +29,15 @@ class Darts(GradientSearch):
     """
 
     name: ClassVar[str] = "darts"
+    published: ClassVar[Mapping[str, object]] = MappingProxyType(
+        {
+            "epochs": 50, "weight_epochs": 0, "cells": 8, "channels": 16, "batch": 64,
+            "lr": 0.025, "lr_min": 0.001, "lr_epochs": None, "lr_offset": 0,
+            "momentum": 0.9, "weight_decay": 3e-4, "clip": 5.0,
+            "arch_lr": 3e-4, "arch_betas": (0.5, 0.999), "arch_weight_decay": 1e-3,
+            "arch_clip": None,
+        }
+    )  # fmt: skip
 
     def __init__(self, context: SearchContext, method: MethodSettings) -> None:
         super().__init__(context, method)
