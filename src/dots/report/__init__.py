@@ -1,0 +1,5 @@
+"""Reports: pages made from the files of run directories, never from a model."""
+
+from dots.report.page import write_report
+
+__all__ = ["write_report"]

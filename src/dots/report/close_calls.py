@@ -1,0 +1,136 @@
+"""Which choices of a search were close, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dots.report.combos import columns, combination_name, margin, relative_entropy
+from dots.report.graph import kept_in_topology, operations_on, space_of
+from dots.report.reading import Run
+from dots.report.wording import kind_name, percent
+from dots.space import ZERO, SearchSpace
+
+CLOSE_LEAD = 0.5
+CLOSE_ENTROPY = 0.5
+"""A choice counts as undecided where the winner leads by less, or the entropy is higher:
+annealing should end with nearly all the weight on one."""
+CLOSE_SEARCH_LEAD = 0.02
+
+
+def undecided(run: Run) -> list[str]:
+    """Sentences on every choice of the search that was close."""
+    return [*_close_topology(run), *_close_weights(run), *_replaced(run), *_close_search(run)]
+
+
+def _close_topology(run: Run) -> Iterator[str]:
+    space, rows = space_of(run), run.architecture_rows("topology")
+    if space is None or not rows:
+        return
+    parameterisation = run.setting("topology.parameterisation")
+    for kind, nodes in rows[-1].beta.items():
+        for index, values in enumerate(nodes[: space.cell.nodes]):
+            where = f"Node {index} of the {kind_name(kind)} cell"
+            if parameterisation == "sigmoid":
+                close = [value for value in values if abs(value - 0.5) < CLOSE_LEAD / 2]
+                if close:
+                    yield f"{where}: {len(close)} edges ended close to the threshold."
+            elif parameterisation != "edges" and len(values) > 1:
+                yield from _close_node(run, space, index, values, where)
+
+
+def _close_node(
+    run: Run, space: SearchSpace, index: int, values: Sequence[float], where: str
+) -> Iterator[str]:
+    lead, entropy = margin(values), relative_entropy(values)
+    if lead >= CLOSE_LEAD and entropy <= CLOSE_ENTROPY:
+        return
+    table = columns(
+        space.cell,
+        index,
+        run.setting("topology.edges"),
+        run.setting("topology.parameterisation"),
+        len(values),
+    )
+    first, second = sorted(range(len(values)), key=lambda c: -values[c])[:2]
+    names = [
+        f"inputs {combination_name(space.cell, table[c])}" if table else f"combination {c + 1}"
+        for c in (first, second)
+    ]
+    yield (
+        f"{where} was undecided at the end: {names[0]} had {percent(values[first], 0)}, "
+        f"{names[1]} {percent(values[second], 0)} (entropy {entropy:.2f} of the most possible)."
+    )
+
+
+def _close_weights(run: Run) -> Iterator[str]:
+    rows = run.architecture_rows("topology")
+    for kind, edges in rows[-1].alpha.items() if rows else ():
+        close = [
+            str(number)
+            for number, weights in enumerate(edges, start=1)
+            if len(weights) > 1 and margin(weights) < CLOSE_LEAD
+        ]
+        if close:
+            word = "edge" if len(close) == 1 else "edges"
+            yield (
+                f"On {word} {', '.join(close)} of the {kind_name(kind)} cell no operation won "
+                f"clearly (lead under {percent(CLOSE_LEAD, 0)} at the end of the topology search)."
+            )
+
+
+def _replaced(run: Run) -> Iterator[str]:
+    """Edges of the found cell whose annealed choice was zero, which no cell can have."""
+    space, rows = space_of(run), run.architecture_rows("topology")
+    if space is None or not rows:
+        return
+    for kind, edges in rows[-1].alpha.items():
+        numbers = []
+        for edge, weights in enumerate(edges[: len(space.cell.edges)]):
+            names = kept_in_topology(run, kind, edge)
+            best = max(zip(weights, names, strict=False), default=(0.0, ""))[1]
+            if best == ZERO and operations_on(run, kind, *space.cell.edges[edge]):
+                numbers.append(str(edge + 1))
+        if numbers:
+            word = "edge" if len(numbers) == 1 else "edges"
+            yield (
+                f"On {word} {', '.join(numbers)} of the {kind_name(kind)} cell the search "
+                f"preferred zero (no connection), which a derived cell never has: the best "
+                f"other operation kept there took its place."
+            )
+
+
+def _close_search(run: Run) -> Iterator[str]:
+    space, rows = space_of(run), run.architecture_rows("operations")
+    if space is None or not rows or run.candidates is None:
+        return
+    for kind, edges in rows[-1].alpha.items():
+        leads = [
+            lead
+            for edge, weights in enumerate(edges)
+            for lead in _leads(run, space, kind, edge, weights)
+        ]
+        close = sum(lead < CLOSE_SEARCH_LEAD for lead in leads)
+        if close:
+            yield (
+                f"In the operation search of the {kind_name(kind)} cell, {close} of {len(leads)} "
+                f"retained operations led the best one left out by less than "
+                f"{CLOSE_SEARCH_LEAD:.2f} of weight: another seed may well keep others there."
+            )
+
+
+def _leads(
+    run: Run, space: SearchSpace, kind: str, edge: int, weights: Sequence[float]
+) -> Iterator[float]:
+    """How far each retained operation was ahead of the best rival that was left out."""
+    kept = kept_in_topology(run, kind, edge)
+    if len(weights) != len(space.operations):
+        return
+    value = dict(zip(space.operations, weights, strict=True))
+    retain = (run.candidates.retain if run.candidates else None) or ""
+    scheme = retain.removeprefix("group-")
+    groups = space.groups.get(scheme) if retain.startswith("group-") else None
+    for name in kept:
+        group = next((g for g in groups or () if name in g), space.operations)
+        rivals = [value[op] for op in group if op not in kept and op in value]
+        if name in value and rivals:
+            yield value[name] - max(rivals)

@@ -1,0 +1,53 @@
+"""What the columns of a recorded β stand for: combinations of a node's edges, or edges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+
+from dots.report.wording import node
+from dots.space import CellSpec
+
+
+def columns(
+    spec: CellSpec, node: int, recipe_edges: object, parameterisation: object, width: int
+) -> list[tuple[int, ...]] | None:
+    """For each of `width` recorded values of a node the edges (indices) it stands for.
+
+    Combinations come in the order of paper Eqs. 5 and 11: lexicographic for pairs and k of
+    n, counting binary codes (edge 0 the lowest bit) for every non-empty subset. None where
+    the recorded values are not as many as the recipe implies.
+    """
+    incoming = spec.incoming[node]
+    count = len(incoming)
+    if parameterisation in ("edges", "sigmoid"):
+        table: list[tuple[int, ...]] = [(edge,) for edge in incoming]
+    elif recipe_edges == "any":
+        table = [
+            tuple(edge for bit, edge in enumerate(incoming) if code >> bit & 1)
+            for code in range(1, 2 ** min(count, 20))
+        ]
+    else:
+        size = recipe_edges if isinstance(recipe_edges, int) else 2
+        table = list(combinations(incoming, min(size, count)))
+    return table if len(table) == width else None
+
+
+def combination_name(spec: CellSpec, edges: Sequence[int]) -> str:
+    """A combination by the nodes that its edges come from: "{k−2, 1}"."""
+    return "{" + ", ".join(node(spec.edges[edge][0], spec.inputs) for edge in edges) + "}"
+
+
+def relative_entropy(probabilities: Sequence[float]) -> float:
+    """The entropy of a distribution relative to the uniform one's: 0 decided, 1 undecided."""
+    if len(probabilities) < 2:
+        return 0.0
+    nats = -sum(p * math.log(p) for p in probabilities if p > 0)
+    return nats / math.log(len(probabilities))
+
+
+def margin(values: Sequence[float]) -> float:
+    """The lead of the largest value over the second; of a single value, the value itself."""
+    ordered = sorted(values, reverse=True)
+    return ordered[0] - ordered[1] if len(ordered) > 1 else ordered[0]

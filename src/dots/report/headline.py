@@ -1,0 +1,97 @@
+"""The numbers at the top of a report, and how far the run got."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dots.report.intervals import wilson
+from dots.report.reading import Run
+from dots.report.wording import NONE, amount, duration, percent, stage_name
+from dots.report.worth import test_images
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A number with its name and a remark on it."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """How far a stage got, and where it ended, as text."""
+
+    name: str
+    state: str
+    epochs: str
+    seconds: str
+    loss: str
+    accuracy: str
+
+
+def tiles(run: Run) -> list[Tile]:
+    """The headline numbers that the run has; those that it lacks are left out."""
+    result = run.result
+    if result is None:
+        return []
+    count = test_images(run)
+    share = ""
+    if count and result.test_accuracy is not None and 0 <= result.test_accuracy <= 1:
+        low, high = wilson(result.test_accuracy, count)
+        share = f"of {count} test images; 95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+    found = [
+        Tile("Test accuracy", percent(result.test_accuracy), share),
+        Tile("Top-5 accuracy", percent(result.test_top5), "true class among the best five"),
+        Tile("Balanced accuracy", percent(result.balanced_accuracy), "mean over the classes"),
+        Tile("Parameters", amount(result.parameters), "without the auxiliary head"),
+        Tile("Multiply-adds", amount(result.multiply_adds), "convolutions and linear, an image"),
+        Tile(
+            "Search time",
+            duration(result.search_seconds),
+            f"{duration(result.search_cpu_seconds)} of CPU time"
+            if result.search_cpu_seconds is not None
+            else "",
+        ),
+        Tile("Training time", duration(result.train_seconds), "the found cell, from scratch"),
+    ]
+    return [tile for tile in found if tile.value != NONE]
+
+
+def stage_rows(run: Run) -> list[StageRow]:
+    """A row for every stage that the recipe plans or the metrics hold."""
+    return [_stage_row(run, stage) for stage in _stages(run)]
+
+
+def _stages(run: Run) -> Iterator[str]:
+    present = dict.fromkeys(row.stage for row in run.metrics)
+    planned = [s for s in ("operations", "topology", "train") if planned_epochs(run, s)]
+    yield from planned
+    yield from (stage for stage in present if stage not in planned)
+
+
+def planned_epochs(run: Run, stage: str) -> int | None:
+    """How many epochs the recipe asks of a stage; every trained cell takes as many."""
+    epochs = run.setting(f"{'train' if stage.startswith('train') else stage}.epochs")
+    return epochs if isinstance(epochs, int) and epochs > 0 else None
+
+
+def _stage_row(run: Run, stage: str) -> StageRow:
+    rows = run.rows(stage)
+    planned = planned_epochs(run, stage)
+    if not rows:
+        return StageRow(stage_name(stage), "not run", f"0 of {planned}", NONE, NONE, NONE)
+    done = len(rows)
+    state = "finished" if planned is None or done >= planned else "unfinished"
+    loss = rows[-1].number("loss")
+    seconds = [value for row in rows if (value := row.number("seconds")) is not None]
+    return StageRow(
+        name=stage_name(stage),
+        state=state,
+        epochs=f"{done} of {planned}" if planned else str(done),
+        seconds=duration(sum(seconds)) if seconds else NONE,
+        loss=NONE if loss is None else f"{loss:.3f}",
+        accuracy=percent(rows[-1].number("accuracy"), 1),
+    )

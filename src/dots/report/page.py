@@ -1,0 +1,127 @@
+"""Putting the page together and writing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from dots.files import write_text
+from dots.report.annealing import entropy_chart, panels, temperature_chart
+from dots.report.close_calls import undecided
+from dots.report.confusion import confusion_view
+from dots.report.curves import stage_curves
+from dots.report.drawings import drawings
+from dots.report.headline import stage_rows, tiles
+from dots.report.pictures import pictures
+from dots.report.reading import Run, read_run
+from dots.report.replay import replay
+from dots.report.reproduce import command, environment_table, missing_files, settings_tables
+from dots.report.retained import retained_tables
+from dots.report.wording import kind_name, visible, weight
+from dots.report.worth import worth
+
+REPORT = "report.html"
+_WORDS = {
+    "space": "space {}",
+    "strategy": "{} operation search",
+    "retain": "{} retention",
+    "preset": "preset {}",
+    "seed": "seed {}",
+}
+
+
+def write_report(run: Path) -> Path:
+    """Write `report.html` into the run directory, atomically, and return its path.
+
+    Only the files of the directory are read; what a partial run lacks, the page says. Raises
+    UserError where `run` is no run directory.
+    """
+    page = run / REPORT
+    write_text(page, report_html(read_run(run)))
+    return page
+
+
+def report_html(run: Run) -> str:
+    """The page for a run."""
+    return render(
+        "report.html.j2",
+        title=f"DOTS: {visible(run.name)}",
+        subtitle=_subtitle(run),
+        tiles=tiles(run),
+        missing=missing_files(run),
+        broken=run.broken,
+        notices=run.data.notices if run.data else (),
+        stages=stage_rows(run),
+        worth=worth(run),
+        drawings=drawings(run.genotypes),
+        tables=retained_tables(run),
+        undecided=undecided(run),
+        choice=_choice(run),
+        panels=panels(run),
+        temperature=temperature_chart(run),
+        entropy=entropy_chart(run),
+        replay=replay(run),
+        curves=stage_curves(run),
+        pictures=pictures(run),
+        confusion=confusion_view(run),
+        command=command(run),
+        settings=settings_tables(run),
+        environment=environment_table(run),
+    )
+
+
+def _subtitle(run: Run) -> str:
+    parts = []
+    if run.data is not None and run.data.name:
+        classes = f"{len(run.data.classes)} classes" if run.data.classes else ""
+        size = (
+            f"{run.data.image_size} × {run.data.image_size} pixels" if run.data.image_size else ""
+        )
+        details = ", ".join(part for part in (classes, size) if part)
+        parts.append(visible(run.data.name) + (f" ({details})" if details else ""))
+    for key, words in _WORDS.items():
+        value = run.setting(key)
+        if isinstance(value, str | int):
+            parts.append(words.format(visible(str(value))))
+    return " · ".join(parts)
+
+
+def _choice(run: Run) -> str:
+    if run.setting("topology.parameterisation") in ("edges", "sigmoid"):
+        return "among its incoming edges, each with a weight of its own"
+    edges = run.setting("topology.edges")
+    if edges == "any":
+        return "one set of incoming edges, of any size"
+    size = edges if isinstance(edges, int) and edges != 2 else "two"
+    return f"one combination of {size} incoming edges"
+
+
+def render(template: str, **values: Any) -> str:
+    """A template filled in; all values but Markup are escaped."""
+    return _environment().get_template(template).render(version=_version(), **values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: Mapping[str, Any] = {"weight": weight, "kind": kind_name}
+    environment.filters.update(filters)
+    return environment
+
+
+def _version() -> str:
+    try:
+        return version("dots-nas")
+    except PackageNotFoundError:  # run from a source tree
+        return ""

@@ -1,0 +1,72 @@
+"""What another person needs to run it again: the command, the recipe, the versions."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dots.report.reading import GENOTYPE_FILES, Run
+from dots.report.wording import number, visible
+
+_MISSING = {
+    "recipe.json": "the settings",
+    "environment.json": "the command and the versions",
+    "data.json": "the description of the data",
+    "metrics.jsonl": "the curves",
+    "candidates.json": "the operations kept on each edge",
+    "architecture.jsonl": "α, β and γ over time",
+    GENOTYPE_FILES["found"]: "the found cell",
+    "samples.json": "the images",
+    "test.json": "the confusion matrix",
+    "result.json": "the final numbers",
+}
+
+
+@dataclass(frozen=True)
+class SettingsTable:
+    """Settings under a heading: names and values as text."""
+
+    name: str
+    rows: tuple[tuple[str, str], ...]
+
+
+def command(run: Run) -> str | None:
+    """The command line that started the run, or None where it was not recorded."""
+    value = run.environment.get("command")
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+        return shlex.join(value)
+    return None
+
+
+def settings_tables(run: Run) -> list[SettingsTable]:
+    """The recipe: its plain settings first, then a table for each part."""
+    plain = [(key, value) for key, value in run.recipe.items() if not isinstance(value, Mapping)]
+    tables = [SettingsTable("General", tuple((key, number(value)) for key, value in plain))]
+    for key, value in run.recipe.items():
+        if isinstance(value, Mapping) and value:
+            tables.append(SettingsTable(visible(key).capitalize(), tuple(_flat(value))))
+    return [table for table in tables if table.rows]
+
+
+def environment_table(run: Run) -> SettingsTable | None:
+    """Versions, device and the like: all that environment.json holds but the command."""
+    rows = tuple(row for row in _flat(run.environment) if row[0] != "command")
+    return SettingsTable("Environment", rows) if rows else None
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        name = f"{prefix}{visible(str(key))}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, number(value)
+
+
+def missing_files(run: Run) -> list[tuple[str, str]]:
+    """The files that the run lacks so far, each with what the page cannot show without it."""
+    return [(name, what) for name, what in _MISSING.items() if not (run.path / name).is_file()]

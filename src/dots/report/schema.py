@@ -1,0 +1,120 @@
+"""What each file of a run directory holds, as far as a report reads it.
+
+Every field that a partial or older run may lack has a default; fields that a report does not
+read are ignored.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class DataPart(_Part):
+    """data.json: where the images come from and what they are.
+
+    Settings that only a network needs (mean, deviation) are not read here.
+    """
+
+    name: str = ""
+    classes: tuple[str, ...] = ()
+    channels: int | None = None
+    image_size: int | None = None
+    train: int | None = None
+    test: int | None = None
+    notices: tuple[str, ...] = ()
+
+
+class Numbers(_Part):
+    """What a trained cell reached: accuracies are fractions, times are seconds."""
+
+    test_accuracy: float | None = None
+    test_top5: float | None = None
+    balanced_accuracy: float | None = None
+    test_loss: float | None = None
+    parameters: int | None = None
+    multiply_adds: int | None = None
+    train_seconds: float | None = None
+    genotype: Any = None
+
+
+class Result(Numbers):
+    """result.json: the found cell's numbers, the cost of the search, and the baselines'."""
+
+    search_seconds: float | None = None
+    search_cpu_seconds: float | None = None
+    seed: int | None = None
+    baselines: dict[str, Numbers] = Field(default_factory=dict)
+
+
+class MetricRow(BaseModel):
+    """A line of metrics.jsonl: one epoch of one stage, with any further numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    stage: str
+    epoch: int
+
+    def number(self, key: str) -> float | None:
+        """The finite number called `key`, or None where the row has none."""
+        value = (self.model_extra or {}).get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return float(value) if math.isfinite(value) else None
+
+
+class ArchitectureRow(_Part):
+    """A line of architecture.jsonl: the architecture weights after one epoch.
+
+    `alpha` holds per cell kind and edge the mixing weights of the operations there, `beta`
+    per kind and node the probabilities of the edge combinations (Eq. 6), `gamma` per kind
+    the weight of each edge (Eq. 7).
+    """
+
+    stage: str
+    epoch: int
+    alpha: dict[str, list[list[float]]] = Field(default_factory=dict)
+    beta: dict[str, list[list[float]]] = Field(default_factory=dict)
+    gamma: dict[str, list[float]] = Field(default_factory=dict)
+    temperature: float | None = None
+
+
+class Candidates(_Part):
+    """candidates.json: what the operation search kept on each edge, and its scores."""
+
+    space: str = "darts"
+    nodes: int | None = None
+    strategy: str | None = None
+    retain: str | None = None
+    operations: tuple[str, ...] = ()
+    candidates: dict[str, list[list[str]]] = Field(default_factory=dict)
+
+
+class Picture(_Part):
+    """An image as base64 PNG, with its true label; a mistake has the rest too."""
+
+    png: str
+    label: str = ""
+    predicted: str | None = None
+    confidence: float | None = None
+    index: int | None = None
+
+
+class Samples(_Part):
+    """samples.json: a training batch as the network sees it, and the worst mistakes."""
+
+    augmented: tuple[Picture, ...] = ()
+    mistakes: tuple[Picture, ...] = ()
+
+
+class Confusion(_Part):
+    """test.json: the confusion matrix, rows true, columns predicted, in order of `classes`."""
+
+    classes: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
