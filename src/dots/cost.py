@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from dots.derived import DerivedNetwork
 from dots.genotype import Genotype
 from dots.network import Shape, check_image_size
-from dots.ops import OperationStyle, Source, complete, make_operation
+from dots.operations import make_operation
+from dots.ops import OperationStyle, Source, complete
 from dots.space import named_space
 
 

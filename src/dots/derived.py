@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from dots.folding import Term, combine
 from dots.genotype import Cell, Genotype
 from dots.network import Body, CellPlan, Preprocess, Shape, channels_last, reductions
-from dots.ops import Identity, OperationStyle, Source, complete, make_operation
+from dots.operations import make_operation
+from dots.ops import Identity, OperationStyle, Source, complete
 from dots.space import named_space
 
 

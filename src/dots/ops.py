@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dots.depthwise import depthwise
-from dots.errors import UserError
 from dots.folding import Term, combine, normed_pointwise
 
 
@@ -190,10 +189,12 @@ class DilConv(nn.Module):
 class SepConv(nn.Module):
     """ReLU and a depthwise block, twice; the stride is in the first."""
 
-    def __init__(self, channels: int, kernel: int, stride: int, affine: bool) -> None:
+    def __init__(
+        self, channels: int, kernel: int, stride: int, affine: bool, dilation: int = 1
+    ) -> None:
         super().__init__()
-        self.first = DepthwiseBlock(channels, kernel, stride, 1, affine)
-        self.second = DepthwiseBlock(channels, kernel, 1, 1, affine)
+        self.first = DepthwiseBlock(channels, kernel, stride, dilation, affine)
+        self.second = DepthwiseBlock(channels, kernel, 1, dilation, affine)
 
     def forward(self, source: Source) -> Parts:
         z, pointwise, norm = self.first(source.relu, source.fast)
@@ -211,36 +212,3 @@ class OperationStyle(NamedTuple):
 
     affine: bool
     pool_norm: bool
-
-
-def _skip(channels: int, stride: int, style: OperationStyle) -> nn.Module:
-    if stride == 1:
-        return Identity()
-    return FactorizedReduce(channels, channels, style.affine)
-
-
-_Builder = Callable[[int, int, OperationStyle], nn.Module]
-_BUILDERS: dict[str, _Builder] = {
-    "none": lambda c, s, style: Zero(),
-    "noise": lambda c, s, style: Noise(s),
-    "max_pool_3x3": lambda c, s, style: Pool("max", c, s, style.pool_norm),
-    "avg_pool_3x3": lambda c, s, style: Pool("avg", c, s, style.pool_norm),
-    "skip_connect": _skip,
-    "sep_conv_3x3": lambda c, s, style: SepConv(c, 3, s, style.affine),
-    "sep_conv_5x5": lambda c, s, style: SepConv(c, 5, s, style.affine),
-    "dil_conv_3x3": lambda c, s, style: DilConv(c, 3, s, style.affine),
-    "dil_conv_5x5": lambda c, s, style: DilConv(c, 5, s, style.affine),
-    "nor_conv_1x1": lambda c, s, style: ReluConvNorm(c, c, 1, s, style.affine),
-    "nor_conv_3x3": lambda c, s, style: ReluConvNorm(c, c, 3, s, style.affine),
-}
-
-
-def make_operation(name: str, channels: int, stride: int, style: OperationStyle) -> nn.Module:
-    """The module of operation `name`, [B, C, H, W] -> [B, C, ⌈H/stride⌉, ⌈W/stride⌉].
-
-    Its forward takes a Source and returns Parts, or None for Zero. Raises UserError for a
-    name that no module implements.
-    """
-    if name not in _BUILDERS:
-        raise UserError(f"no network implements the operation {name!r}: {', '.join(_BUILDERS)}")
-    return _BUILDERS[name](channels, stride, style)

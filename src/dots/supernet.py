@@ -12,7 +12,8 @@ from torch.utils.checkpoint import checkpoint
 from dots.errors import UserError
 from dots.folding import Term, combine
 from dots.network import Body, CellPlan, Preprocess, Shape, channels_last, search_style
-from dots.ops import OperationStyle, Source, Zero, make_operation
+from dots.operations import make_operation
+from dots.ops import OperationStyle, Source, Zero
 from dots.space import Candidates, CellSpec, SearchSpace
 
 Active = tuple[tuple[bool, ...], ...]
