@@ -66,7 +66,7 @@ def derive_darts(space: SearchSpace, scores: Scores) -> Genotype:
     operation on every edge, Zero meaning no edge.
     """
     if space.policy_edges is None:
-        return _derive_all_edges(space, scores)
+        return derive_all_edges(space, scores)
     return derive_top_edges(space, scores, space.policy_edges)
 
 
@@ -89,7 +89,8 @@ def _best_real(space: SearchSpace, row: Sequence[float]) -> tuple[float, str]:
     return max(pairs, key=lambda pair: pair[0])
 
 
-def _derive_all_edges(space: SearchSpace, scores: Scores) -> Genotype:
+def derive_all_edges(space: SearchSpace, scores: Scores) -> Genotype:
+    """The best operation on every edge; an edge whose best is Zero is absent."""
     chosen: dict[str, dict[int, tuple[str, ...]]] = {}
     for kind in space.kinds:
         rows = enumerate(scores[kind])

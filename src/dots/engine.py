@@ -68,7 +68,8 @@ class Engine:
             with self.fabric.autocast():
                 value, logits = objective(part)
             share = len(part.labels) / images
-            torch.autograd.backward(value * share, inputs=list(parameters))
+            if value.requires_grad:  # not where all that was sampled for α is Zero
+                torch.autograd.backward(value * share, inputs=list(parameters))
             loss += value.detach().to(loss.dtype) * share
             correct += (logits.detach().argmax(1) == part.labels).sum()
         average_gradients(self.fabric, parameters, self._weight(batch))

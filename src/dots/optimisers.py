@@ -82,7 +82,7 @@ def training_rate(settings: TrainSettings) -> Callable[[int], float]:
 
 
 def search_weight_optimiser(
-    parameters: Iterable[nn.Parameter], settings: SearchSettings
+    parameters: Iterable[nn.Parameter], settings: SearchSettings, *, nesterov: bool = False
 ) -> WeightOptimiser:
     """The SGD of a search stage."""
     return WeightOptimiser(
@@ -91,6 +91,7 @@ def search_weight_optimiser(
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         clip=settings.clip,
+        nesterov=nesterov,
     )
 
 

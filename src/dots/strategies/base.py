@@ -108,6 +108,9 @@ class OperationSearch(ABC):
     """True: w and α share the batches of all images; False: halves A and B."""
     published: ClassVar[Mapping[str, object]] = MappingProxyType({})
     """The settings of the operation search (`OperationSettings`) in the method's publication."""
+    operations_per_edge: ClassVar[Mapping[Phase, tuple[int, int]]] = MappingProxyType({})
+    """The fewest and the most operations of an edge that one forward of a phase runs with the
+    default settings, Zero included; a phase that is absent runs every candidate."""
 
     def __init__(self, context: SearchContext, method: MethodSettings) -> None:
         self.context = context
@@ -220,6 +223,15 @@ class GradientSearch(OperationSearch):
         """What the architecture step adds to the classification loss."""
         return None
 
+    def architecture_loss(self, loss: Tensor, mixtures: Mixtures) -> Tensor:
+        """What the architecture step minimises, from the classification loss under `mixtures`."""
+        penalty = self.penalty()
+        return loss if penalty is None else loss + penalty
+
+    def weight_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """What the weight step minimises."""
+        return self.engine.cross_entropy(logits, labels)
+
     def trains_architecture(self, epoch: int) -> bool:
         """Whether α learns in this epoch."""
         return epoch >= self.settings.weight_epochs
@@ -240,10 +252,10 @@ class GradientSearch(OperationSearch):
         """One step of α at the current w."""
 
         def objective(part: Batch) -> tuple[Tensor, Tensor]:
-            logits = self.supernet(part.images, self.mixtures("architecture"))
+            mixtures = self.mixtures("architecture")
+            logits = self.supernet(part.images, mixtures)
             loss = self.engine.cross_entropy(logits, part.labels)
-            penalty = self.penalty()
-            return (loss if penalty is None else loss + penalty), logits
+            return self.architecture_loss(loss, mixtures), logits
 
         with frozen(self.supernet):
             result = self.engine.gradients(batch, objective, self.architecture_parameters())
@@ -257,7 +269,7 @@ class GradientSearch(OperationSearch):
             with torch.no_grad():
                 mixtures = self.mixtures("weights")
             logits = self.supernet(part.images, mixtures)
-            return self.engine.cross_entropy(logits, part.labels), logits
+            return self.weight_loss(logits, part.labels), logits
 
         result = self.engine.gradients(batch, objective, self.weight_optimiser.parameters)
         self.weight_optimiser.apply()
@@ -267,10 +279,10 @@ class GradientSearch(OperationSearch):
         """One-level: w and α from one gradient at the old point (as Eq. 10)."""
 
         def objective(part: Batch) -> tuple[Tensor, Tensor]:
-            logits = self.supernet(part.images, self.mixtures("architecture"))
+            mixtures = self.mixtures("architecture")
+            logits = self.supernet(part.images, mixtures)
             loss = self.engine.cross_entropy(logits, part.labels)
-            penalty = self.penalty()
-            return (loss if penalty is None else loss + penalty), logits
+            return self.architecture_loss(loss, mixtures), logits
 
         parameters = [*self.weight_optimiser.parameters, *self.architecture_parameters()]
         result = self.engine.gradients(batch, objective, parameters)
