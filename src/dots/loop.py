@@ -14,6 +14,7 @@ from torch import Tensor
 from dots.batch import Batch
 from dots.engine import StepResult
 from dots.errors import UserError
+from dots.genotype import Genotype
 from dots.seeding import isolated_random_state, seed_step
 
 State = dict[str, Any]
@@ -35,6 +36,7 @@ class Stage(Protocol):
     def step(self, epoch: int, step: int, pair: Pair) -> StepResult: ...
     def end_epoch(self, epoch: int) -> dict[str, float]: ...
     def snapshot(self, epoch: int) -> dict[str, Any] | None: ...
+    def current(self) -> Genotype | None: ...
     def finished(self, epoch: int) -> bool: ...
     def state(self) -> State: ...
     def load_state(self, state: State) -> None: ...
@@ -53,7 +55,7 @@ class Watcher(Protocol):
 
     def stage_started(self, name: str, epochs: int, steps: int, done: int) -> None: ...
     def stepped(self, epoch: int, step: int) -> None: ...
-    def epoch_done(self, row: dict[str, Any]) -> None: ...
+    def epoch_done(self, row: dict[str, Any], genotype: Genotype | None) -> None: ...
     def stage_done(self, name: str) -> None: ...
 
 
@@ -78,6 +80,7 @@ class Meter:
     first_bad: Tensor = field(init=False)
     images: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self.loss = torch.zeros((), device=self.device)
@@ -105,13 +108,29 @@ class Meter:
             "first_bad": self.first_bad,
             "images": self.images,
             "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
         }
 
     def load_state(self, state: State) -> None:
         self.loss = state["loss"].to(self.device)
         self.correct = state["correct"].to(self.device)
         self.first_bad = state["first_bad"].to(self.device)
-        self.images, self.seconds = state["images"], state["seconds"]
+        self.images = state["images"]
+        self.seconds, self.cpu_seconds = state["seconds"], state["cpu_seconds"]
+
+
+class Clock:
+    """Adds the time since the last tick to a meter: on the wall and of all this process's cores."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
+        self.wall, self.cpu = time.monotonic(), time.process_time()
+
+    def tick(self) -> None:
+        wall, cpu = time.monotonic(), time.process_time()
+        self.meter.seconds += wall - self.wall
+        self.meter.cpu_seconds += cpu - self.cpu
+        self.wall, self.cpu = wall, cpu
 
 
 @dataclass
@@ -162,13 +181,13 @@ class Loop:
             seed_step(self.seed, stage.name, epoch, "begin")
             stage.begin_epoch(epoch)
         stage.set_epoch(epoch)
-        started, saved = time.monotonic(), time.monotonic()
-        before = meter.seconds
+        saved = time.monotonic()
+        clock = Clock(meter)
         for pair in stage.batches(epoch, step):
             seed_step(self.seed, stage.name, epoch, step)
             meter.add(step, stage.step(epoch, step, pair))
             step += 1
-            meter.seconds = before + time.monotonic() - started
+            clock.tick()
             self.watcher.stepped(epoch, step)
             if self.max_steps is not None and step >= self.max_steps:
                 break
@@ -191,13 +210,14 @@ class Loop:
             "stage": stage.name,
             "epoch": epoch,
             "seconds": round(meter.seconds, 3),
+            "cpu_seconds": round(meter.cpu_seconds, 3),
             "loss": loss,
             "accuracy": accuracy,
             "lr": stage.lr,
             **stage.end_epoch(epoch),
         }
         self.journal.epoch_done(row, stage.snapshot(epoch))
-        self.watcher.epoch_done(row)
+        self.watcher.epoch_done(row, stage.current())
 
     def _save(self, stage: Stage, epoch: int, step: int, meter: Meter, *, finished: bool) -> None:
         state = {

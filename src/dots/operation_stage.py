@@ -8,6 +8,7 @@ from typing import Any
 from dots.batch import Batch
 from dots.data import Batches
 from dots.engine import StepResult
+from dots.genotype import Genotype
 from dots.loop import Pair, State
 from dots.strategies.base import GradientSearch, OperationSearch
 
@@ -65,6 +66,10 @@ class OperationStage:
 
     def snapshot(self, epoch: int) -> dict[str, Any]:
         return {"stage": self.name, "epoch": epoch, "alpha": self.strategy.mixing_weights()}
+
+    def current(self) -> Genotype:
+        """The cell that the scores give now, without topology search."""
+        return self.strategy.derive()
 
     def finished(self, epoch: int) -> bool:
         return self.strategy.finished(epoch)

@@ -175,6 +175,10 @@ class TopologyStage:
             "gamma": {kind: weights.tolist() for kind, weights in gamma.items()},
         }
 
+    def current(self) -> Genotype:
+        """The cell that β and α' give now."""
+        return self.genotype()
+
     def finished(self, epoch: int) -> bool:
         return False
 

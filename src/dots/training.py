@@ -78,6 +78,9 @@ class TrainingStage:
     def snapshot(self, epoch: int) -> dict[str, Any] | None:
         return None
 
+    def current(self) -> None:
+        """The cell is given."""
+
     def finished(self, epoch: int) -> bool:
         return False
 

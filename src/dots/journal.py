@@ -1,0 +1,52 @@
+"""Where a stage's record goes: metrics, architecture and checkpoints in the run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dots.loop import State
+from dots.run import RunDirectory
+
+
+class RunJournal:
+    """Writes to a run directory, on the main process alone; every process reads.
+
+    `barrier` waits for all processes: none may read what is not written yet.
+    """
+
+    def __init__(self, run: RunDirectory, *, main: bool, barrier: Callable[[], None]) -> None:
+        self.run = run
+        self.main = main
+        self.barrier = barrier
+
+    def resume_point(self, stage: str) -> State | None:
+        """The newest state of this stage, or None where it has not begun.
+
+        Rows that were written after it are forgotten: they will be written again.
+        """
+        newest = self.run.checkpoints.newest()
+        self.barrier()
+        if newest is None or newest[0].stage != stage:
+            epoch, state = 0, None
+        else:
+            state = newest[1]
+            epoch = state["epoch"]
+        if self.main:
+            self.run.rewind(stage, epoch)
+        self.barrier()
+        return state
+
+    def save(self, stage: str, epoch: int, step: int, state: State) -> None:
+        """Write a checkpoint."""
+        if self.main:
+            self.run.checkpoints.write(stage, epoch, step, state)
+        self.barrier()
+
+    def epoch_done(self, row: dict[str, Any], snapshot: dict[str, Any] | None) -> None:
+        """Append an epoch's metrics, and the architecture as it stands."""
+        if not self.main:
+            return
+        self.run.metrics.append(row)
+        if snapshot is not None:
+            self.run.architecture.append(snapshot)
