@@ -1,0 +1,188 @@
+"""From what the user names to images that are split, decoded and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dots.data.decode import Geometry, ImageError
+from dots.data.images import ImageData, ImageSet, ResidentImages, StreamedImages
+from dots.data.info import DataInfo
+from dots.data.load import Progress, decode_all, load_all
+from dots.data.records import SelectedRecords, as_tensor
+from dots.data.seeding import generator
+from dots.data.source import Part, shortlist
+from dots.data.sources import Spec, read_source, where
+from dots.data.splits import Holdout, halves, limited
+from dots.data.survey import moments, survey
+from dots.errors import UserError
+from dots.recipe import DataSettings
+
+RESIDENT_BYTES = 4 * 2**30
+"""Sets whose decoded images take more than this are streamed from disk."""
+
+STREAMED_CENTRE = 0.875
+MEASURED = 2_000  # so many streamed images are decoded for mean and deviation
+
+
+def open_data(
+    spec: Spec,
+    settings: DataSettings,
+    seed: int,
+    *,
+    splits_folder: Path | None,
+    workers: int = 0,
+    download: bool = True,
+    skip_corrupt: bool = False,
+    progress: Progress | None = None,
+    resident_bytes: int = RESIDENT_BYTES,
+) -> ImageData:
+    """Open a data set: the classes, the splits, the images, ready for use.
+
+    `spec` is a name ("digits", or one of torchvision's), the path of a folder of images, of a
+    parquet file or a folder of them, of a `.npz` file, or a dataset or a pair (training,
+    test) of datasets. A name comes before a path of the same name: write ./digits for that.
+
+    A source without a test part is split, and the split kept in `splits_folder`. Classes,
+    channels, image size, mean and deviation come from the training part alone. Sets up to
+    `resident_bytes` are decoded here (`progress` is told how far) and kept in memory; larger
+    ones are decoded when read, and then a corrupt image is found only when it is read,
+    unless `skip_corrupt`, which decodes every image once to find them. `workers` says how
+    many processes will decode those (see Batches; it changes nothing here but the notices).
+
+    Raises UserError for whatever is wrong with the source, naming it; nothing is written then.
+    """
+    source = read_source(spec, download=download, skip_corrupt=skip_corrupt)
+    train, test, holdout = source.train, source.test, None
+    if test is None:
+        fraction = settings.test_fraction
+        holdout = Holdout.choose(train, fraction, seed, splits_folder, source.name)
+        train, test = holdout.train, holdout.test
+    train = limited(train, settings.limit, seed)
+    found = survey(train.records, skip_corrupt=skip_corrupt)
+    size = settings.image_size or found.image_size
+    loader = _Loader.choose(
+        (train, test), found.channels, size, skip_corrupt, progress, resident_bytes, workers
+    )
+    train_set, test_set = loader.load(train), loader.load(test)
+    mean, std = _moments(train_set, seed)
+    info = DataInfo(
+        name=source.name,
+        classes=source.classes,
+        channels=found.channels,
+        image_size=size,
+        mean=mean,
+        std=std,
+        flip=source.flip if settings.flip is None else settings.flip,
+        centre=loader.geometry.centre,
+    )
+    half_a, half_b = halves(
+        train_set.labels,
+        seed,
+        weight_fraction=settings.weight_fraction,
+        arch_fraction=settings.arch_fraction,
+        limit=settings.search_limit,
+    )
+    if holdout is not None:
+        holdout.save()
+    notices = (*source.notices, *loader.notices)
+    return ImageData(info, train_set, test_set, half_a, half_b, notices, where(spec))
+
+
+@dataclass
+class _Loader:
+    """Makes image sets of parts, resident or streamed, and notes what the user should know."""
+
+    geometry: Geometry
+    resident: bool
+    skip_corrupt: bool
+    progress: Progress | None
+    notices: list[str]
+
+    @staticmethod
+    def choose(
+        parts: Sequence[Part],
+        channels: int,
+        size: int,
+        skip_corrupt: bool,
+        progress: Progress | None,
+        resident_bytes: int,
+        workers: int,
+    ) -> _Loader:
+        """Resident if the decoded parts take up to `resident_bytes`, or are arrays already."""
+        arrays = [as_tensor(part.records) for part in parts]
+        count = sum(map(len, parts))
+        needed = count * channels * size * size
+        if any(array is not None and array.is_floating_point() for array in arrays):
+            needed *= 4
+        resident = needed <= resident_bytes or all(array is not None for array in arrays)
+        what = f"{count} images of {channels}×{size}×{size}"
+        if resident:
+            notice = f"{what} take {_size(needed)}: decoded once and kept in memory"
+        else:
+            how = f"by {workers} worker processes" if workers else "as they are used"
+            notice = (
+                f"{what} would take {_size(needed)}, more than {_size(resident_bytes)}: "
+                f"streamed from disk, decoded {how}"
+            )
+        geometry = Geometry(size, channels, 1.0 if resident else STREAMED_CENTRE)
+        return _Loader(geometry, resident, skip_corrupt, progress, [notice])
+
+    def load(self, part: Part) -> ImageSet:
+        """Decode a part, or check it where corrupt images are to be skipped."""
+        return self._load(part) if self.resident else self._stream(part)
+
+    def _load(self, part: Part) -> ResidentImages:
+        pixels, rows, problems = load_all(
+            part.records,
+            self.geometry,
+            skip_corrupt=self.skip_corrupt,
+            progress=self.progress,
+        )
+        self._leave_out(part, rows, problems)
+        paths = tuple(part.records.path(row) for row in rows.tolist())
+        return ResidentImages(pixels, part.labels[rows], paths if any(paths) else None)
+
+    def _stream(self, part: Part) -> StreamedImages:
+        if not self.skip_corrupt:
+            return StreamedImages(part.records, part.labels, self.geometry)
+        good: list[int] = []
+        problems: list[ImageError] = []
+        for row, image in decode_all(part.records, self.geometry):
+            if isinstance(image, ImageError):
+                problems.append(image)
+            else:
+                good.append(row)
+            if self.progress is not None:
+                self.progress(row + 1, len(part))
+        rows = torch.tensor(good, dtype=torch.int64)
+        self._leave_out(part, rows, problems)
+        return StreamedImages(SelectedRecords(part.records, rows), part.labels[rows], self.geometry)
+
+    def _leave_out(self, part: Part, rows: torch.Tensor, problems: Sequence[ImageError]) -> None:
+        """Name what is left out. A class must not vanish: UserError."""
+        self.notices += [f"left out {p.where}: {p.reason}" for p in problems]
+        before = torch.bincount(part.labels, minlength=len(part.names))
+        after = torch.bincount(part.labels[rows], minlength=len(part.names))
+        lost = ((before > 0) & (after == 0)).nonzero().flatten().tolist()
+        if lost:
+            raise UserError(
+                "every image is corrupt of the classes "
+                f"{shortlist([part.names[label] for label in lost])}, the first of them "
+                f"{problems[0].where}: mend them, or remove the classes"
+            )
+
+
+def _moments(images: ImageSet, seed: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of all resident, or of some streamed training images."""
+    if isinstance(images, ResidentImages):
+        return moments(images.pixels)
+    rows = torch.randperm(len(images), generator=generator(seed, "moments"))[:MEASURED]
+    return moments(images.read(rows.sort().values).permute(0, 2, 3, 1))
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{max(1, count >> 20)} MiB"

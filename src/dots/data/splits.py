@@ -1,0 +1,209 @@
+"""Which image is in which part: stratified, drawn by seed, kept in a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dots.data.seeding import generator
+from dots.data.source import Part, shortlist
+from dots.errors import UserError
+from dots.files import read_json, write_json
+
+SPLITS_FILE = "splits.json"
+VERSION = 1
+
+
+def allocate(counts: Sequence[int], total: int, *, spare: int = 1) -> list[int]:
+    """How many of `total` images each class gives, in proportion to its count.
+
+    Largest remainders decide; a class gives at least one image and keeps at least `spare`,
+    as far as it has them (the first `spare` images are kept). The sum is `total` unless these
+    bounds forbid it.
+    """
+    everything = sum(counts)
+    most = [max(0, count - spare) for count in counts]
+    least = [min(1, bound) for bound in most]
+    ideal = [count * total / everything for count in counts]
+    bounds = list(zip(ideal, least, most, strict=True))
+    shares = [min(max(int(wish), low), high) for wish, low, high in bounds]
+    order = sorted(range(len(counts)), key=lambda k: (shares[k] - ideal[k], k))
+    _distribute(shares, order, total - sum(shares), 1, most)
+    _distribute(shares, order[::-1], sum(shares) - total, -1, least)
+    return shares
+
+
+def _distribute(
+    shares: list[int], order: list[int], missing: int, step: int, bounds: list[int]
+) -> None:
+    """Change shares by one at a time, in `order`, until nothing is missing or possible."""
+    while missing > 0:
+        movable = [k for k in order if shares[k] != bounds[k]][:missing]
+        if not movable:
+            return
+        for k in movable:
+            shares[k] += step
+        missing -= len(movable)
+
+
+def stratified(labels: Tensor, total: int, draw: torch.Generator, *, spare: int = 1) -> Tensor:
+    """A mask [N] of about `total` images, each class in proportion (see allocate).
+
+    `labels` is [N] int64; which images of a class are taken is drawn at random.
+    """
+    counts = torch.bincount(labels)
+    shares = torch.tensor(allocate(counts.tolist(), total, spare=spare))
+    shuffled = torch.randperm(len(labels), generator=draw)
+    grouped = shuffled[labels[shuffled].argsort(stable=True)]
+    group = labels[grouped]
+    place = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[group]
+    mask = torch.zeros(len(labels), dtype=torch.bool)
+    mask[grouped[place < shares[group]]] = True
+    return mask
+
+
+def limited(part: Part, limit: int | None, seed: int) -> Part:
+    """At most `limit` images of a part, stratified. UserError if that is below two a class."""
+    if limit is None or limit >= len(part):
+        return part
+    if limit < 2 * len(part.names):
+        raise UserError(
+            f"data.limit = {limit} leaves less than two images for each of "
+            f"{len(part.names)} classes: raise it to {2 * len(part.names)} or more"
+        )
+    mask = stratified(part.labels, limit, generator(seed, "limit"), spare=0)
+    return part.select(mask.nonzero().flatten())
+
+
+def halves(
+    labels: Tensor,
+    seed: int,
+    *,
+    weight_fraction: float = 0.5,
+    arch_fraction: float | None = None,
+    limit: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The halves A and B of the bi-level search: rows of the training part, sorted.
+
+    A (weights) and B (architecture) get the given shares of the training images, or of
+    `limit` of them; B what A leaves where `arch_fraction` is None. Both are stratified: every
+    class with two images or more is in both (the paper takes the file order's halves). A
+    class with one image is in A.
+
+    Raises UserError where a half would be empty.
+    """
+    rows = torch.arange(len(labels))
+    if limit is not None and limit < len(labels):
+        rows = rows[stratified(labels, limit, generator(seed, "search limit"), spare=0)]
+    rest = 1 - weight_fraction
+    mask = stratified(labels[rows], round(len(rows) * rest), generator(seed, "halves"))
+    half_a, half_b = rows[~mask], rows[mask]
+    if arch_fraction is not None and arch_fraction < rest:
+        total = round(len(rows) * arch_fraction)
+        keep = stratified(labels[half_b], total, generator(seed, "half B"), spare=0)
+        half_b = half_b[keep]
+    if not len(half_a) or not len(half_b):
+        raise UserError(
+            f"{len(rows)} training images cannot be halved for the search: "
+            "every class has a single one"
+        )
+    return half_a, half_b
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """A part without a test set of its own, split by `mask` [N] (True: test)."""
+
+    part: Part
+    mask: Tensor
+    seed: int
+    fraction: float
+    file: Path | None
+
+    @staticmethod
+    def choose(part: Part, fraction: float, seed: int, folder: Path | None, name: str) -> Holdout:
+        """Hold out a stratified `fraction`, or what splits.json in `folder` says, if it exists.
+
+        Raises UserError where a saved split does not fit the images, the seed or the
+        fraction.
+        """
+        mask = stratified(part.labels, round(len(part) * fraction), generator(seed, "test"))
+        if not mask.any():
+            raise UserError(f"{name}: every class has a single image: nothing can be held out")
+        holdout = Holdout(part, mask, seed, fraction, folder and folder / SPLITS_FILE)
+        if holdout.file is not None and holdout.file.exists():
+            return replace(holdout, mask=_saved(holdout.file, part, holdout.facts))
+        return holdout
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the split depends on, beside the images."""
+        return {"version": VERSION, "seed": self.seed, "test_fraction": self.fraction}
+
+    @property
+    def train(self) -> Part:
+        """The images that are not held out."""
+        return self.part.select((~self.mask).nonzero().flatten())
+
+    @property
+    def test(self) -> Part:
+        """The images that are held out."""
+        return self.part.select(self.mask.nonzero().flatten())
+
+    def save(self) -> None:
+        """Write splits.json: every image by its path inside the data set, or by its row."""
+        if self.file is None or self.file.exists():
+            return
+        names: dict[str, list[str | int]] = {"train": [], "test": []}
+        for row, is_test in enumerate(self.mask.tolist()):
+            names["test" if is_test else "train"].append(self.part.records.key(row))
+        write_json(self.file, {**self.facts, "labels": _digest(self.part), **names})
+
+
+def _digest(part: Part) -> str:
+    """What the labels are, so that a change of them is seen."""
+    text = json.dumps([part.names, part.labels.tolist()]).encode()
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def _saved(file: Path, part: Part, facts: dict[str, Any]) -> Tensor:
+    value = read_json(file, what="a saved split")
+    where = repr(str(file))
+    if not isinstance(value, dict) or value.get("version") != VERSION:
+        raise UserError(f"{where} is no split of version {VERSION}")
+    for name, fact in facts.items():
+        if value.get(name) != fact:
+            raise UserError(
+                f"{where} was made with {name} = {value.get(name)!r}, not {fact!r}: "
+                "use that, or another run directory"
+            )
+    train, test = (value.get(key) for key in ("train", "test"))
+    if not isinstance(train, list) or not isinstance(test, list):
+        raise UserError(f"{where} lacks the lists 'train' and 'test'")
+    listed = {key: False for key in train if isinstance(key, str | int)}
+    listed |= {key: True for key in test if isinstance(key, str | int)}
+    if len(listed) != len(train) + len(test):
+        raise UserError(f"{where} names an image twice")
+    _check_listed(where, part, listed, value.get("labels"))
+    return torch.tensor([listed[part.records.key(row)] for row in range(len(part))])
+
+
+def _check_listed(where: str, part: Part, listed: dict[str | int, bool], labels: object) -> None:
+    present = {part.records.key(row) for row in range(len(part))}
+    for these, what in ((listed.keys() - present, "gone"), (present - listed.keys(), "new")):
+        if these:
+            raise UserError(
+                f"the data changed since {where} was written: {len(these)} images are {what} "
+                f"({shortlist(sorted(map(str, these)), 1)}): restore them, or start a new run"
+            )
+    if labels != _digest(part):
+        raise UserError(
+            f"the labels changed since {where} was written: restore them, or start a new run"
+        )
