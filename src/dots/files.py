@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +19,35 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` so that a crash leaves the old file or the new one, never a part.
 
     The bytes go to a neighbour, are flushed to disk, and take the name by a rename; the
-    folder is flushed too, so that the rename itself survives.
+    folder is flushed too, so that the rename itself survives. Raises UserError where the disk
+    is full, and OSError where the system refuses otherwise; the old file is whole in both.
     """
     part = path.with_name(f".{path.name}.part")
-    with open(part, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-    _flush_folder(path.parent)
+    with telling_full_disk(path):
+        try:
+            with open(part, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                part.unlink()  # a full disk needs the room
+            raise
+        _flush_folder(path.parent)
+
+
+@contextlib.contextmanager
+def telling_full_disk(path: Path) -> Iterator[None]:
+    """Turn the OSError of a full disk into a UserError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"no room left on the disk for {str(path)!r}: free some, then resume"
+            ) from None
+        raise
 
 
 def _flush_folder(folder: Path) -> None:
