@@ -181,7 +181,9 @@ def _of_products(pointwise: Tensor, first: Tensor, second: Tensor) -> tuple[Tens
 
 def _update_running(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
     """As the stock module does: `variance` is the unbiased one."""
-    if norm.running_mean is None or norm.running_var is None or not norm.training:
+    if norm.running_mean is None or norm.running_var is None:
+        return
+    if not (norm.training and norm.track_running_stats):
         return
     factor = norm.momentum
     if norm.num_batches_tracked is not None:
