@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from dots.genotype import Cell, Edge, Genotype
 from dots.retain import Scores
@@ -100,3 +101,26 @@ def derive_all_edges(space: SearchSpace, scores: Scores) -> Genotype:
         }
         chosen[kind] = {index: (op,) for index, op in best.items() if op != ZERO}
     return build_genotype(space, chosen)
+
+
+def revive(genotype: Genotype, space: SearchSpace, scores: Scores) -> Genotype:
+    """`genotype` with one more edge in each cell whose output depends on no input.
+
+    Such a cell cannot be built. Of the edges from an input to a node of the output it gets
+    the one whose best operation other than Zero scores most.
+    """
+    cells = dict(genotype.cells)
+    for kind, cell in cells.items():
+        if cell.output(space.cell.inputs):
+            continue
+        useful = [
+            (*_best_real(space, scores[kind][index]), source, target)
+            for index, (source, target) in enumerate(space.cell.edges)
+            if source < space.cell.inputs and target in cell.concat
+        ]
+        _, op, source, target = max(useful, key=lambda edge: edge[0])
+        nodes = list(cell.nodes)
+        position = target - space.cell.inputs
+        nodes[position] = (*nodes[position], Edge(op, source))
+        cells[kind] = replace(cell, nodes=tuple(nodes))
+    return Genotype(cells, genotype.space)

@@ -1,0 +1,66 @@
+"""What the methods that sample operations share: noise drawn once a step, hard choices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from dots.relax import gumbel
+from dots.seeding import isolated_random_state, seed_step
+from dots.strategies.base import GradientSearch, MethodSettings, Phase, SearchContext
+from dots.supernet import Active
+
+Noise = dict[str, Tensor]
+"""Gumbel noise for each cell kind, [draws, edges, operations]."""
+
+
+class SampledSearch(GradientSearch):
+    """Abstract: mixtures are a function of α and of noise, which a step must draw first of all.
+
+    Then nothing else in the step has drawn before, and every process, and every part of an
+    accumulated batch, sees the same sample. All cells of a kind share it.
+    """
+
+    draws: ClassVar[int] = 1
+    """How many independent noises a forward needs."""
+
+    def __init__(self, context: SearchContext, method: MethodSettings) -> None:
+        super().__init__(context, method)
+        self.noise: dict[Phase, Noise] = {}
+        with isolated_random_state():  # for whoever looks before the first step
+            seed_step(context.seed, "operations", "noise")
+            self.draw_noise()
+
+    def draw_noise(self) -> None:
+        """New, independent noise for the weight and for the architecture step."""
+        phases: tuple[Literal["weights", "architecture"], ...] = ("weights", "architecture")
+        self.noise = {
+            phase: {
+                kind: gumbel(torch.Size((self.draws, *alpha.shape)), alpha)
+                for kind, alpha in self.alpha.items()
+            }
+            for phase in phases
+        }
+
+
+def one_hot(logits: Tensor) -> Tensor:
+    """One at each row's maximum, zero elsewhere; [E, O] -> [E, O]."""
+    places = logits.detach().argmax(dim=-1, keepdim=True)
+    return torch.zeros_like(logits).scatter_(-1, places, 1.0)
+
+
+def active_rows(masks: Mapping[str, Tensor]) -> dict[str, Active]:
+    """Boolean masks [E, O] as the supernet takes them; one transfer from the device for all."""
+    rows = torch.cat([mask.bool().flatten() for mask in masks.values()]).tolist()
+    active, start = {}, 0
+    for kind, mask in masks.items():
+        edges, columns = mask.shape
+        active[kind] = tuple(
+            tuple(rows[start + edge * columns : start + (edge + 1) * columns])
+            for edge in range(edges)
+        )
+        start += edges * columns
+    return active
