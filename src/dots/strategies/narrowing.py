@@ -1,0 +1,126 @@
+"""Per-edge candidates that shrink during a search: what is left, and what is lost when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dots.relax import masked_softmax
+from dots.space import Candidates, SearchSpace
+from dots.strategies.base import ScoreTable
+
+Tables = Mapping[str, Tensor]
+"""For each cell kind a tensor [edges, operations of the space]."""
+
+
+class Narrowing:
+    """Which operations each edge still has, and the rank of those it lost.
+
+    α keeps a column for every operation of the space, [E, O]; the present supernet has a
+    column for every candidate of an edge, [E, K] with K the most that any edge has. `gather`
+    goes from one to the other. An operation that is dropped leaves its weight and the round
+    in which it went, so that all operations of an edge stay comparable (`scores`).
+    """
+
+    def __init__(self, space: SearchSpace, candidates: Candidates, device: torch.device) -> None:
+        self.space = space
+        self.device = device
+        self.rounds = 0
+        self.kept = {kind: self._mask(candidates[kind]) for kind in space.kinds}
+        self.lost_weight = {kind: mask.new_zeros(mask.shape, dtype=torch.float32)
+                            for kind, mask in self.kept.items()}  # fmt: skip
+        self.lost_round = {kind: mask.new_zeros(mask.shape, dtype=torch.int64)
+                           for kind, mask in self.kept.items()}  # fmt: skip
+        self._update()
+
+    def _mask(self, edges: Sequence[Sequence[str]]) -> Tensor:
+        rows = [[op in names for op in self.space.operations] for names in edges]
+        return torch.tensor(rows, device=self.device)
+
+    def _update(self) -> None:
+        """What follows from `kept`; kept on the device, so that no step waits for it."""
+        rows = {kind: mask.tolist() for kind, mask in self.kept.items()}
+        places = {
+            kind: [[column for column, kept in enumerate(row) if kept] for row in edges]
+            for kind, edges in rows.items()
+        }
+        self.candidates: Candidates = {
+            kind: tuple(tuple(self.space.operations[column] for column in row) for row in edges)
+            for kind, edges in places.items()
+        }
+        self.columns: Tables = {kind: self._padded(edges) for kind, edges in places.items()}
+
+    def _padded(self, edges: list[list[int]]) -> Tensor:
+        """[E, K]; a missing candidate repeats the first: the supernet ignores the column."""
+        width = max(map(len, edges))
+        rows = [row + row[:1] * (width - len(row)) for row in edges]
+        return torch.tensor(rows, device=self.device)
+
+    @property
+    def decided(self) -> bool:
+        """Whether every edge has a single operation left."""
+        return all(len(names) == 1 for edges in self.candidates.values() for names in edges)
+
+    def gather(self, kind: str, table: Tensor) -> Tensor:
+        """The columns of the present candidates, [E, O] -> [E, K]."""
+        return table.gather(1, self.columns[kind])
+
+    def softmax(self, kind: str, logits: Tensor, temperature: float = 1.0) -> Tensor:
+        """softmax(logits / temperature) over the candidates of each edge, 0 elsewhere; [E, O]."""
+        return masked_softmax(logits, self.kept[kind], temperature)
+
+    def narrow(self, kept: Tables, weights: Tables) -> None:
+        """Leave the operations of `kept` [E, O], true where an operation stays.
+
+        `weights` [E, O] are those of this moment; the others are remembered with them, unless
+        they were lost in an earlier round. Every edge must keep an operation.
+        """
+        self.rounds += 1
+        for kind, mask in kept.items():
+            if not bool(mask.any(1).all()):
+                raise ValueError(f"an edge of the {kind} cell would lose its last operation")
+            lost = ~mask & (self.kept[kind] | (self.lost_round[kind] == 0))
+            self.lost_round[kind] = torch.where(lost, self.rounds, self.lost_round[kind])
+            self.lost_weight[kind] = torch.where(
+                lost, weights[kind].float(), self.lost_weight[kind]
+            )
+            self.kept[kind] = mask
+        self._update()
+
+    def scores(self, weights: Tables) -> ScoreTable:
+        """`weights` for the candidates; for the others a negative number, less the earlier lost.
+
+        An operation lost in the last round with weight w in [0, 1) has w - 1, one lost in the
+        round before w - 2, and so on: later losses rank higher, and in a round the heavier.
+        """
+        table = {}
+        for kind, mask in self.kept.items():
+            age = self.rounds - self.lost_round[kind]
+            lost = self.lost_weight[kind] - 1 - age
+            table[kind] = torch.where(mask, weights[kind].float(), lost).tolist()
+        return table
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "rounds": self.rounds,
+            "kept": dict(self.kept),
+            "lost_weight": dict(self.lost_weight),
+            "lost_round": dict(self.lost_round),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.rounds = state["rounds"]
+        for name in ("kept", "lost_weight", "lost_round"):
+            tables = {kind: table.to(self.device) for kind, table in state[name].items()}
+            setattr(self, name, tables)
+        self._update()
+
+
+def heaviest(weights: Tensor, kept: Tensor, count: int) -> Tensor:
+    """A mask of the `count` heaviest kept operations of each edge, [E, O]; all, where fewer."""
+    ranked = weights.masked_fill(~kept, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    best = torch.zeros_like(kept).scatter(1, ranked[:, :count], True)
+    return best & kept
