@@ -15,7 +15,10 @@ from dots.data.colour import ColourDraws, ColourJitter
 from dots.data.crops import CropChoice, resized_crops
 from dots.data.devices import to_device
 from dots.data.info import DataInfo
+from dots.data.shift import Shift
 from dots.errors import UserError
+
+_PIECE = 49_152  # numbers that a CPU normalises at once
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class Transform:
     ) -> None:
         self.augmentation = augmentation or Augmentation()
         self.device = device
+        self._shift = Shift(self.augmentation.crop_padding)
         width = info.image_size
         mean = torch.tensor(info.mean, dtype=torch.float64).repeat(width)
         std = torch.tensor(info.std, dtype=torch.float64).repeat(width)
@@ -105,29 +109,40 @@ class Transform:
             images = resized_crops(images, boxes)
         pixels = images.permute(0, 2, 3, 1).contiguous()
         if draws is not None and (self.augmentation.crop_padding or self.augmentation.flip):
-            pixels = _shifted(pixels, draws.whole, self.augmentation.crop_padding)
+            pixels = self._shift(pixels, draws.whole)
         if draws is not None and draws.colours is not None:
             if not is_8_bit:
                 raise UserError("colour jitter needs 8-bit images: set train.colour_jitter=false")
             changed = draws.colours.apply(pixels.permute(0, 3, 1, 2).float() / 255)
             pixels, is_8_bit = changed.permute(0, 2, 3, 1).contiguous(), False
-        batch, height, width, channels = pixels.shape
-        rows = pixels.view(batch, height, width * channels).float()
-        rows = torch.addcmul(self._bias, rows, self._scale_8_bit if is_8_bit else self._scale)
-        if draws is not None and self.augmentation.cutout > 1:
-            rows.mul_(self._kept(draws.whole[3:], height))
-        return rows.view(pixels.shape).permute(0, 3, 1, 2)
+        centres = draws.whole[3:] if draws is not None and self.augmentation.cutout > 1 else None
+        return self._normalised(pixels, centres, self._scale_8_bit if is_8_bit else self._scale)
 
-    def _kept(self, centres: Tensor, height: int) -> Tensor:
-        """A mask [B, H, W · C]: 0 in the squares around the centres [2, B], else 1."""
+    def _normalised(self, pixels: Tensor, centres: Tensor | None, scale: Tensor) -> Tensor:
+        """Normalised images [B, C, H, W] of [B, H, W, C], with squares around `centres` cut."""
+        batch, height, width, channels = pixels.shape
+        rows = pixels.view(batch, height, width * channels)
+        result = torch.empty_like(rows, dtype=torch.float32)
+        kept = None if centres is None else self._kept_rows(centres, height)
+        # On a CPU in pieces, so that what is needed on the way stays in the cache and small:
+        # large temporaries would go back to the system every time, and cost twice the work.
+        count = max(1, _PIECE // rows[0].numel()) if self.device.type == "cpu" else batch
+        for start in range(0, batch, count):
+            piece = slice(start, start + count)
+            torch.addcmul(self._bias, rows[piece].float(), scale, out=result[piece])
+            if kept is not None:
+                mask = self._cut_rows.index_select(0, kept[piece].flatten())
+                result[piece].mul_(mask.view(-1, height, width * channels))
+        return result.view(pixels.shape).permute(0, 3, 1, 2)
+
+    def _kept_rows(self, centres: Tensor, height: int) -> Tensor:
+        """Which of `_cut_rows` masks each row of pixels [B, H], for cut centres [2, B]."""
         half = self.augmentation.cutout // 2
         row = torch.arange(height)
         start = (centres[0] - half)[:, None]
         inside = (row >= start) & (row < start + 2 * half)
         uncut = len(self._cut_rows) - 1
-        which = torch.where(inside, centres[1][:, None], uncut).flatten()
-        which = to_device(which, self.device)
-        return self._cut_rows.index_select(0, which).view(len(inside), height, -1)
+        return to_device(torch.where(inside, centres[1][:, None], uncut), self.device)
 
 
 def _cut_rows(width: int, channels: int, half: int) -> Tensor:
@@ -137,32 +152,3 @@ def _cut_rows(width: int, channels: int, half: int) -> Tensor:
     inside = (column >= start) & (column < start + 2 * half)
     rows = torch.cat((1 - inside.float(), torch.ones(1, width)))
     return rows.repeat_interleave(channels, dim=1)
-
-
-def _shifted(pixels: Tensor, whole: Tensor, padding: int) -> Tensor:
-    """Random crops of the padded, and in part mirrored, images [B, H, W, C].
-
-    All crops are rows of one overlapping view of the padded batch, so that a single
-    index_select copies them. To mirror, the images are padded in two groups (the mirrored
-    last), and the same index puts them back in order: cropping a mirrored image at column x
-    is mirroring the crop at 2 · padding - x.
-    """
-    batch, height, width, channels = pixels.shape
-    top, left, flip = whole[0], whole[1], whole[2]
-    order = flip.argsort(stable=True)
-    mirrored = int(flip.sum())  # on the CPU: nothing waits
-    left = torch.where(flip == 1, 2 * padding - left, left)
-    tall, wide = height + 2 * padding, (width + 2 * padding) * channels
-    place = torch.empty_like(order)
-    place[order] = torch.arange(batch)
-    starts = (place * tall + top) * wide + left * channels
-    order, starts = to_device(torch.stack((order, starts)), pixels.device)
-    grouped = pixels.index_select(0, order)
-    canvas = pixels.new_zeros(batch, tall, width + 2 * padding, channels)
-    inner = canvas[:, padding : padding + height, padding : padding + width]
-    inner[: batch - mirrored] = grouped[: batch - mirrored]
-    inner[batch - mirrored :] = grouped[batch - mirrored :].flip(2)
-    row = width * channels
-    windows = batch * tall * wide - (height - 1) * wide - row + 1
-    view = canvas.as_strided((windows, height, row), (1, wide, 1))
-    return view.index_select(0, starts).view(pixels.shape)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dots.batch import Batch
 from dots.data.augment import Augmentation, Draws, Transform
 from dots.data.decode import ImageError
 from dots.data.devices import to_device
@@ -17,13 +18,6 @@ from dots.data.images import ImageSet, StreamedImages
 from dots.data.info import DataInfo
 from dots.data.plan import Plan
 from dots.errors import UserError
-
-
-class Batch(NamedTuple):
-    """`images` [B, C, H, W] float32, normalised, channels-last; `labels` [B] int64."""
-
-    images: Tensor
-    labels: Tensor
 
 
 class Batches:
@@ -106,15 +100,15 @@ class Batches:
         if not 0 <= step < self.steps:
             raise IndexError(f"step {step} of an epoch of {self.steps}")
         rows, draws = self.plan.rows(epoch, step), self.plan.draws(epoch, step)
-        return self._finish(_read(self.images, rows, draws), rows, draws)
+        return self._finish(_read(self.images, rows, draws), rows, draws, step)
 
-    def _finish(self, images: Tensor, rows: Tensor, draws: Draws | None) -> Batch:
+    def _finish(self, images: Tensor, rows: Tensor, draws: Draws | None, step: int) -> Batch:
         if images.device != self.device:
             images = to_device(images, self.device)
         streamed = isinstance(self.images, StreamedImages)
         images = self.transform(images, draws, cropped=streamed)
         labels = to_device(self.images.labels.index_select(0, rows), self.device)
-        return Batch(images, labels)
+        return Batch(images, labels, self.sizes(step)[1])
 
     def _ahead(self, epoch: int, steps: range) -> Iterator[Batch]:
         """As epoch(), with the images decoded by worker processes."""
@@ -130,7 +124,8 @@ class Batches:
         for step, images in zip(steps, loader, strict=True):
             if isinstance(images, ImageError):
                 raise images
-            yield self._finish(images, self.plan.rows(epoch, step), self.plan.draws(epoch, step))
+            rows, draws = self.plan.rows(epoch, step), self.plan.draws(epoch, step)
+            yield self._finish(images, rows, draws, step)
 
 
 def _read(images: ImageSet, rows: Tensor, draws: Draws | None) -> Tensor:
