@@ -116,6 +116,7 @@ def recipe(plan: Plan) -> dict[str, Any]:
         "method": {},
         "retain": plan.retain,
         "precision": "32",
+        "baselines": list(plan.baselines),
         "data": {"image_size": None, "test_fraction": 0.2, "weight_fraction": 0.5, "flip": None},
         "operations": {**stage, "epochs": plan.epochs[0], "arch_betas": [0.5, 0.999]},
         "topology": {
@@ -136,11 +137,12 @@ def environment(path: Path, plan: Plan) -> dict[str, Any]:
     """An environment.json."""
     return {
         "command": f"dots run {plan.name} --preset quick --seed {plan.seed} --out {path.name}",
-        "dots": "0.1.0",
         "python": "3.11.7",
-        "torch": "2.14.1",
-        "platform": "Linux-6.1-x86_64",
-        "device": "cpu",
+        "packages": {"dots-nas": "0.1.0", "torch": "2.14.1"},
+        "commit": None,
+        "platform": "Linux 6.1",
+        "machine": "x86_64",
+        "cpus": 2,
         "threads": 2,
     }
 
@@ -399,6 +401,7 @@ def result(plan: Plan) -> dict[str, Any]:
             "test_top5": min(1.0, accuracy + 0.02) if many else None,
             "balanced_accuracy": accuracy - 0.001,
             "test_loss": 0.1,
+            "test_images": plan.test_images,
             "parameters": parameters,
             "multiply_adds": parameters * 160,
             "train_seconds": 61.5,

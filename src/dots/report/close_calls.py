@@ -128,9 +128,11 @@ def _leads(
     value = dict(zip(space.operations, weights, strict=True))
     retain = (run.candidates.retain if run.candidates else None) or ""
     scheme = retain.removeprefix("group-")
-    groups = space.groups.get(scheme) if retain.startswith("group-") else None
+    grouped = retain.startswith("group-")  # the other schemes never keep zero
+    groups = space.groups.get(scheme) if grouped else None
     for name in kept:
         group = next((g for g in groups or () if name in g), space.operations)
-        rivals = [value[op] for op in group if op not in kept and op in value]
+        left_out = [op for op in group if op not in kept and (grouped or op != ZERO)]
+        rivals = [value[op] for op in left_out if op in value]
         if name in value and rivals:
             yield value[name] - max(rivals)

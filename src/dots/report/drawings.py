@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from dots.draw import cell_svg
 from dots.genotype import Genotype
+from dots.report.reading import FOUND, Run
 from dots.report.wording import cell_name, kind_name
 
 
@@ -20,12 +20,16 @@ class Drawing:
     cells: tuple[tuple[str, Markup], ...]
 
 
-def drawings(genotypes: Mapping[str, Genotype]) -> list[Drawing]:
-    """A drawing of every genotype, in the order given."""
-    return [
-        Drawing(cell_name(key), draw(cell_name(key), genotype))
-        for key, genotype in genotypes.items()
-    ]
+def drawings(run: Run) -> list[Drawing]:
+    """A drawing of every cell that the run knows, the found one first."""
+    trained = {FOUND, *(run.result.baselines if run.result else ())}
+    result = []
+    for key, genotype in run.genotypes.items():
+        name = cell_name(key)
+        if run.result is not None and key not in trained:
+            name += " (not trained here)"
+        result.append(Drawing(name, draw(name, genotype)))
+    return result
 
 
 def draw(name: str, genotype: Genotype) -> tuple[tuple[str, Markup], ...]:

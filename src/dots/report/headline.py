@@ -78,13 +78,20 @@ def planned_epochs(run: Run, stage: str) -> int | None:
     return epochs if isinstance(epochs, int) and epochs > 0 else None
 
 
+def _cut_short(run: Run, stage: str) -> str:
+    """A search may stop by itself; then a later stage follows, or the result."""
+    later = run.metrics and run.metrics[-1].stage != stage
+    return "ended early" if later or run.result is not None else "unfinished"
+
+
 def _stage_row(run: Run, stage: str) -> StageRow:
     rows = run.rows(stage)
     planned = planned_epochs(run, stage)
     if not rows:
-        return StageRow(stage_name(stage), "not run", f"0 of {planned}", NONE, NONE, NONE)
+        state = "not part of this run" if run.metrics and run.result else "not run"
+        return StageRow(stage_name(stage), state, f"0 of {planned}", NONE, NONE, NONE)
     done = len(rows)
-    state = "finished" if planned is None or done >= planned else "unfinished"
+    state = "finished" if planned is None or done >= planned else _cut_short(run, stage)
     loss = rows[-1].number("loss")
     seconds = [value for row in rows if (value := row.number("seconds")) is not None]
     return StageRow(

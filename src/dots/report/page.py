@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dots.files import write_text
 from dots.report.annealing import entropy_chart, panels, temperature_chart
@@ -19,10 +13,11 @@ from dots.report.drawings import drawings
 from dots.report.headline import stage_rows, tiles
 from dots.report.pictures import pictures
 from dots.report.reading import Run, read_run
+from dots.report.rendering import render
 from dots.report.replay import replay
 from dots.report.reproduce import command, environment_table, missing_files, settings_tables
 from dots.report.retained import retained_tables
-from dots.report.wording import kind_name, visible, weight
+from dots.report.wording import visible
 from dots.report.worth import worth
 
 REPORT = "report.html"
@@ -58,7 +53,7 @@ def report_html(run: Run) -> str:
         notices=run.data.notices if run.data else (),
         stages=stage_rows(run),
         worth=worth(run),
-        drawings=drawings(run.genotypes),
+        drawings=drawings(run),
         tables=retained_tables(run),
         undecided=undecided(run),
         choice=_choice(run),
@@ -99,29 +94,3 @@ def _choice(run: Run) -> str:
         return "one set of incoming edges, of any size"
     size = edges if isinstance(edges, int) and edges != 2 else "two"
     return f"one combination of {size} incoming edges"
-
-
-def render(template: str, **values: Any) -> str:
-    """A template filled in; all values but Markup are escaped."""
-    return _environment().get_template(template).render(version=_version(), **values)
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters: Mapping[str, Any] = {"weight": weight, "kind": kind_name}
-    environment.filters.update(filters)
-    return environment
-
-
-def _version() -> str:
-    try:
-        return version("dots-nas")
-    except PackageNotFoundError:  # run from a source tree
-        return ""

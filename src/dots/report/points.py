@@ -80,7 +80,9 @@ def scatter_chart(dots: Sequence[Dot], title: str, x_label: str) -> Markup:
     middle = (x_scale.start + x_scale.end) / 2
     parts.append(text(middle, height - 8, x_label, "middle", "axis-label"))
     places = [(x_scale(dot.x), y_scale(100 * dot.y)) for dot in dots]
-    for dot, (x, y), box in zip(dots, places, place_labels(dots, places, width), strict=True):
+    for dot, (x, y), box in zip(
+        dots, places, place_labels(dots, places, width, height), strict=True
+    ):
         if abs(box.y + 4 - y) > 14:
             parts.append(line(x, y, box.x, box.y, "leader"))
         parts.append(marker(x, y, dot.style, 5))
@@ -122,7 +124,7 @@ class Box:
 
 
 def place_labels(
-    dots: Sequence[Dot], places: Sequence[tuple[float, float]], width: float
+    dots: Sequence[Dot], places: Sequence[tuple[float, float]], width: float, height: float
 ) -> list[Box]:
     """A place for each label beside its dot, or further up or down, free of the others."""
     obstacles = [Box(x - 6, y, 12) for x, y in places]
@@ -130,17 +132,17 @@ def place_labels(
     for index, (dot, (x, y)) in enumerate(zip(dots, places, strict=True)):
         length = text_width(dot.label)
         others = [*boxes, *obstacles[:index], *obstacles[index + 1 :]]
-        tried = list(_tries(x, y, length, width))
+        tried = list(_tries(x, y, length, width, height))
         free = [box for box in tried if not any(box.meets(other) for other in others)]
         boxes.append(free[0] if free else tried[0])
     return boxes
 
 
-def _tries(x: float, y: float, length: float, width: float) -> Sequence[Box]:
+def _tries(x: float, y: float, length: float, width: float, height: float) -> Sequence[Box]:
     right, left = x + 10, x - 10 - length
     middle = min(max(4, x - length / 2), width - 4 - length)
     sides = [side for side in (right, left) if side >= 4 and side + length <= width - 2]
     near = [Box(side, y, length) for side in sides]
-    steps = (16, -16, 30, -30, 44, -44, 58, -58)
-    far = [Box(place, y + step, length) for step in steps for place in (middle, *sides)]
-    return [*near, *[box for box in far if box.y > 34]] or [Box(middle, y - 14, length)]
+    steps = (-16, 16, -30, 30, -44, 44, -58, 58)
+    far = [Box(place, y + step, length) for step in steps for place in (*sides, middle)]
+    return [*near, *[box for box in far if 38 < box.y < height - 54]] or [Box(x, y - 14, length)]

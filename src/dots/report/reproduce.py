@@ -24,6 +24,9 @@ _MISSING = {
 }
 
 
+_SEARCH = ("candidates.json", "architecture.jsonl")
+
+
 @dataclass(frozen=True)
 class SettingsTable:
     """Settings under a heading: names and values as text."""
@@ -48,25 +51,31 @@ def settings_tables(run: Run) -> list[SettingsTable]:
     tables = [SettingsTable("General", tuple((key, number(value)) for key, value in plain))]
     for key, value in run.recipe.items():
         if isinstance(value, Mapping) and value:
-            tables.append(SettingsTable(visible(key).capitalize(), tuple(_flat(value))))
+            tables.append(SettingsTable(visible(key).capitalize(), tuple(flat(value))))
     return [table for table in tables if table.rows]
 
 
 def environment_table(run: Run) -> SettingsTable | None:
     """Versions, device and the like: all that environment.json holds but the command."""
-    rows = tuple(row for row in _flat(run.environment) if row[0] != "command")
+    rows = tuple(row for row in flat(run.environment) if row[0] != "command")
     return SettingsTable("Environment", rows) if rows else None
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested settings as dotted names with their values as text."""
     for key, value in values.items():
         name = f"{prefix}{visible(str(key))}"
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{name}.")
+            yield from flat(value, f"{name}.")
         else:
             yield name, number(value)
 
 
 def missing_files(run: Run) -> list[tuple[str, str]]:
-    """The files that the run lacks so far, each with what the page cannot show without it."""
-    return [(name, what) for name, what in _MISSING.items() if not (run.path / name).is_file()]
+    """The files that the run lacks so far, each with what the page cannot show without it.
+
+    A run that trained a given cell has none of the search, and lacks nothing by that.
+    """
+    given = run.result is not None and not run.architecture
+    expected = {name: what for name, what in _MISSING.items() if not given or name not in _SEARCH}
+    return [(name, what) for name, what in expected.items() if not (run.path / name).is_file()]

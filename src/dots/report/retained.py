@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from dots.report.graph import group_names, kept_in_topology, operations_on, space_of
-from dots.report.reading import Run
+from dots.report.reading import FOUND, Run
 from dots.report.svg import element, figure, line
 from dots.report.wording import node, operation
 from dots.space import SearchSpace
@@ -41,11 +41,15 @@ class EdgeRow:
 
 @dataclass(frozen=True)
 class RetainedTable:
-    """The edges of one cell kind; `groups` are the headings of the retained operations."""
+    """The edges of one cell kind; `groups` are the headings of the retained operations.
+
+    `searched`: a topology search has begun; `decided`: a cell was derived.
+    """
 
     kind: str
     groups: tuple[str, ...]
     edges: tuple[EdgeRow, ...]
+    searched: bool
     decided: bool
 
 
@@ -62,7 +66,8 @@ def retained_tables(run: Run) -> list[RetainedTable]:
             edges=tuple(
                 _edge_row(run, space, kind, edge, len(groups)) for edge in range(len(rows))
             ),
-            decided=bool(run.genotypes.get("found")),
+            searched=bool(run.architecture_rows("topology")),
+            decided=FOUND in run.genotypes,
         )
         for kind, rows in run.candidates.candidates.items()
         if len(rows) == len(space.cell.edges)

@@ -26,8 +26,6 @@ class DataPart(_Part):
     classes: tuple[str, ...] = ()
     channels: int | None = None
     image_size: int | None = None
-    train: int | None = None
-    test: int | None = None
     notices: tuple[str, ...] = ()
 
 
@@ -38,6 +36,7 @@ class Numbers(_Part):
     test_top5: float | None = None
     balanced_accuracy: float | None = None
     test_loss: float | None = None
+    test_images: int | None = None
     parameters: int | None = None
     multiply_adds: int | None = None
     train_seconds: float | None = None

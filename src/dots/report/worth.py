@@ -41,9 +41,9 @@ class Worth:
 
 def test_images(run: Run) -> int | None:
     """How many test images there were, or None where no file tells."""
-    if run.test is not None:
-        return sum(map(sum, run.test.confusion)) or None
-    return run.data.test if run.data is not None and run.data.test else None
+    if run.result is not None and run.result.test_images:
+        return run.result.test_images
+    return sum(map(sum, run.test.confusion)) or None if run.test is not None else None
 
 
 def trained_cells(run: Run) -> dict[str, Numbers]:

@@ -1,0 +1,196 @@
+"""Several runs on one page: their numbers, cells, costs and differing settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from dots.errors import UserError
+from dots.files import write_text
+from dots.report.charts import Frame, Series, line_chart
+from dots.report.drawings import draw
+from dots.report.points import Dot, scatter_chart
+from dots.report.reading import FOUND, Run, read_run
+from dots.report.rendering import render
+from dots.report.reproduce import flat
+from dots.report.schema import Numbers
+from dots.report.spread import spreads
+from dots.report.wording import NONE, amount, duration, percent, points, visible
+from dots.report.worth import trained_cells, unit_of
+
+NAME = "comparison.html"
+_STYLES = {FOUND: 0, "random": 1, "darts-policy": 2}
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run in the table: its letter, its name, and its numbers as text."""
+
+    letter: str
+    name: str
+    data: str
+    search: str
+    seed: str
+    accuracy: str
+    random: str
+    lead: str
+    top5: str
+    parameters: str
+    multiply_adds: str
+    search_seconds: str
+    train_seconds: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting that is not the same in all runs, with each run's value."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FoundCells:
+    """The cells that a run found, drawn."""
+
+    name: str
+    cells: tuple[tuple[str, Markup], ...]
+
+
+def write_comparison(runs: list[Path], out: Path) -> Path:
+    """Write a page that compares `runs` and return its path.
+
+    `out` is the file to write, or a folder, in which it becomes comparison.html. Raises
+    UserError for fewer than two runs, one that is no run directory, or a folder for `out`
+    that does not exist.
+    """
+    if len(runs) < 2:
+        raise UserError("a comparison needs two runs or more: name another run directory")
+    page = out / NAME if out.is_dir() else out
+    if not page.parent.is_dir():
+        raise UserError(f"no folder {str(page.parent)!r} to write {page.name!r} into: create it")
+    write_text(page, comparison_html([read_run(run) for run in runs]))
+    return page
+
+
+def comparison_html(runs: Sequence[Run]) -> str:
+    """The page for the runs, in the order given."""
+    letters = [letter(index) for index in range(len(runs))]
+    return render(
+        "comparison.html.j2",
+        title=f"DOTS: {len(runs)} runs compared",
+        letters=letters,
+        one_source=len({run.data.name for run in runs if run.data is not None}) < 2,
+        rows=[_row(run, name) for run, name in zip(runs, letters, strict=True)],
+        warnings=list(_warnings(runs)),
+        spreads=spreads(runs, letters),
+        scatters=list(_scatters(runs, letters)),
+        curves=list(_curves(runs, letters)),
+        cells=list(_cells(runs, letters)),
+        differences=differences(runs),
+    )
+
+
+def letter(index: int) -> str:
+    """A, B, ... Z, AA, AB, ..."""
+    rest, last = divmod(index, 26)
+    return (letter(rest - 1) if rest else "") + chr(ord("A") + last)
+
+
+def _row(run: Run, name: str) -> RunRow:
+    result = run.result
+    own: Numbers = result if result is not None else Numbers()
+    random = result.baselines.get("random", Numbers()).test_accuracy if result else None
+    lead = None if own.test_accuracy is None or random is None else own.test_accuracy - random
+    seed = run.setting("seed")
+    return RunRow(
+        letter=name,
+        name=visible(run.name),
+        data=visible(run.data.name) if run.data is not None and run.data.name else NONE,
+        search=_search(run),
+        seed=NONE if seed is None else str(seed),
+        accuracy=percent(own.test_accuracy),
+        random=percent(random),
+        lead=NONE if lead is None else points(lead).removesuffix(" points"),
+        top5=percent(own.test_top5),
+        parameters=amount(own.parameters),
+        multiply_adds=amount(own.multiply_adds),
+        search_seconds=duration(result.search_seconds if result else None),
+        train_seconds=duration(own.train_seconds),
+    )
+
+
+def _search(run: Run) -> str:
+    parts = [run.setting("strategy"), run.setting("retain"), run.setting("topology.edges")]
+    return ", ".join(visible(str(part)) for part in parts if part is not None) or NONE
+
+
+def _warnings(runs: Sequence[Run]) -> Iterator[str]:
+    if len({run.data.name for run in runs if run.data is not None}) > 1:
+        yield "The runs are on different data: their accuracies cannot be compared."
+    elif len({tuple(run.data.classes) for run in runs if run.data is not None}) > 1:
+        yield "The runs have different classes: their accuracies cannot be compared."
+    if len({repr(run.setting("train")) for run in runs if run.recipe}) > 1:
+        yield (
+            "The found cells were not trained with the same recipe: a difference in accuracy "
+            "may come from the training rather than from the cell. See the settings below."
+        )
+    untested = [visible(run.name) for run in runs if run.result is None]
+    if untested:
+        yield f"Not finished, so without numbers: {', '.join(untested)}."
+
+
+def _scatters(runs: Sequence[Run], letters: Sequence[str]) -> Iterator[Markup]:
+    for key, title in (("parameters", "parameters"), ("multiply_adds", "multiply-adds")):
+        found = list(_costs(runs, letters, key))
+        if len(found) < 2:
+            continue
+        unit, words = unit_of(max(cost for _, cost, _, _ in found))
+        dots = [Dot(label, cost / unit, share, style) for label, cost, share, style in found]
+        yield scatter_chart(
+            dots, f"Accuracy against {title}", f"{title} in {words}" if words else title
+        )
+
+
+def _costs(
+    runs: Sequence[Run], letters: Sequence[str], key: str
+) -> Iterator[tuple[str, float, float, int]]:
+    """For each tested cell its label, cost, accuracy and style (by the kind of cell)."""
+    for run, name in zip(runs, letters, strict=True):
+        for cell, numbers in trained_cells(run).items():
+            cost = getattr(numbers, key)
+            if cost is not None and numbers.test_accuracy is not None:
+                yield name, cost, numbers.test_accuracy, _STYLES.get(cell, 3)
+
+
+def _curves(runs: Sequence[Run], letters: Sequence[str]) -> Iterator[Markup]:
+    for key, title, scale in (("loss", "Training loss", 1), ("accuracy", "Training accuracy", 100)):
+        series = []
+        for index, (run, name) in enumerate(zip(runs, letters, strict=True)):
+            values = [(row.epoch + 1, row.number(key)) for row in run.rows("train")]
+            series.append(
+                Series(name, [(x, scale * y) for x, y in values if y is not None], index % 6)
+            )
+        if any(one.points for one in series):
+            unit = " in %" if scale == 100 else ""
+            yield line_chart(Frame(f"{title}{unit}", "epoch", title.lower()), series)
+
+
+def _cells(runs: Sequence[Run], letters: Sequence[str]) -> Iterator[FoundCells]:
+    for run, name in zip(runs, letters, strict=True):
+        if FOUND in run.genotypes:
+            title = f"{name}: {visible(run.name)}"
+            yield FoundCells(title, draw(title, run.genotypes[FOUND]))
+
+
+def differences(runs: Sequence[Run]) -> list[Difference]:
+    """The settings in which the runs' recipes differ, in the order of the first recipe."""
+    recipes = [dict(flat(run.recipe)) for run in runs]
+    names = list(dict.fromkeys(name for settings in recipes for name in settings))
+    rows = [
+        Difference(name, tuple(settings.get(name, NONE) for settings in recipes)) for name in names
+    ]
+    return [row for row in rows if len(set(row.values)) > 1]
