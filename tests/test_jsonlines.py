@@ -88,7 +88,9 @@ def test_rewinding_drops_the_epoch_and_all_that_followed(
     assert lines.rows() == ROWS[:kept]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_resumed_files_equal_uninterrupted_ones(data: st.DataObject, tmp_path: Path) -> None:
     """Crashes anywhere, torn lines included, each followed by a resume at an earlier epoch."""
