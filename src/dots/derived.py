@@ -12,7 +12,7 @@ from dots.folding import Term, combine
 from dots.genotype import Cell, Genotype
 from dots.network import Body, CellPlan, Preprocess, Shape, channels_last, reductions
 from dots.operations import make_operation
-from dots.ops import Identity, OperationStyle, Source, complete
+from dots.ops import FactorizedReduce, Identity, OperationStyle, Source, complete
 from dots.space import named_space
 
 
@@ -43,6 +43,14 @@ class DerivedCell(nn.Module):
             )
             for edges in cell.nodes
         )
+        # An input in the output of a reduction cell is still of the old resolution.
+        self.shortcuts = nn.ModuleDict(
+            {
+                str(node): FactorizedReduce(plan.channels, plan.channels, affine=True)
+                for node in self.concat
+                if plan.reduction and node < inputs
+            }
+        )
 
     def forward(self, states: Sequence[Tensor], drop_path: float, fast: bool) -> Tensor:
         """[B, C·outputs, H, W] from the outputs before this cell, oldest first."""
@@ -56,8 +64,14 @@ class DerivedCell(nn.Module):
                 if source is not None
             ]
             nodes.append(Source(combine(terms, fast=fast), fast=fast) if terms else None)
-        outputs = [nodes[index] for index in self.concat]
-        return torch.cat([node.x for node in outputs if node is not None], dim=1)
+        outputs = ((index, nodes[index]) for index in self.concat)
+        parts = [self._output(index, node) for index, node in outputs if node is not None]
+        return torch.cat(parts, dim=1)
+
+    def _output(self, index: int, node: Source) -> Tensor:
+        if str(index) not in self.shortcuts:
+            return node.x
+        return complete(self.shortcuts[str(index)](node), fast=node.fast)
 
     def _term(self, operation: nn.Module, source: Source, drop_path: float) -> Term:
         parts = operation(source)
