@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,19 +33,32 @@ class Engine:
     """Takes gradients the same way for every stage.
 
     `accumulate` splits each batch into so many parts whose gradients add up to the batch's
-    (batch statistics are then those of a part). `class_weights` [classes] weigh the loss.
+    (batch statistics are then those of a part). `precision` is "32", or "bf16" for
+    autocast to bfloat16. `class_weights` [classes] weigh the loss.
     """
 
     def __init__(
-        self, fabric: Fabric, *, accumulate: int = 1, class_weights: Tensor | None = None
+        self,
+        fabric: Fabric,
+        *,
+        accumulate: int = 1,
+        precision: str = "32",
+        class_weights: Tensor | None = None,
     ) -> None:
         self.fabric = fabric
         self.accumulate = accumulate
+        self.bf16 = precision == "bf16"
         self.class_weights = None if class_weights is None else class_weights.to(fabric.device)
 
     @property
     def device(self) -> torch.device:
         return self.fabric.device
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The precision of a forward pass; parameters stay in float32."""
+        if not self.bf16:
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
 
     def cross_entropy(self, logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
         """The classification loss, in float32 at least."""
@@ -65,7 +78,7 @@ class Engine:
         images = len(batch.labels)
         loss, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         for part in self._parts(batch):
-            with self.fabric.autocast():
+            with self.autocast():
                 value, logits = objective(part)
             share = len(part.labels) / images
             if value.requires_grad:  # not where all that was sampled for α is Zero

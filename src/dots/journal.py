@@ -25,15 +25,11 @@ class RunJournal:
 
         Rows that were written after it are forgotten: they will be written again.
         """
-        newest = self.run.checkpoints.newest()
+        newest = self.run.checkpoints.newest(stage)
         self.barrier()
-        if newest is None or newest[0].stage != stage:
-            epoch, state = 0, None
-        else:
-            state = newest[1]
-            epoch = state["epoch"]
+        state = None if newest is None else newest[1]
         if self.main:
-            self.run.rewind(stage, epoch)
+            self.run.rewind(stage, 0 if state is None else state["epoch"])
         self.barrier()
         return state
 

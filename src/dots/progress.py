@@ -10,7 +10,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from dots.genotype import Genotype
 
-_SHORT = {"_connect": "", "sep_conv_": "sep", "dil_conv_": "dil", "_pool_3x3": "", "nor_conv_": "conv"}
+_SHORT = {
+    "_connect": "",
+    "sep_conv_": "sep",
+    "dil_conv_": "dil",
+    "_pool_3x3": "",
+    "nor_conv_": "conv",
+}
 
 
 def duration(seconds: float) -> str:
@@ -72,7 +78,7 @@ class Shown:
         self.done, self.started = 0, 0.0
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def stage_started(self, name: str, epochs: int, steps: int, done: int) -> None:
         self.name, self.epochs, self.steps = name, epochs, steps

@@ -1,0 +1,217 @@
+"""What all stages of a run share, put together once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from dots.data import Augmentation, Batches, ColourJitter, ImageData, class_weights
+from dots.engine import Engine
+from dots.journal import RunJournal
+from dots.loop import Loop
+from dots.network import Shape, check_image_size
+from dots.progress import Shown, Silent
+from dots.recipe import Recipe, TrainSettings
+from dots.recipe.settings import SearchSettings, StageSettings
+from dots.run import RunDirectory
+from dots.seeding import isolated_random_state, seed_step
+from dots.space import Groups, SearchSpace, named_space
+from dots.strategies import find_strategy
+from dots.strategies.base import MethodSettings, OperationSearch, SearchContext
+from dots.strategies.settings import read_settings
+from dots.supernet import Supernet
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe asks for, checked before any image is read."""
+
+    recipe: Recipe
+    space: SearchSpace
+    strategy: type[OperationSearch]
+    method: MethodSettings
+
+
+def make_plan(recipe: Recipe) -> Plan:
+    """Check a recipe's space, strategy, groups and method settings.
+
+    Raises UserError for whatever does not exist or does not fit.
+    """
+    space = named_space(recipe.space, recipe.nodes)
+    strategy = find_strategy(recipe.strategy)
+    method = read_settings(strategy, recipe.method)
+    operation_groups(space, recipe.retain)
+    strategy.check(space, recipe.operations, method)
+    return Plan(recipe, space, strategy, method)
+
+
+def operation_groups(space: SearchSpace, scheme: str) -> Groups:
+    """The groups that a retention scheme asks for; one of all operations where it has none."""
+    if scheme.startswith("group-"):
+        return space.groups_for(scheme.removeprefix("group-"))
+    return (space.operations,)
+
+
+@dataclass
+class Session:
+    """A plan, its data, a run directory and the means to work on them."""
+
+    plan: Plan
+    data: ImageData
+    run: RunDirectory
+    fabric: Fabric
+    loop: Loop
+    watcher: Shown | Silent
+    workers: int = 0
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.plan.recipe
+
+    @property
+    def space(self) -> SearchSpace:
+        return self.plan.space
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that writes."""
+        return bool(self.fabric.is_global_zero)
+
+    def engine(self) -> Engine:
+        """How gradients are taken in every stage."""
+        weights = None
+        if self.recipe.data.class_weights:
+            weights = class_weights(self.data.train.labels, len(self.data.info.classes))
+        return Engine(
+            self.fabric,
+            accumulate=self.recipe.accumulate,
+            precision=self.recipe.precision,
+            class_weights=weights,
+        )
+
+    def shape(self, settings: StageSettings) -> Shape:
+        """The size of a stage's network."""
+        return stage_shape(self.recipe, settings, self.data)
+
+    def context(self) -> SearchContext:
+        """What the strategy is given."""
+        return SearchContext(
+            space=self.space,
+            shape=self.shape(self.recipe.operations),
+            settings=self.recipe.operations,
+            engine=self.engine(),
+            seed=self.recipe.seed,
+            groups=operation_groups(self.space, self.recipe.retain),
+            image_size=self.data.info.image_size,
+            fast=self.recipe.fast,
+            low_memory=self.recipe.low_memory,
+        )
+
+    def batches(
+        self, indices: Tensor, settings: StageSettings, stream: str, *, test: bool = False
+    ) -> Batches:
+        """Batches of training images, augmented as the stage asks; or plain ones of the test."""
+        return Batches(
+            self.data.test if test else self.data.train,
+            indices,
+            settings.batch,
+            info=self.data.info,
+            augment=None if test else self.augmentation(settings),
+            shuffle=not test,
+            seed=self.recipe.seed,
+            stream=stream,
+            device=self.fabric.device,
+            rank=self.fabric.global_rank,
+            world=self.fabric.world_size,
+            workers=self.workers,
+        )
+
+    def augmentation(self, settings: StageSettings) -> Augmentation:
+        """Crop and flip; in the training also cutout and colours where set."""
+        data, info = self.recipe.data, self.data.info
+        padding = info.image_size // 8 if data.crop is None else data.crop
+        training = isinstance(settings, TrainSettings)
+        return Augmentation(
+            crop_padding=padding if settings.crop == "pad" else 0,
+            resized_crop=settings.crop == "resized",
+            flip=info.flip if data.flip is None else data.flip,
+            colour=ColourJitter() if training and settings.colour_jitter else None,
+            cutout=settings.cutout if training else 0,
+        )
+
+
+def stage_shape(recipe: Recipe, settings: StageSettings, data: ImageData) -> Shape:
+    """The size of a stage's network on these data."""
+    return Shape(
+        cells=settings.cells,
+        channels=settings.channels,
+        image_channels=data.info.channels,
+        classes=len(data.info.classes),
+        stem=settings.stem,
+        head_norm=isinstance(settings, SearchSettings) and settings.head_norm,
+    )
+
+
+def check_sizes(plan: Plan, data: ImageData) -> None:
+    """Raise UserError where the images are too small for the network of a stage."""
+    recipe = plan.recipe
+    for settings in (recipe.operations, recipe.topology, recipe.train):
+        check_image_size(plan.space, stage_shape(recipe, settings, data), data.info.image_size)
+
+
+def make_session(
+    plan: Plan,
+    data: ImageData,
+    run: RunDirectory,
+    fabric: Fabric,
+    *,
+    watcher: Shown | Silent,
+    stop_signal: Callable[[], int | None] = lambda: None,
+    workers: int = 0,
+    max_steps: int | None = None,
+) -> Session:
+    """Put a session together. The data move to the device where they are resident."""
+    data = replace(data, train=data.train.to(fabric.device), test=data.test.to(fabric.device))
+
+    def barrier() -> None:
+        fabric.barrier()
+
+    def sum_over_processes(value: Tensor) -> Tensor:
+        total = fabric.all_reduce(value, reduce_op="sum")
+        assert isinstance(total, Tensor)
+        return total
+
+    minutes = plan.recipe.checkpoint_minutes
+    loop = Loop(
+        seed=plan.recipe.seed,
+        device=fabric.device,
+        journal=RunJournal(run, main=bool(fabric.is_global_zero), barrier=barrier),
+        watcher=watcher,
+        stop_signal=stop_signal,
+        sum_over_processes=sum_over_processes,
+        save_every=60 * minutes if minutes else float("inf"),
+        max_steps=max_steps,
+    )
+    return Session(plan, data, run, fabric, loop, watcher, workers)
+
+
+def new_supernet(
+    session: Session, settings: SearchSettings, candidates: dict[str, tuple[tuple[str, ...], ...]]
+) -> Supernet:
+    """The smaller supernet of the topology search, with new weights."""
+    with isolated_random_state():
+        seed_step(session.recipe.seed, "topology", "weights")
+        supernet = Supernet(
+            session.space,
+            session.shape(settings),
+            candidates,
+            fast=session.recipe.fast,
+            low_memory=session.recipe.low_memory,
+        )
+    return supernet.to(session.fabric.device)

@@ -1,0 +1,250 @@
+"""The whole program, top to bottom: operations, topology, training, test, report.
+
+Every stage leaves a file in the run directory and is skipped where the file is there, so a
+run that was interrupted goes on where it was, and any stage can start from a file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dots.candidates import CandidateFile, read_candidates, to_json
+from dots.cost import network_cost
+from dots.derive import derive_darts
+from dots.derived import DerivedNetwork
+from dots.evaluate import TestResult, test_network
+from dots.genotype import Genotype
+from dots.operation_stage import OperationStage
+from dots.random_cell import random_genotype
+from dots.retain import retain
+from dots.samples import sample_pictures
+from dots.saved import save_network
+from dots.seeding import isolated_random_state, seed_step
+from dots.session import Session, new_supernet
+from dots.topology import make_topology
+from dots.topology_stage import TopologyStage
+from dots.training import TrainingStage
+
+CANDIDATES = "candidates.json"
+GENOTYPE = "genotype.json"
+POLICY_GENOTYPE = "genotype-darts-policy.json"
+RANDOM_GENOTYPE = "genotype-random.json"
+RESULT = "result.json"
+
+
+def run_everything(session: Session) -> dict[str, Any]:
+    """The main job: search, train, test, report; returns the content of result.json."""
+    genotype = search(session)
+    return train_and_test(session, genotype)
+
+
+def search(session: Session, given: CandidateFile | None = None) -> Genotype:
+    """Both search stages, or the second alone from given candidates."""
+    candidates = given or search_operations(session)
+    return search_topology(session, candidates)
+
+
+def search_operations(session: Session) -> CandidateFile:
+    """Stage 1 (Sec. 4.2): which operations does each edge keep?"""
+    recipe, run, space = session.recipe, session.run, session.space
+    if run.has(CANDIDATES):
+        return read_candidates(run.path / CANDIDATES, space, recipe.retain)
+    plan = session.plan
+    strategy = plan.strategy(session.context(), plan.method)
+    settings, data = recipe.operations, session.data
+    own = torch.cat([data.half_a, data.half_b]) if strategy.one_level else data.half_a
+    held_out = None
+    if not strategy.one_level:
+        held_out = session.batches(data.half_b, settings, "operations-architecture")
+    stage = OperationStage(
+        strategy, settings.epochs, session.batches(own, settings, "operations"), held_out
+    )
+    session.loop.run(stage)
+    scores = strategy.scores()
+    kept = retain(space, scores, recipe.retain)
+    if session.main:
+        save_genotype(session, POLICY_GENOTYPE, strategy.derive())
+        content = to_json(space, recipe.strategy, recipe.retain, scores, kept)
+        run.write_json(CANDIDATES, content)
+    session.fabric.barrier()
+    return CandidateFile(kept, scores)
+
+
+def search_topology(session: Session, found: CandidateFile) -> Genotype:
+    """Stage 2 (Sec. 4.1): which edges does each node keep?"""
+    recipe, run, data = session.recipe, session.run, session.data
+    if run.has(GENOTYPE):
+        return Genotype.load(run.path / GENOTYPE)
+    settings = recipe.topology
+    topology = make_topology(
+        session.space,
+        parameterisation=settings.parameterisation,
+        edges=settings.edges,
+        normalise=settings.normalise,
+        threshold=settings.threshold,
+    )
+    held_out = None
+    own = torch.cat([data.half_a, data.half_b])
+    if settings.held_out:
+        own, held_out = data.half_a, session.batches(data.half_b, settings, "topology-held-out")
+    stage = TopologyStage(
+        session.space,
+        found.candidates,
+        topology,
+        new_supernet(session, settings, found.candidates),
+        settings,
+        session.engine(),
+        session.batches(own, settings, "topology"),
+        held_out,
+    )
+    session.loop.run(stage)
+    genotype = stage.genotype()
+    if session.main:
+        if found.scores is not None and not run.has(POLICY_GENOTYPE):
+            save_genotype(session, POLICY_GENOTYPE, derive_darts(session.space, found.scores))
+        save_genotype(session, GENOTYPE, genotype)
+    session.fabric.barrier()
+    return genotype
+
+
+def save_genotype(session: Session, name: str, genotype: Genotype) -> None:
+    """Write a genotype into the run directory."""
+    session.run.write_text(name, genotype.to_text())
+
+
+def train_and_test(session: Session, genotype: Genotype) -> dict[str, Any]:
+    """Stage 3: the found cell and its baselines, trained from scratch by one recipe, tested."""
+    if session.main and not session.run.has(GENOTYPE):
+        save_genotype(session, GENOTYPE, genotype)
+    train_cell(session, genotype, "train")
+    for name, cell in baseline_cells(session).items():
+        train_cell(session, cell, f"train-{name}")
+    return write_result(session)
+
+
+def baseline_cells(session: Session) -> dict[str, Genotype]:
+    """The cells that the found one is compared with, by name."""
+    cells: dict[str, Genotype] = {}
+    run = session.run
+    for name in session.recipe.baselines:
+        if name == "random":
+            edges = session.recipe.topology.edges
+            cells[name] = random_genotype(session.space, edges, session.recipe.seed)
+            if session.main:
+                save_genotype(session, RANDOM_GENOTYPE, cells[name])
+        elif run.has(POLICY_GENOTYPE):
+            cells[name] = Genotype.load(run.path / POLICY_GENOTYPE)
+    return cells
+
+
+def train_cell(session: Session, genotype: Genotype, stage_name: str) -> None:
+    """Train a cell's network on all training images and test it once, after the last epoch."""
+    recipe, data, run = session.recipe, session.data, session.run
+    if run.has(_test_file(stage_name)):
+        return
+    settings = recipe.train
+    with isolated_random_state():
+        seed_step(recipe.seed, stage_name, "weights")
+        network = DerivedNetwork(
+            genotype,
+            session.shape(settings),
+            auxiliary=settings.auxiliary > 0,
+            fast=recipe.fast,
+        )
+    network.to(session.fabric.device)
+    everything = torch.arange(len(data.train))
+    batches = session.batches(everything, settings, "train")
+    stage = TrainingStage(network, settings, session.engine(), batches, stage_name)
+    session.loop.run(stage)
+    result = _test(session, network)
+    cost = network_cost(genotype, network.shape, data.info.image_size)
+    if not session.main:
+        return
+    content = {
+        **result.summary(),
+        "parameters": cost.parameters,
+        "multiply_adds": cost.multiply_adds,
+        "genotype": genotype.to_json(),
+        "classes": list(data.info.classes),
+        "confusion": result.confusion,
+    }
+    if stage_name == "train":
+        save_network(run.path, network, data.info)
+        run.write_json("samples.json", sample_pictures(batches, data, result.mistakes, session))
+    run.write_json(_test_file(stage_name), content)  # last: it says that the rest is there
+
+
+def _test_file(stage_name: str) -> str:
+    return stage_name.replace("train", "test", 1) + ".json"
+
+
+def _test(session: Session, network: DerivedNetwork) -> TestResult:
+    """Rank 0's network on every test image; each process takes a part of every batch."""
+    fabric = session.fabric
+    if fabric.world_size > 1:
+        for buffer in network.buffers():
+            fabric.broadcast(buffer)  # batch statistics differ between processes
+    everything = torch.arange(len(session.data.test))
+    batches = session.batches(everything, session.recipe.train, "test", test=True)
+    shown = batches.epoch(0)
+    return test_network(network, shown, len(session.data.info.classes))
+
+
+def write_result(session: Session) -> dict[str, Any]:
+    """Put result.json together from what the stages left."""
+    run = session.run
+    rows = run.metrics.rows()
+    result = _outcome(run.read_json("test.json")) if run.has("test.json") else _no_test()
+    searched = [row for row in rows if row["stage"] in ("operations", "topology")]
+    result |= {
+        "search_seconds": _total(searched, "seconds"),
+        "search_cpu_seconds": _total(searched, "cpu_seconds"),
+        "train_seconds": _total([row for row in rows if row["stage"] == "train"], "seconds"),
+        "seed": session.recipe.seed,
+        "baselines": {},
+    }
+    for name in session.recipe.baselines:
+        if run.has(f"test-{name}.json"):
+            content = run.read_json(f"test-{name}.json")
+            trained = [row for row in rows if row["stage"] == f"train-{name}"]
+            result["baselines"][name] = {
+                **_outcome(content),
+                "train_seconds": _total(trained, "seconds"),
+                "genotype": content["genotype"],
+            }
+    if session.main:
+        run.write_json(RESULT, result)
+    return result
+
+
+_OUTCOME = (
+    "test_accuracy",
+    "test_top5",
+    "balanced_accuracy",
+    "test_loss",
+    "test_images",
+    "parameters",
+    "multiply_adds",
+)
+
+
+def _outcome(content: dict[str, Any]) -> dict[str, Any]:
+    return {name: content[name] for name in _OUTCOME}
+
+
+def _no_test() -> dict[str, Any]:
+    return dict.fromkeys(_OUTCOME)
+
+
+def _total(rows: list[dict[str, Any]], column: str) -> float:
+    return round(sum(row[column] for row in rows), 3)
+
+
+def report(session: Session) -> Path | None:
+    """Write report.html; on the main process."""
+    from dots.report import write_report
+
+    return write_report(session.run.path) if session.main else None
