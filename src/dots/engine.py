@@ -63,7 +63,10 @@ class Engine:
     def cross_entropy(self, logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
         """The classification loss, in float32 at least."""
         wide = logits if logits.dtype == torch.float64 else logits.float()
-        return F.cross_entropy(wide, labels, weight=self.class_weights, label_smoothing=smoothing)
+        losses = F.cross_entropy(
+            wide, labels, weight=self.class_weights, label_smoothing=smoothing, reduction="none"
+        )
+        return losses.mean()  # of images, so that parts of a batch add up to it
 
     def gradients(
         self, batch: Batch, objective: Objective, parameters: Sequence[nn.Parameter]

@@ -18,7 +18,7 @@ from dots.recipe import Recipe, TrainSettings
 from dots.recipe.settings import SearchSettings, StageSettings
 from dots.run import RunDirectory
 from dots.seeding import isolated_random_state, seed_step
-from dots.space import Groups, SearchSpace, named_space
+from dots.space import Candidates, Groups, SearchSpace, named_space
 from dots.strategies import find_strategy
 from dots.strategies.base import MethodSettings, OperationSearch, SearchContext
 from dots.strategies.settings import read_settings
@@ -136,13 +136,13 @@ class Session:
         """Crop and flip; in the training also cutout and colours where set."""
         data, info = self.recipe.data, self.data.info
         padding = info.image_size // 8 if data.crop is None else data.crop
-        training = isinstance(settings, TrainSettings)
+        training = settings if isinstance(settings, TrainSettings) else None
         return Augmentation(
             crop_padding=padding if settings.crop == "pad" else 0,
             resized_crop=settings.crop == "resized",
             flip=info.flip if data.flip is None else data.flip,
-            colour=ColourJitter() if training and settings.colour_jitter else None,
-            cutout=settings.cutout if training else 0,
+            colour=ColourJitter() if training and training.colour_jitter else None,
+            cutout=training.cutout if training else 0,
         )
 
 
@@ -201,9 +201,7 @@ def make_session(
     return Session(plan, data, run, fabric, loop, watcher, workers)
 
 
-def new_supernet(
-    session: Session, settings: SearchSettings, candidates: dict[str, tuple[tuple[str, ...], ...]]
-) -> Supernet:
+def new_supernet(session: Session, settings: SearchSettings, candidates: Candidates) -> Supernet:
     """The smaller supernet of the topology search, with new weights."""
     with isolated_random_state():
         seed_step(session.recipe.seed, "topology", "weights")

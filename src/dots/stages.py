@@ -240,7 +240,7 @@ def _no_test() -> dict[str, Any]:
 
 
 def _total(rows: list[dict[str, Any]], column: str) -> float:
-    return round(sum(row[column] for row in rows), 3)
+    return round(sum(float(row[column]) for row in rows), 3)
 
 
 def report(session: Session) -> Path | None:
