@@ -62,6 +62,9 @@ class DropNas(GradientSearch):
     name: ClassVar[str] = "drop-nas"
     Settings: ClassVar[type[MethodSettings]] = DropNasSettings
     one_level: ClassVar[bool] = True
+    operations_per_edge: ClassVar[Mapping[Phase, tuple[int, int]]] = MappingProxyType(
+        {"weights": (2, 8), "architecture": (2, 8)}
+    )
     published: ClassVar[Mapping[str, object]] = MappingProxyType(
         {
             **Darts.published,
@@ -140,9 +143,9 @@ class DropNas(GradientSearch):
     def _decay_architecture(self) -> None:
         """A second step of Adam, on λ·Σα² of the entries that had a gradient."""
         for alpha in self.alpha.values():
-            assert alpha.grad is not None
-            touched = alpha.grad.abs() > _UNTOUCHED
-            alpha.grad = 2 * self.settings.arch_weight_decay * alpha.detach() * touched
+            if alpha.grad is not None:  # as of a cell kind that the supernet has no cell of
+                touched = alpha.grad.abs() > _UNTOUCHED
+                alpha.grad = 2 * self.settings.arch_weight_decay * alpha.detach() * touched
         self.architecture_optimiser.apply()
 
     @torch.no_grad()

@@ -136,7 +136,7 @@ class SdartsAdv(Perturbed):
 
         def objective(part: Batch) -> tuple[Tensor, Tensor]:
             logits = self.supernet(part.images, as_mixtures(attacked))
-            return self.engine.cross_entropy(logits, part.labels), logits
+            return self.weight_loss(logits, part.labels), logits
 
         for _ in range(self.method.attack_steps):
             self.engine.gradients(batch, objective, list(attacked.values()))
@@ -149,9 +149,9 @@ class SdartsAdv(Perturbed):
     def _loss(self, weights: Weights, batch: Batch) -> Tensor:
         """The loss on the batch of all processes, 0-d."""
         fabric = self.engine.fabric
-        with fabric.autocast():
+        with self.engine.autocast():
             logits = self.supernet(batch.images, as_mixtures(weights))
-        loss = self.engine.cross_entropy(logits, batch.labels)
+        loss = self.weight_loss(logits, batch.labels)
         if fabric.world_size == 1:
             return loss
         share = len(batch.labels) * fabric.world_size / batch.total
@@ -170,8 +170,12 @@ def uniform(like: Tensor, epsilon: float) -> Tensor:
 
 
 def ascend(weights: Tensor, clean: Tensor, size: float, epsilon: float) -> Tensor:
-    """One step along the sign of `weights.grad`, into the ε-ball of `clean`, projected."""
-    assert weights.grad is not None
+    """One step along the sign of `weights.grad`, into the ε-ball of `clean`, projected.
+
+    Without a gradient, as of a cell kind that the supernet has no cell of, nothing moves.
+    """
+    if weights.grad is None:
+        return weights
     return onto_simplex(into_ball(weights + size * weights.grad.sign(), clean, epsilon))
 
 
