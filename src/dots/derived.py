@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -16,15 +17,46 @@ from dots.ops import FactorizedReduce, Identity, OperationStyle, Source, complet
 from dots.space import named_space
 
 
+class CellParts(Protocol):
+    """What fills and surrounds the nodes of a derived cell; a skeleton may bring its own."""
+
+    def preprocess(self, plan: CellPlan) -> nn.Module:
+        """Takes the outputs before the cell and `fast`, gives the Sources of its inputs."""
+
+    def operation(self, name: str, node: int, plan: CellPlan) -> nn.Module:
+        """The operation `name` on an edge from `node`."""
+
+    def shortcut(self, node: int, plan: CellPlan) -> nn.Module | None:
+        """What brings an input that is part of the output to its size; None: nothing need."""
+
+
+class DartsParts:
+    """The parts of the DARTS and NAS-Bench-201 skeletons."""
+
+    def preprocess(self, plan: CellPlan) -> nn.Module:
+        return Preprocess(plan, affine=True)
+
+    def operation(self, name: str, node: int, plan: CellPlan) -> nn.Module:
+        stride = 2 if plan.reduction and node < len(plan.inputs) else 1
+        return make_operation(name, plan.channels, stride, OperationStyle(True, pool_norm=False))
+
+    def shortcut(self, node: int, plan: CellPlan) -> nn.Module | None:
+        if not plan.reduction:
+            return None
+        return FactorizedReduce(plan.channels, plan.channels, affine=True)
+
+
 class DerivedCell(nn.Module):
     """A cell of a genotype. Nodes that depend on no input are zero, and absent from the output."""
 
-    def __init__(self, cell: Cell, inputs: int, plan: CellPlan) -> None:
+    def __init__(
+        self, cell: Cell, inputs: int, plan: CellPlan, parts: CellParts | None = None
+    ) -> None:
         super().__init__()
+        parts = parts or DartsParts()
         self.inputs = inputs
         self.concat = cell.output(inputs)
-        self.preprocess = Preprocess(plan, affine=True)
-        style = OperationStyle(affine=True, pool_norm=False)
+        self.preprocess = parts.preprocess(plan)
         live = cell.live(inputs)
         self.sources = tuple(
             tuple(edge.source if edge.source in live else None for edge in edges)
@@ -32,25 +64,12 @@ class DerivedCell(nn.Module):
         )
         self.nodes = nn.ModuleList(
             nn.ModuleList(
-                make_operation(
-                    edge.op,
-                    plan.channels,
-                    2 if plan.reduction and edge.source < inputs else 1,
-                    style,
-                )
-                for edge in edges
-                if edge.source in live
+                parts.operation(edge.op, edge.source, plan) for edge in edges if edge.source in live
             )
             for edges in cell.nodes
         )
-        # An input in the output of a reduction cell is still of the old resolution.
-        self.shortcuts = nn.ModuleDict(
-            {
-                str(node): FactorizedReduce(plan.channels, plan.channels, affine=True)
-                for node in self.concat
-                if plan.reduction and node < inputs
-            }
-        )
+        shortcuts = {str(node): parts.shortcut(node, plan) for node in self.concat if node < inputs}
+        self.shortcuts = nn.ModuleDict({k: m for k, m in shortcuts.items() if m is not None})
 
     def forward(self, states: Sequence[Tensor], drop_path: float, fast: bool) -> Tensor:
         """[B, C·outputs, H, W] from the outputs before this cell, oldest first."""

@@ -109,18 +109,20 @@ class Identity(nn.Module):
 class FactorizedReduce(nn.Module):
     """Halves the resolution: ReLU, two 1×1 convolutions at stride 2, the second one pixel on.
 
-    An odd size is rounded up: the shifted convolution reads zeros beyond the border.
+    An odd size is rounded up: the shifted convolution reads zeros beyond the border. Some
+    skeletons other than that of DARTS leave out the ReLU.
     """
 
-    def __init__(self, channels_in: int, channels: int, affine: bool) -> None:
+    def __init__(self, channels_in: int, channels: int, affine: bool, *, relu: bool = True) -> None:
         super().__init__()
+        self.relu = relu
         first = channels // 2
         self.even = nn.Conv2d(channels_in, first, 1, bias=False)
         self.odd = nn.Conv2d(channels_in, channels - first, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels, affine=affine)
 
     def forward(self, source: Source) -> Parts:
-        x = source.relu
+        x = source.relu if self.relu else source.x
         height, width = x.shape[2:]
         even = x[:, :, ::2, ::2]
         odd = F.pad(x[:, :, 1::2, 1::2], (0, width % 2, 0, height % 2))

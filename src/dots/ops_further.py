@@ -27,15 +27,21 @@ class Bottleneck(nn.Module):
     """ReLU, 1×1 convolution to a quarter of the channels, k×k there, 1×1 back (AmoebaNet).
 
     `kernels` are the convolutions in the middle, each followed by a batch norm and a ReLU;
-    their strides multiply up to `stride` in either direction.
+    their strides multiply up to `stride` in either direction. `channels_in` are the input's
+    channels where they are not `channels`.
     """
 
     def __init__(
-        self, channels: int, kernels: tuple[tuple[int, int], ...], stride: int, affine: bool
+        self,
+        channels: int,
+        kernels: tuple[tuple[int, int], ...],
+        stride: int,
+        affine: bool,
+        channels_in: int | None = None,
     ) -> None:
         super().__init__()
         width = max(1, channels // BOTTLENECK)
-        layers = _conv_norm(channels, width, (1, 1), (1, 1), affine)
+        layers = _conv_norm(channels_in or channels, width, (1, 1), (1, 1), affine)
         for height, across in kernels:
             strides = (stride if height > 1 else 1, stride if across > 1 else 1)
             layers += [nn.ReLU(), *_conv_norm(width, width, (height, across), strides, affine)]
