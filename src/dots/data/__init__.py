@@ -1,7 +1,8 @@
 """Images: where they come from, how they are split, and what the network sees of them."""
 
+from dots.batch import Batch
 from dots.data.augment import Augmentation, Transform
-from dots.data.batches import Batch, Batches
+from dots.data.batches import Batches
 from dots.data.colour import ColourJitter
 from dots.data.decode import ImageError
 from dots.data.images import ImageData, ImageSet, ResidentImages, StreamedImages

@@ -11,7 +11,8 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +74,18 @@ class Geometry:
     centre: float = 1.0
 
 
+@contextmanager
+def no_warnings() -> Iterator[None]:
+    """Keep silent what image readers say of odd metadata.
+
+    Filters of warnings belong to the whole process: use it in one thread, around whatever the
+    other threads do.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def open_image(source: str | Path | bytes, where: str) -> Image.Image:
     """Open an image by its header, without decoding it; close it after use.
 
@@ -82,8 +95,7 @@ def open_image(source: str | Path | bytes, where: str) -> Image.Image:
     than MAX_PIXELS pixels.
     """
     file = io.BytesIO(source) if isinstance(source, bytes) else source
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with no_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             image = Image.open(file, formats=_formats())
@@ -137,10 +149,7 @@ def pixels(
             flat = _flatten(upright, "L" if geometry.channels == 1 else "RGB")
             scale_x, scale_y = flat.width / width, flat.height / height
             box = (box[0] * scale_x, box[1] * scale_y, box[2] * scale_x, box[3] * scale_y)
-            side = (geometry.size, geometry.size)
-            if flat.size != side or box != (0, 0, *side):
-                flat = flat.resize(side, Image.Resampling.BILINEAR, box, reducing_gap=3.0)
-            array = np.asarray(flat)
+            array = np.asarray(_square(flat, box, geometry.size))
     except ImageError as error:
         raise ImageError(where, error.reason) from None
     except BROKEN as error:
@@ -152,6 +161,17 @@ def _middle(width: int, height: int, centre: float) -> Box:
     side = max(1.0, min(width, height) * centre)
     left, top = (width - side) // 2, (height - side) // 2
     return (left, top, left + side, top + side)
+
+
+def _square(image: Image.Image, box: Box, size: int) -> Image.Image:
+    """The box, to whole pixels, as a square: pixels outside of it do not count."""
+    left, top = round(box[0]), round(box[1])
+    whole = (left, top, max(left + 1, round(box[2])), max(top + 1, round(box[3])))
+    if whole != (0, 0, *image.size):
+        image = image.crop(whole)
+    if image.size == (size, size):
+        return image
+    return image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
 
 
 def _draft(image: Image.Image, box: Box, size: int) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dots.data.crops import CropChoice
-from dots.data.decode import Geometry
+from dots.data.decode import Geometry, no_warnings
 from dots.data.info import DataInfo
 from dots.data.load import decode
 from dots.data.records import Records
@@ -90,10 +90,11 @@ class StreamedImages(ImageSet):
     def read(self, rows: Tensor, crops: CropChoice | None = None) -> Tensor:
         """See ImageSet. Raises ImageError for an image that cannot be decoded."""
         images = []
-        for place, row in enumerate(rows.tolist()):
-            choose = None if crops is None else crops.chooser(place)
-            raw = self.records.open(row)
-            images.append(decode(raw, self.geometry, self.records.where(row), choose))
+        with no_warnings():
+            for place, row in enumerate(rows.tolist()):
+                choose = None if crops is None else crops.chooser(place)
+                raw = self.records.open(row)
+                images.append(decode(raw, self.geometry, self.records.where(row), choose))
         return torch.stack(images).permute(0, 3, 1, 2)
 
     def path(self, row: int) -> str | None:

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dots.data.decode import Box, Geometry, ImageError, pixels
+from dots.data.decode import Box, Geometry, ImageError, no_warnings, pixels
 from dots.data.records import Raw, Records, as_tensor
 
 Progress = Callable[[int, int], None]
@@ -84,24 +84,47 @@ def load_all(
         return squares(ready, geometry).contiguous(), torch.arange(len(records)), []
     result = torch.empty(0)
     rows: list[int] = []
-    problems: list[ImageError] = []
-    for done, (row, image) in enumerate(decode_all(records, geometry), start=1):
-        if isinstance(image, Tensor):
-            if not rows:
-                shape = (len(records), *image.shape)
-                result = torch.empty(shape, dtype=image.dtype)
-            if image.dtype != result.dtype:
-                image = ImageError(records.where(row), f"its pixels are {image.dtype}")
-        if isinstance(image, Tensor):
-            result[len(rows)] = image
-            rows.append(row)
-        elif skip_corrupt:
-            problems.append(image)
-        else:
-            raise image
-        if progress is not None:
-            progress(done, len(records))
+
+    def keep(row: int, image: Tensor) -> None:
+        nonlocal result
+        if not rows:
+            result = torch.empty((len(records), *image.shape), dtype=image.dtype)
+        if image.dtype != result.dtype:
+            raise ImageError(records.where(row), f"its pixels are {image.dtype}, not as others'")
+        result[len(rows)] = image
+        rows.append(row)
+
+    problems = visit(records, geometry, keep, skip_corrupt=skip_corrupt, progress=progress)
     return result[: len(rows)], torch.tensor(rows, dtype=torch.int64), problems
+
+
+def visit(
+    records: Records,
+    geometry: Geometry,
+    use: Callable[[int, Tensor], None],
+    *,
+    skip_corrupt: bool = False,
+    progress: Progress | None = None,
+) -> list[ImageError]:
+    """Decode every image and call `use(row, image [size, size, C])`, in order of rows.
+
+    Raises the first ImageError, also one from `use`, unless `skip_corrupt`: then all of them
+    are returned.
+    """
+    problems: list[ImageError] = []
+    with no_warnings():
+        for done, (row, image) in enumerate(decode_all(records, geometry), start=1):
+            try:
+                if isinstance(image, ImageError):
+                    raise image
+                use(row, image)
+            except ImageError as problem:
+                if not skip_corrupt:
+                    raise
+                problems.append(problem)
+            if progress is not None:
+                progress(done, len(records))
+    return problems
 
 
 def decode_all(records: Records, geometry: Geometry) -> Iterator[Decoded]:

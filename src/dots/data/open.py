@@ -11,7 +11,7 @@ import torch
 from dots.data.decode import Geometry, ImageError
 from dots.data.images import ImageData, ImageSet, ResidentImages, StreamedImages
 from dots.data.info import DataInfo
-from dots.data.load import Progress, decode_all, load_all
+from dots.data.load import Progress, load_all, visit
 from dots.data.records import SelectedRecords, as_tensor
 from dots.data.seeding import generator
 from dots.data.source import Part, shortlist
@@ -150,14 +150,13 @@ class _Loader:
         if not self.skip_corrupt:
             return StreamedImages(part.records, part.labels, self.geometry)
         good: list[int] = []
-        problems: list[ImageError] = []
-        for row, image in decode_all(part.records, self.geometry):
-            if isinstance(image, ImageError):
-                problems.append(image)
-            else:
-                good.append(row)
-            if self.progress is not None:
-                self.progress(row + 1, len(part))
+        problems = visit(
+            part.records,
+            self.geometry,
+            lambda row, image: good.append(row),
+            skip_corrupt=True,
+            progress=self.progress,
+        )
         rows = torch.tensor(good, dtype=torch.int64)
         self._leave_out(part, rows, problems)
         return StreamedImages(SelectedRecords(part.records, rows), part.labels[rows], self.geometry)

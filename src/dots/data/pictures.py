@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from dots.data.augment import Transform
-from dots.data.decode import Geometry, open_image
+from dots.data.decode import Geometry, no_warnings, open_image
 from dots.data.info import DataInfo
 from dots.data.load import decode
 from dots.errors import UserError
@@ -30,7 +30,8 @@ def prepare(picture: str | Path | Image.Image, info: DataInfo) -> Tensor:
         if not Path(picture).is_file():
             raise UserError(f"no file {where}: expected an image there")
         image = open_image(Path(picture), where)
-    pixels = decode(image, Geometry(info.image_size, info.channels, info.centre), where)
+    with no_warnings():
+        pixels = decode(image, Geometry(info.image_size, info.channels, info.centre), where)
     return Transform(info, None, torch.device("cpu"))(pixels.permute(2, 0, 1)[None], None)
 
 
