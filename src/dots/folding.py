@@ -19,6 +19,7 @@ differentiation. Values are the stock modules' up to rounding, running statistic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -61,7 +62,7 @@ def combine(terms: Sequence[Term], fast: bool) -> Tensor:
         by_width: dict[int, list[Term]] = {}
         for term in terms:
             by_width.setdefault(term.features.shape[1], []).append(term)
-        values = [_folded_sum(alike) for alike in by_width.values()]
+        values = [_as_map(_folded_sum(alike), alike[0]) for alike in by_width.values()]
     return sum(values[1:], values[0])
 
 
@@ -69,15 +70,20 @@ def normed_pointwise(
     x: Tensor, pointwise: Tensor, norm: nn.BatchNorm2d, *, relu: bool, fast: bool
 ) -> Tensor:
     """norm(conv1x1(x, pointwise)), then ReLU where `relu`: [B, Cin, H, W] -> [B, Cout, H, W]."""
-    term = Term(x, x.new_ones(()), pointwise, norm)
-    value = combine([term], fast) if fast else _plain(term)
-    return F.relu(value, inplace=fast) if relu else value
+    term = Term(x, pointwise.new_ones(()), pointwise, norm)
+    if not fast or not _foldable(term):
+        value = _plain(term)
+        return F.relu(value) if relu else value
+    rows = _folded_sum([term])
+    return _as_map(F.relu_(rows) if relu else rows, term)
 
 
 def _plain(term: Term) -> Tensor:
     """norm(conv1x1(features, pointwise)) with the stock modules."""
     value = term.features if term.pointwise is None else F.conv2d(term.features, term.pointwise)
-    return value if term.norm is None else term.norm(value)
+    if term.norm is not None:
+        value = term.norm(value)
+    return value
 
 
 def _foldable(term: Term) -> bool:
@@ -91,92 +97,111 @@ def _foldable(term: Term) -> bool:
     )
 
 
+def _as_rows(x: Tensor) -> Tensor:
+    """[B, C, H, W] -> [blocks of images, positions, C]: a view where x is channels-last.
+
+    Sums over positions are taken in float32 within a block, in float64 over blocks. About two
+    thousand positions are enough for fast products and few enough for small rounding errors.
+    """
+    batch, channels, height, width = x.shape
+    blocks = math.gcd(batch, max(1, batch * height * width // 2048))
+    return x.permute(0, 2, 3, 1).reshape(blocks, -1, channels)
+
+
+def _as_map(rows: Tensor, term: Term) -> Tensor:
+    """Undo `_as_rows`."""
+    batch, _, height, width = term.features.shape
+    return rows.view(batch, height, width, -1).permute(0, 3, 1, 2)
+
+
 def _folded_sum(terms: Sequence[Term]) -> Tensor:
-    """The sum of terms whose features have equal shapes.
-
-    The small matrices are in float64: they cost nothing, and differences of moments cancel.
-    """
-    features = [term.features.permute(0, 2, 3, 1).flatten(1, 2) for term in terms]
-    identity = torch.eye(features[0].shape[2], dtype=torch.float64)
+    """The sum of terms with equal shapes: rows as of `_as_rows`."""
+    terms = sorted(terms, key=lambda term: not _takes_batch(term.norm))
+    norms = [t.norm for t in terms if t.norm is not None and _takes_batch(t.norm)]
+    features = [_as_rows(term.features) for term in terms]
+    identity = torch.eye(features[0].shape[2], dtype=features[0].dtype)
     pointwise = torch.stack(
-        [identity if t.pointwise is None else t.pointwise.flatten(1).double() for t in terms]
+        [identity if t.pointwise is None else t.pointwise.flatten(1) for t in terms]
     )
-    means, inverses = _statistics(terms, pointwise, features)
-    scales, shifts = _weighted_affine(terms, pointwise)
-    slopes = scales * inverses
+    first = len(norms)
+    parts = [_fixed_statistics(terms[first:], pointwise[first:])]
+    if norms:
+        features[:first], statistics = _batch_statistics(features[:first], pointwise[:first], norms)
+        parts.insert(0, statistics)
+    mean, inverse_std = (torch.cat(both) for both in zip(*parts, strict=True))
+    scale, shift = _affine(terms, mean)
+    weights = torch.stack([term.weight for term in terms])[:, None]
+    slope = weights * scale * inverse_std
+    bias = (weights * shift - slope * mean).sum(0)
     dtype = features[0].dtype
-    bias = (shifts - slopes * means).sum(0).to(dtype)
-    matrices = (slopes[:, :, None] * pointwise).to(dtype)
-    total = accumulate(bias, matrices, features)
-    images, _, height, columns = terms[0].features.shape
-    return total.view(images, height, columns, -1).permute(0, 3, 1, 2)
+    return accumulate(bias.to(dtype), (slope[:, :, None] * pointwise).to(dtype), features)
 
 
-def _weighted_affine(terms: Sequence[Term], pointwise: Tensor) -> tuple[Tensor, Tensor]:
-    """weight · scale and weight · shift of each term's norm, [T, Cout] each."""
-    zero, one = pointwise.new_zeros(pointwise.shape[1]), pointwise.new_ones(pointwise.shape[1])
-    scales, shifts = [], []
-    for _, weight, _, norm in terms:
-        if norm is None or not norm.affine:
-            scales.append(weight * one)
-            shifts.append(zero)
-        else:
-            scales.append(weight * norm.weight.double())
-            shifts.append(weight * norm.bias.double())
-    return torch.stack(scales), torch.stack(shifts)
+def _takes_batch(norm: nn.BatchNorm2d | None) -> bool:
+    """Whether the norm takes the statistics of the batch rather than the running ones."""
+    return norm is not None and (norm.training or norm.running_mean is None)
 
 
-def _statistics(
-    terms: Sequence[Term], pointwise: Tensor, features: list[Tensor]
-) -> tuple[Tensor, Tensor]:
-    """The mean that each term's norm subtracts and what it multiplies by, [T, Cout] each.
+def _affine(terms: Sequence[Term], like: Tensor) -> tuple[Tensor, Tensor]:
+    """The norms' scales and shifts, broadcastable to `like` [T, Cout]."""
+    if not any(term.norm is not None and term.norm.affine for term in terms):
+        return like.new_ones(()), like.new_zeros(())
+    one, zero = like.new_ones(like.shape[1]), like.new_zeros(like.shape[1])
+    pairs = [
+        (norm.weight, norm.bias) if norm is not None and norm.affine else (one, zero)
+        for norm in (term.norm for term in terms)
+    ]
+    return torch.stack([scale for scale, _ in pairs]), torch.stack([shift for _, shift in pairs])
 
-    Without a norm they are 0 and 1. Norms in training mode take the statistics of the batch and
-    update their running ones; the `features` of those terms are replaced (see `moments`).
-    """
-    zero, one = pointwise.new_zeros(pointwise.shape[1]), pointwise.new_ones(pointwise.shape[1])
-    means, inverses = [zero] * len(terms), [one] * len(terms)
-    batch: dict[int, nn.BatchNorm2d] = {}
-    for index, (_, _, _, norm) in enumerate(terms):
-        if norm is None:
-            continue
-        if norm.training or norm.running_mean is None or norm.running_var is None:
-            batch[index] = norm
-        else:
-            means[index] = norm.running_mean.double()
-            inverses[index] = torch.rsqrt(norm.running_var.double() + norm.eps)
-    if batch:
-        same, mean, variance = _batch_statistics(
-            [features[index] for index in batch], pointwise[list(batch)], list(batch.values())
-        )
-        for row, (index, norm) in enumerate(batch.items()):
-            features[index], means[index] = same[row], mean[row]
-            inverses[index] = torch.rsqrt(variance[row] + norm.eps)
-    return torch.stack(means), torch.stack(inverses)
+
+def _fixed_statistics(terms: Sequence[Term], pointwise: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and 1/std of terms that leave the batch's aside, [T, Cout]: running ones, or 0 and 1."""
+    mean, inverse_std = (
+        pointwise.new_zeros(pointwise.shape[:2]),
+        pointwise.new_ones(pointwise.shape[:2]),
+    )
+    for row, (_, _, _, norm) in enumerate(terms):
+        if norm is not None and norm.running_mean is not None and norm.running_var is not None:
+            mean[row] = norm.running_mean
+            inverse_std[row] = torch.rsqrt(norm.running_var + norm.eps)
+    return mean, inverse_std
 
 
 def _batch_statistics(
     features: list[Tensor], pointwise: Tensor, norms: Sequence[nn.BatchNorm2d]
-) -> tuple[list[Tensor], Tensor, Tensor]:
-    """The features to use from now on; mean and variance of pointwise · features, [T, Cout]."""
+) -> tuple[list[Tensor], tuple[Tensor, Tensor]]:
+    """The features to use from now on (see `moments`), and mean and 1/std of their products.
+
+    Updates the running statistics.
+    """
+    eps = pointwise.new_tensor([[norm.eps] for norm in norms])
     same, first, second = moments(features)
     mean, variance = _of_products(pointwise, first, second)
-    magnitude = (pointwise.abs() @ second.abs() * pointwise.abs()).sum(2)
-    eps = pointwise.new_tensor([[norm.eps] for norm in norms])
-    if features[0].dtype != torch.float64 and (variance + eps < CONDITIONED * magnitude).any():
+    if _cancelled(variance + eps, pointwise, second):
         same, first, second = moments(features, exact=True)
-        mean, variance = _of_products(pointwise, first, second)
+        mean, variance = _of_products(pointwise.double(), first, second)
     count = features[0].shape[0] * features[0].shape[1]
-    for norm, mu, var in zip(norms, mean.detach(), variance.detach(), strict=True):
-        _update_running(norm, mu, var * (count / (count - 1)))
-    return same, mean, variance
+    unbiased = variance.detach() * (count / (count - 1))
+    for norm, mu, var in zip(norms, mean.detach(), unbiased, strict=True):
+        _update_running(norm, mu, var)
+    return same, (mean, torch.rsqrt(variance + eps))
 
 
 def _of_products(pointwise: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of pointwise · z from the moments of z, [T, Cout] each."""
-    covariance = second - first[:, :, None] * first[:, None, :]
+    """Mean and variance of pointwise · z from the float64 moments of z, [T, Cout] each."""
+    covariance = (second - first[:, :, None] * first[:, None, :]).to(pointwise.dtype)
     variance = (pointwise @ covariance * pointwise).sum(2).clamp(min=0.0)
-    return (pointwise @ first[:, :, None]).squeeze(2), variance
+    return (pointwise @ first[:, :, None].to(pointwise.dtype)).squeeze(2), variance
+
+
+@torch.no_grad()
+def _cancelled(variance: Tensor, pointwise: Tensor, second: Tensor) -> bool:
+    """Whether a variance [T, Cout] is so small a difference of moments that precision is lost."""
+    if pointwise.dtype == torch.float64:
+        return False
+    magnitude = second.diagonal(dim1=1, dim2=2).sqrt().to(pointwise.dtype)
+    bound = (pointwise.abs() @ magnitude[:, :, None]).squeeze(2).square()
+    return bool((variance < CONDITIONED * bound).any())
 
 
 def _update_running(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
@@ -185,11 +210,10 @@ def _update_running(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> Non
         return
     if not (norm.training and norm.track_running_stats):
         return
-    factor = norm.momentum
+    share = norm.momentum
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
-        if factor is None:
-            factor = 1.0 / float(norm.num_batches_tracked)
-    share = 0.0 if factor is None else factor
-    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), share)
-    norm.running_var.lerp_(variance.to(norm.running_var.dtype), share)
+        if share is None:
+            share = 1.0 / float(norm.num_batches_tracked)
+    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), share or 0.0)
+    norm.running_var.lerp_(variance.to(norm.running_var.dtype), share or 0.0)
