@@ -1,0 +1,38 @@
+"""DOTS: finds convolutional cells for your own images.
+
+The public names are loaded when they are first used, so that `dots --help` does not wait for
+PyTorch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dots.api import build, run, search
+    from dots.errors import UserError
+    from dots.genotype import Genotype
+    from dots.recipe import Recipe, build_recipe
+    from dots.use import load
+
+__all__ = ["Genotype", "Recipe", "UserError", "build", "build_recipe", "load", "run", "search"]
+
+_HOMES = {
+    "Genotype": "dots.genotype",
+    "Recipe": "dots.recipe",
+    "UserError": "dots.errors",
+    "build": "dots.api",
+    "build_recipe": "dots.recipe",
+    "load": "dots.use",
+    "run": "dots.api",
+    "search": "dots.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name == "__version__":
+        return metadata.version("dots-nas")
+    raise AttributeError(f"module 'dots' has no attribute {name!r}")

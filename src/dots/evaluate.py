@@ -53,7 +53,7 @@ class TestResult:
 
 
 @torch.no_grad()
-def test_network(
+def evaluate(
     network: nn.Module,
     batches: Iterable[Batch],
     classes: int,
@@ -78,9 +78,6 @@ def test_network(
         rows.append(torch.stack([column.double().cpu() for column in columns], dim=1))
     table = gather(torch.cat(rows))
     return _summarise(table, classes, worst)
-
-
-test_network.__test__ = False  # type: ignore[attr-defined]  # pytest must not collect it
 
 
 def _summarise(table: Tensor, classes: int, worst: int) -> TestResult:

@@ -50,6 +50,9 @@ class Silent:
     def say(self, text: str) -> None:
         return
 
+    def reading(self, done: int, total: int) -> None:
+        return
+
     def stage_started(self, name: str, epochs: int, steps: int, done: int) -> None:
         return
 
@@ -80,22 +83,38 @@ class Shown:
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def stage_started(self, name: str, epochs: int, steps: int, done: int) -> None:
-        self.name, self.epochs, self.steps = name, epochs, steps
-        self.done, self.started = done * steps, time.monotonic()
+    def reading(self, done: int, total: int) -> None:
+        """Images decoded so far; done where both are 0."""
+        if not total:
+            self._stop()
+            return
+        if self.progress is None:
+            self._start("reading images", total, 0, "images")
+        if self.progress is not None:
+            self.progress.update(self.task, completed=done, left="")
+
+    def _start(self, what: str, total: int, completed: int, unit: str) -> None:
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
+            TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}} {unit}"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
             console=self.console,
             transient=True,
         )
-        self.task = self.progress.add_task(
-            name, total=epochs * steps, completed=self.done, left="estimating"
-        )
+        self.task = self.progress.add_task(what, total=total, completed=completed, left="")
         self.progress.start()
+
+    def _stop(self) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None
+
+    def stage_started(self, name: str, epochs: int, steps: int, done: int) -> None:
+        self.name, self.epochs, self.steps = name, epochs, steps
+        self.done, self.started = done * steps, time.monotonic()
+        self._start(name, epochs * steps, self.done, "steps")
 
     def stepped(self, epoch: int, step: int) -> None:
         if self.progress is None:
@@ -127,6 +146,4 @@ class Shown:
         self.say(line)
 
     def stage_done(self, name: str) -> None:
-        if self.progress is not None:
-            self.progress.stop()
-            self.progress = None
+        self._stop()

@@ -192,11 +192,18 @@ def _numbered(root: Path, name: str) -> Path:
 
 
 def _empty(out: Path) -> Path:
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{str(out)!r} is no directory: choose another for the run")
+    check_free(out)
     out.mkdir(parents=True, exist_ok=True)
     _check_empty(out)
     return out
+
+
+def check_free(out: Path) -> None:
+    """Raise UserError where no run can begin in `out`: a file, a run, a directory in use."""
+    if out.is_dir():
+        _check_empty(out)
+    elif out.exists():
+        raise UserError(f"{str(out)!r} is no directory: choose another for the run")
 
 
 def _check_empty(path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -177,7 +177,7 @@ def make_session(
     max_steps: int | None = None,
 ) -> Session:
     """Put a session together. The data move to the device where they are resident."""
-    data = replace(data, train=data.train.to(fabric.device), test=data.test.to(fabric.device))
+    data = data.to(fabric.device)
 
     def barrier() -> None:
         fabric.barrier()

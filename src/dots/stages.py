@@ -15,7 +15,7 @@ from dots.candidates import CandidateFile, read_candidates, to_json
 from dots.cost import network_cost
 from dots.derive import derive_darts
 from dots.derived import DerivedNetwork
-from dots.evaluate import TestResult, test_network
+from dots.evaluate import TestResult, evaluate
 from dots.genotype import Genotype
 from dots.operation_stage import OperationStage
 from dots.random_cell import random_genotype
@@ -190,7 +190,7 @@ def _test(session: Session, network: DerivedNetwork) -> TestResult:
     everything = torch.arange(len(session.data.test))
     batches = session.batches(everything, session.recipe.train, "test", test=True)
     shown = batches.epoch(0)
-    return test_network(network, shown, len(session.data.info.classes))
+    return evaluate(network, shown, len(session.data.info.classes))
 
 
 def write_result(session: Session) -> dict[str, Any]:

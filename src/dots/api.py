@@ -1,0 +1,88 @@
+"""The same from Python: search a cell, build its network, run everything."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dots.data.sources import Spec
+from dots.derived import DerivedNetwork
+from dots.genotype import Genotype
+from dots.jobs import Job, Machine, begin, execute, job_spec
+from dots.network import Shape, Stem
+from dots.progress import Silent
+from dots.recipe import Recipe, build_recipe
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run found: the genotype, the content of result.json, and the run directory."""
+
+    genotype: Genotype
+    result: dict[str, Any]
+    path: Path
+
+
+def search(
+    data: Spec,
+    recipe: Recipe | str | None = None,
+    *,
+    out: str | Path | None = None,
+    machine: Machine | None = None,
+) -> Genotype:
+    """Search a cell for `data`: operations (Sec. 4.2), then topology (Sec. 4.1).
+
+    `data` is a name, a path, a dataset or a pair (training, test) of datasets; `recipe` a
+    Recipe, the name of a preset, or None for "quick". Without `out` the run directory is
+    temporary. Raises UserError for whatever does not fit.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(out) if out is not None else Path(folder) / "run"
+        return _do("search", data, recipe, path, machine).genotype
+
+
+def run(
+    data: Spec,
+    recipe: Recipe | str | None = None,
+    *,
+    out: str | Path | None = None,
+    machine: Machine | None = None,
+) -> Outcome:
+    """Search, train, test and report, as `dots run` does; without `out` in runs/NAME-N."""
+    return _do("run", data, recipe, Path(out) if out is not None else None, machine)
+
+
+def _do(
+    kind: str, data: Spec, recipe: Recipe | str | None, out: Path | None, machine: Machine | None
+) -> Outcome:
+    made = recipe if isinstance(recipe, Recipe) else build_recipe(recipe)
+    job = Job(kind, job_spec(data))
+    with begin(data, made, job, machine=machine or Machine(), watcher=Silent(), out=out) as session:
+        result = execute(session, job)
+        return Outcome(Genotype.load(session.run.path / "genotype.json"), result, session.run.path)
+
+
+def build(
+    genotype: Genotype | str | Path,
+    *,
+    classes: int,
+    channels: int = 36,
+    cells: int = 20,
+    image_channels: int = 3,
+    stem: Stem = "cifar",
+    auxiliary: bool = False,
+) -> nn.Module:
+    """The untrained network of a genotype, of a genotype file, or of a cell of the zoo.
+
+    It maps images [B, image_channels, H, W] to logits [B, classes]. The defaults are the
+    CIFAR network of the paper (Sec. 5.1). Raises UserError where no network can be built.
+    """
+    from dots import zoo
+
+    cell = genotype if isinstance(genotype, Genotype) else zoo.resolve(str(genotype))
+    shape = Shape(cells, channels, image_channels, classes, stem=stem)
+    return DerivedNetwork(cell, shape, auxiliary=auxiliary)

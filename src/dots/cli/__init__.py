@@ -1,0 +1,1 @@
+"""The command line: thin; every command parses, calls the library and prints."""

@@ -1,0 +1,109 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from dots.jobs import Machine, Watcher
+    from dots.recipe import Recipe
+
+Data = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATA",
+        show_default=False,
+        help="A folder of images (one sub-folder per class), a folder of parquet files, a .npz "
+        "file, or a name: digits, cifar10, cifar100, ...",
+    ),
+]
+Preset = Annotated[str | None, typer.Option(help="tiny, quick (default), small, paper-cifar, ...")]
+Seed = Annotated[int | None, typer.Option(help="The one seed of everything random.")]
+Out = Annotated[Path | None, typer.Option(help="The run directory; default: the next runs/NAME-N.")]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, mps, or GPU numbers as 0 or 0,1; default: the best.")
+]
+Devices = Annotated[int, typer.Option(help="Processes, each with a device of its own.")]
+Workers = Annotated[int, typer.Option(help="Processes that decode streamed images.")]
+Batch = Annotated[int | None, typer.Option(help="Images of a step, in every stage.")]
+ImageSize = Annotated[int | None, typer.Option(help="Side of the images in pixels.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change a setting; can be repeated."),
+]
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="A TOML file, or a run's recipe.json.")
+]
+Resume = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Continue the run in DIR (DATA can be omitted).")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the result.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Take one batch through every stage, then stop.")
+]
+Strategy = Annotated[str | None, typer.Option(help="Method of the operation search.")]
+Space = Annotated[str | None, typer.Option(help="Search space: darts, nasbench201, s2, s3, s4.")]
+SkipCorrupt = Annotated[
+    bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be read.")
+]
+NoDownload = Annotated[bool, typer.Option("--no-download", help="Never download a data set.")]
+
+
+def make_recipe(
+    *,
+    preset: str | None,
+    file: Path | None,
+    overrides: list[str] | None,
+    shortcuts: dict[str, Any],
+) -> Recipe:
+    """The recipe of a command line; options of their own come before --set."""
+    from dots.recipe import build_recipe
+
+    return build_recipe(preset, file, [*as_overrides(shortcuts), *(overrides or [])])
+
+
+def as_overrides(shortcuts: dict[str, Any]) -> list[str]:
+    """`--batch 64` and the like as `name=value`, those that were given."""
+    given = {name: value for name, value in shortcuts.items() if value is not None}
+    batch = given.pop("batch", None)
+    if batch is not None:
+        given |= {f"{stage}.batch": batch for stage in ("operations", "topology", "train")}
+    return [f"{name}={value}" for name, value in given.items()]
+
+
+def make_watcher(quiet: bool) -> Watcher:
+    """What the user sees while a job runs."""
+    from rich.console import Console
+
+    from dots.progress import Shown, Silent
+
+    return Silent() if quiet else Shown(Console(stderr=True))
+
+
+def make_machine(
+    device: str | None,
+    devices: int,
+    workers: int,
+    *,
+    skip_corrupt: bool = False,
+    no_download: bool = False,
+) -> Machine:
+    """The machine of a command line. Raises UserError for numbers that cannot be."""
+    from dots.errors import UserError
+    from dots.jobs import Machine
+
+    if devices < 1:
+        raise UserError(f"--devices {devices}: give a number from 1 up")
+    if workers < 0:
+        raise UserError(f"--workers {workers}: give a number from 0 up")
+    return Machine(
+        device=device,
+        devices=devices,
+        workers=workers,
+        download=not no_download,
+        skip_corrupt=skip_corrupt,
+    )

@@ -1,0 +1,42 @@
+"""What a finished job prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dots.session import Session
+
+
+def print_outcome(session: Session, result: dict[str, Any], *, dry: bool = False) -> None:
+    """The result on standard output: a few lines for people."""
+    path = session.run.path
+    if dry:
+        print("dry run: one batch went through every stage, the report included")
+        return
+    if session.run.has("genotype.json"):
+        from dots.genotype import Genotype
+
+        print(Genotype.load(path / "genotype.json").describe())
+    if result["test_accuracy"] is not None:
+        print(_line("found cell", result))
+        for name, baseline in result["baselines"].items():
+            print(_line(f"{name} cell", baseline))
+    print(f"search {result['search_seconds']:.1f} s, training {result['train_seconds']:.1f} s")
+    if session.run.has("genotype.json"):
+        print(f"genotype: {path / 'genotype.json'}")
+    else:
+        print(f"candidates: {path / 'candidates.json'}")
+    print(f"report:   {path / 'report.html'}")
+
+
+def _line(name: str, outcome: dict[str, Any]) -> str:
+    text = f"{name:<18} test accuracy {100 * outcome['test_accuracy']:.2f} %"
+    if outcome["test_top5"] is not None:
+        text += f", top-5 {100 * outcome['test_top5']:.2f} %"
+    text += f", balanced {100 * outcome['balanced_accuracy']:.2f} %"
+    millions = outcome["parameters"] / 1e6
+    return (
+        text
+        + f", {millions:.3f} M parameters, {outcome['multiply_adds'] / 1e6:.1f} M multiply-adds"
+    )

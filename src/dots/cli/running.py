@@ -1,0 +1,294 @@
+"""dots run, dots search, dots train: the jobs that make or continue a run directory."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dots.cli import options as o
+from dots.errors import UserError
+
+if TYPE_CHECKING:
+    from dots.genotype import Genotype
+    from dots.jobs import Job, Machine, Watcher
+    from dots.recipe import Recipe
+
+Baselines = Annotated[
+    bool, typer.Option("--baselines", help="Also train the cell of the DARTS policy.")
+]
+Until = Annotated[str | None, typer.Option(help="'operations': stop before the topology search.")]
+CandidatesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--candidates",
+        help="Only the topology search, from candidates.json or anyone's scores.",
+    ),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(run)
+    app.command()(search)
+    app.command()(train)
+
+
+def run(
+    data: o.Data = None,
+    preset: o.Preset = None,
+    seed: o.Seed = None,
+    out: o.Out = None,
+    device: o.Device = None,
+    devices: o.Devices = 1,
+    workers: o.Workers = 0,
+    batch: o.Batch = None,
+    image_size: o.ImageSize = None,
+    strategy: o.Strategy = None,
+    space: o.Space = None,
+    set_: o.Set = None,
+    recipe: o.RecipeFile = None,
+    baselines: Baselines = False,
+    resume: o.Resume = None,
+    skip_corrupt: o.SkipCorrupt = False,
+    no_download: o.NoDownload = False,
+    dry_run: o.DryRun = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Search a cell for DATA, train its network, test it, and write a report."""
+    asked = _Asked("run", data, resume, dry_run, quiet, out)
+    asked.machine = o.make_machine(
+        device, devices, workers, skip_corrupt=skip_corrupt, no_download=no_download
+    )
+    asked.preset, asked.file, asked.overrides = preset, recipe, set_
+    asked.shortcuts = {
+        "seed": seed,
+        "batch": batch,
+        "data.image_size": image_size,
+        "strategy": strategy,
+        "space": space,
+        "baselines": "random,darts-policy" if baselines else None,
+    }
+    asked.go()
+
+
+def search(
+    data: o.Data = None,
+    candidates: CandidatesFile = None,
+    until: Until = None,
+    preset: o.Preset = None,
+    seed: o.Seed = None,
+    out: o.Out = None,
+    device: o.Device = None,
+    devices: o.Devices = 1,
+    workers: o.Workers = 0,
+    batch: o.Batch = None,
+    image_size: o.ImageSize = None,
+    strategy: o.Strategy = None,
+    space: o.Space = None,
+    set_: o.Set = None,
+    recipe: o.RecipeFile = None,
+    resume: o.Resume = None,
+    skip_corrupt: o.SkipCorrupt = False,
+    no_download: o.NoDownload = False,
+    dry_run: o.DryRun = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Search a cell for DATA: operations, then topology. The result is genotype.json."""
+    if until not in (None, "operations"):
+        raise UserError(f"--until {until}: the only place to stop early is 'operations'")
+    if until and candidates:
+        raise UserError("--until operations and --candidates exclude each other")
+    asked = _Asked("operations" if until else "search", data, resume, dry_run, quiet, out)
+    asked.candidates = candidates
+    asked.machine = o.make_machine(
+        device, devices, workers, skip_corrupt=skip_corrupt, no_download=no_download
+    )
+    asked.preset, asked.file, asked.overrides = preset, recipe, set_
+    asked.shortcuts = {
+        "seed": seed,
+        "batch": batch,
+        "data.image_size": image_size,
+        "strategy": strategy,
+        "space": space,
+    }
+    asked.go()
+
+
+def train(
+    genotype: Annotated[
+        str | None,
+        typer.Argument(show_default=False, help="A genotype file, a run, or a name of the zoo."),
+    ] = None,
+    data: o.Data = None,
+    preset: o.Preset = None,
+    seed: o.Seed = None,
+    out: o.Out = None,
+    device: o.Device = None,
+    devices: o.Devices = 1,
+    workers: o.Workers = 0,
+    batch: o.Batch = None,
+    image_size: o.ImageSize = None,
+    set_: o.Set = None,
+    recipe: o.RecipeFile = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also train a random cell of the same space.")
+    ] = False,
+    resume: o.Resume = None,
+    skip_corrupt: o.SkipCorrupt = False,
+    no_download: o.NoDownload = False,
+    dry_run: o.DryRun = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Train the network of GENOTYPE on DATA from scratch, and test it."""
+    asked = _Asked("train", data, resume, dry_run, quiet, out)
+    if resume is None:
+        asked.genotype = _genotype(genotype)
+    asked.machine = o.make_machine(
+        device, devices, workers, skip_corrupt=skip_corrupt, no_download=no_download
+    )
+    asked.preset, asked.file, asked.overrides = preset, recipe, set_
+    asked.shortcuts = {
+        "seed": seed,
+        "batch": batch,
+        "data.image_size": image_size,
+        "space": asked.genotype.space if asked.genotype else None,
+        "baselines": "random" if baselines else "[]",
+    }
+    asked.go()
+
+
+def _genotype(text: str | None) -> Genotype:
+    from dots import zoo
+
+    if text is None:
+        raise UserError("nothing to train: give a genotype file, a run, or a name of the zoo")
+    genotype = zoo.resolve(text)
+    genotype.check_buildable()
+    return genotype
+
+
+class _Asked:
+    """A job as the command line asks for it."""
+
+    def __init__(
+        self,
+        kind: str,
+        data: str | None,
+        resume: Path | None,
+        dry_run: bool,
+        quiet: bool,
+        out: Path | None,
+    ) -> None:
+        self.kind, self.data, self.resume, self.dry_run = kind, data, resume, dry_run
+        self.quiet, self.out = quiet, out
+        self.machine: Machine | None = None
+        self.preset: str | None = None
+        self.file: Path | None = None
+        self.overrides: list[str] | None = None
+        self.shortcuts: dict[str, Any] = {}
+        self.candidates: Path | None = None
+        self.genotype: Genotype | None = None
+
+    def go(self) -> None:
+        """Begin or continue the job; leave with its exit status."""
+        status = self._status()
+        if status:
+            raise typer.Exit(status)
+
+    def _status(self) -> int:
+        if self.resume is not None:
+            return self._continue(self.resume)
+        if self.data is None:
+            raise UserError(f"no DATA: say what to use, as in 'dots {self.kind} digits'")
+        recipe = o.make_recipe(
+            preset=self.preset,
+            file=self.file,
+            overrides=self.overrides,
+            shortcuts=self.shortcuts,
+        )
+        folder = (
+            tempfile.TemporaryDirectory()
+            if self.dry_run and self.out is None
+            else nullcontext(None)
+        )
+        with folder as temporary:
+            return self._begin(recipe, Path(temporary) / "dry" if temporary else self.out)
+
+    def _begin(self, recipe: Recipe, out: Path | None) -> int:
+        from dots.jobs import Job, begin, dry_recipe, job_spec
+
+        assert self.data is not None
+        assert self.machine is not None
+        candidates = str(self.candidates.resolve()) if self.candidates else None
+        job = Job(self.kind, job_spec(self.data), candidates)
+        watcher = o.make_watcher(self.quiet)
+        recipe = dry_recipe(recipe) if self.dry_run else recipe
+        steps = 1 if self.dry_run else None
+        with begin(
+            self.data,
+            recipe,
+            job,
+            machine=self.machine,
+            watcher=watcher,
+            out=out,
+            name=Path(self.data).name or None,
+            command=["dots", *sys.argv[1:]],
+            max_steps=steps,
+        ) as session:
+            if self.genotype is not None and session.main:
+                session.run.write_text("genotype.json", self.genotype.to_text())
+            return self._finish(session, job, watcher)
+
+    def _continue(self, path: Path) -> int:
+        from dots.jobs import resume
+
+        self._refuse_new_settings()
+        assert self.machine is not None
+        watcher = o.make_watcher(self.quiet)
+        with resume(path, machine=self.machine, watcher=watcher, data=self.data) as (session, job):
+            return self._finish(session, job, watcher)
+
+    def _refuse_new_settings(self) -> None:
+        """A resumed run has its own settings; none that is given here may be ignored silently."""
+        given = [f"--{name.split('.')[-1]}" for name, value in self.shortcuts.items() if value]
+        given = [name.replace("_", "-") for name in given if name != "--baselines"]
+        others = {
+            "--preset": self.preset,
+            "--recipe": self.file,
+            "--set": self.overrides,
+            "--out": self.out,
+            "--candidates": self.candidates,
+        }
+        given += [name for name, value in others.items() if value]
+        if given:
+            raise UserError(
+                f"--resume continues with the run's own settings: leave out {', '.join(given)}, "
+                "or start a new run"
+            )
+
+    def _finish(self, session: Any, job: Job, watcher: Watcher) -> int:
+        from dots.cli.outcome import print_outcome
+        from dots.jobs import execute
+        from dots.loop import Interrupted
+
+        try:
+            result = execute(session, job)
+        except Interrupted as stopped:
+            if session.main:
+                print(
+                    f"dots: stopped, all is saved; continue with: dots run --resume "
+                    f"{session.run.path}",
+                    file=sys.stderr,
+                )
+            return 128 + stopped.signal
+        if session.main:
+            print_outcome(session, result, dry=self.dry_run)
+        return 0

@@ -1,0 +1,94 @@
+"""dots test, predict, report, watch: what is done with a finished run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dots.cli import options as o
+from dots.errors import UserError
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command("test")(on_test_part)
+    app.command()(predict)
+    app.command()(report)
+    app.command()(watch)
+
+
+def on_test_part(
+    run: Run,
+    data: Annotated[str, typer.Argument(help="The data; their test part is used.")],
+    device: o.Device = None,
+    as_json: AsJson = False,
+    skip_corrupt: o.SkipCorrupt = False,
+    no_download: o.NoDownload = False,
+    debug: o.Debug = False,
+) -> None:
+    """Test the network of RUN on the test part of DATA."""
+    from dots.use import evaluate_run
+
+    result = evaluate_run(
+        run, data, device=device, skip_corrupt=skip_corrupt, download=not no_download
+    )
+    if as_json:
+        print(json.dumps(result.summary()))
+        return
+    print(f"images              {result.images:>8}")
+    print(f"accuracy            {100 * result.accuracy:>8.2f} %")
+    if result.top5 is not None:
+        print(f"top-5 accuracy      {100 * result.top5:>8.2f} %")
+    print(f"balanced accuracy   {100 * result.balanced_accuracy:>8.2f} %")
+    print(f"loss                {result.loss:>8.4f}")
+
+
+def predict(
+    run: Run,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    top: Annotated[int, typer.Option(help="Classes to print for each image.")] = 5,
+    device: o.Device = None,
+    as_json: AsJson = False,
+    debug: o.Debug = False,
+) -> None:
+    """Classify images with the network of RUN: a line for each, most probable class first."""
+    from dots.use import predict_files
+
+    if top < 1:
+        raise UserError(f"--top {top}: give a number from 1 up")
+    predictions = predict_files(run, images, top=top, device=device)
+    if as_json:
+        print(json.dumps([prediction.to_json() for prediction in predictions], indent=2))
+        return
+    for prediction in predictions:
+        shown = ", ".join(f"{name} {100 * p:.1f} %" for name, p in prediction.classes)
+        print(f"{prediction.path}: {shown}")
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="One run, or several.")],
+    out: Annotated[Path | None, typer.Option(help="Where a comparison goes.")] = None,
+    debug: o.Debug = False,
+) -> None:
+    """Write report.html of a run anew, or compare several runs on one page."""
+    from dots.report import write_comparison, write_report
+
+    if len(runs) == 1:
+        if out is not None:
+            raise UserError("--out is for comparisons: the report of a run lies in the run")
+        print(write_report(runs[0]))
+    else:
+        print(write_comparison(runs, out or Path("comparison.html")))
+
+
+def watch(run: Run, debug: o.Debug = False) -> None:
+    """Follow a run that another process does."""
+    from dots.watch import watch as follow
+
+    follow(run)

@@ -1,0 +1,302 @@
+"""Beginning and continuing a job: recipe, data, run directory and device put together."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dots.candidates import CandidateFile, read_candidates
+from dots.data import ImageData, open_data
+from dots.data.sources import Spec
+from dots.devices import make_fabric
+from dots.errors import UserError
+from dots.files import write_bytes
+from dots.genotype import Genotype
+from dots.progress import Shown, Silent
+from dots.recipe import Recipe
+from dots.run import RunDirectory, check_free
+from dots.session import Plan, Session, check_sizes, make_plan, make_session
+from dots.signals import stop_requests
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+JOB = "job.json"
+SPLITS = "splits.json"
+Watcher = Shown | Silent
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What belongs to the machine and not to the recipe; it changes no result on one device.
+
+    `device` as in `dots.devices.make_fabric`; `devices` and `nodes` count processes;
+    `workers` processes decode images that are streamed from disk.
+    """
+
+    device: str | None = None
+    devices: int = 1
+    nodes: int = 1
+    workers: int = 0
+    download: bool = True
+    skip_corrupt: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run directory is for: kept in job.json, so that it can be continued.
+
+    `kind` is "run" (everything), "search" (up to the genotype), "operations" (up to the
+    candidates) or "train" (a given genotype). `data` is a name or an absolute path, or None
+    for data that only Python has. `candidates` is the file that a search started from.
+    """
+
+    kind: str
+    data: str | None
+    candidates: str | None = None
+
+
+def job_spec(spec: Spec) -> str | None:
+    """How job.json names the data: a name as it is, a path as an absolute one."""
+    if not isinstance(spec, str | Path):
+        return None
+    path = Path(spec)
+    return str(path.resolve()) if path.exists() and not is_name(spec) else str(spec)
+
+
+def is_name(spec: str | Path) -> bool:
+    """Whether the text names a built-in data set rather than a path."""
+    from dots.data.torchvision_sources import canonical, torchvision_sets
+
+    return isinstance(spec, str) and canonical(spec) in ("digits", *torchvision_sets())
+
+
+@contextmanager
+def begin(
+    spec: Spec,
+    recipe: Recipe,
+    job: Job,
+    *,
+    machine: Machine,
+    watcher: Watcher,
+    out: Path | None = None,
+    name: str | None = None,
+    command: Sequence[str] | None = None,
+    max_steps: int | None = None,
+) -> Iterator[Session]:
+    """A session in a new run directory, for the time of the block.
+
+    Everything that can be wrong is found before the directory is made. Raises UserError.
+    """
+    plan = make_plan(recipe)
+    if job.candidates is not None:  # read for its errors; again when it is used
+        read_candidates(Path(job.candidates), plan.space, recipe.retain)
+    if out is not None:
+        check_free(out)
+    fabric = make_fabric(machine.device, devices=machine.devices, nodes=machine.nodes)
+    fabric.launch()
+    with tempfile.TemporaryDirectory() as folder:
+        data = _open(spec, plan, machine, watcher, Path(folder))
+        run = _create(fabric, recipe, out, name or _name_of(spec, data), command)
+        with run:
+            if fabric.is_global_zero:
+                splits = Path(folder) / SPLITS
+                if splits.exists():
+                    write_bytes(run.path / SPLITS, splits.read_bytes())
+                run.write_json(JOB, asdict(job))
+                run.write_json("data.json", describe(data))
+            fabric.barrier()
+            yield from _session(plan, data, run, fabric, watcher, machine, max_steps)
+
+
+def _session(
+    plan: Plan,
+    data: ImageData,
+    run: RunDirectory,
+    fabric: Fabric,
+    watcher: Watcher,
+    machine: Machine,
+    max_steps: int | None,
+) -> Iterator[Session]:
+    for notice in data.notices:
+        watcher.say(notice)
+    watcher.say(f"run directory: {run.path}")
+    with stop_requests() as asked:
+        yield make_session(
+            plan,
+            data,
+            run,
+            fabric,
+            watcher=watcher,
+            stop_signal=asked,
+            workers=machine.workers,
+            max_steps=max_steps,
+        )
+
+
+@contextmanager
+def resume(
+    path: Path,
+    *,
+    machine: Machine,
+    watcher: Watcher,
+    change: Callable[[Recipe], Recipe] = lambda recipe: recipe,
+    data: Spec | None = None,
+) -> Iterator[tuple[Session, Job]]:
+    """A session in an existing run directory, and what job it was.
+
+    `change` may alter settings; what it alters is said. `data` replaces the source where it
+    has moved. Raises UserError where there is no run, it is in use, or the data differ.
+    """
+    fabric = make_fabric(machine.device, devices=machine.devices, nodes=machine.nodes)
+    fabric.launch()
+    with ExitStack() as stack:
+        run = RunDirectory.open(path) if fabric.is_global_zero else RunDirectory.read(path)
+        stack.enter_context(run)
+        job = _read_job(run)
+        spec = data if data is not None else job.data
+        if spec is None:
+            raise UserError(f"{str(path)!r} was run on data given from Python: give them again")
+        recipe = change(run.recipe)
+        plan = make_plan(recipe)
+        _tell_differences(run, recipe, watcher)
+        images = _open(spec, plan, machine, watcher, path)
+        _check_same_data(run, images)
+        if fabric.is_global_zero and recipe != run.recipe:
+            run.replace_recipe(recipe)
+        for session in _session(plan, images, run, fabric, watcher, machine, None):
+            yield session, job
+
+
+def _open(
+    spec: Spec, plan: Plan, machine: Machine, watcher: Watcher, splits_folder: Path
+) -> ImageData:
+    data = open_data(
+        spec,
+        plan.recipe.data,
+        plan.recipe.seed,
+        splits_folder=splits_folder,
+        workers=machine.workers,
+        download=machine.download,
+        skip_corrupt=machine.skip_corrupt,
+        progress=watcher.reading,
+    )
+    watcher.reading(0, 0)
+    check_sizes(plan, data)
+    return data
+
+
+def _create(
+    fabric: Fabric,
+    recipe: Recipe,
+    out: Path | None,
+    name: str,
+    command: Sequence[str] | None,
+) -> RunDirectory:
+    if fabric.world_size == 1:
+        return RunDirectory.create(recipe, out=out, name=name, command=command)
+    run = None
+    if fabric.is_global_zero:
+        run = RunDirectory.create(recipe, out=out, name=name, command=command)
+    path = fabric.broadcast(str(run.path) if run else "")
+    return run or RunDirectory.read(Path(path))
+
+
+def _name_of(spec: Spec, data: ImageData) -> str:
+    return Path(spec).resolve().name if isinstance(spec, Path) else data.info.name
+
+
+def describe(data: ImageData) -> dict[str, Any]:
+    """The content of data.json."""
+    return {
+        **data.info.to_json(),
+        "source": data.where,
+        "train_images": len(data.train),
+        "test_images": len(data.test),
+        "half_a": len(data.half_a),
+        "half_b": len(data.half_b),
+        "notices": list(data.notices),
+    }
+
+
+def _read_job(run: RunDirectory) -> Job:
+    value = run.read_json(JOB)
+    try:
+        return Job(**value)
+    except TypeError:
+        raise UserError(f"{str(run.path / JOB)!r} is damaged: it does not say what to do") from None
+
+
+def _check_same_data(run: RunDirectory, data: ImageData) -> None:
+    before, now = run.read_json("data.json"), describe(data)
+    for key in ("classes", "channels", "image_size", "train_images", "test_images", "mean"):
+        if before.get(key) != now[key]:
+            raise UserError(
+                f"the data have changed since the run began: {key} was "
+                f"{_brief(before.get(key))}, is {_brief(now[key])}"
+            )
+
+
+def _brief(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _tell_differences(run: RunDirectory, recipe: Recipe, watcher: Watcher) -> None:
+    from dots.recipe import differences
+
+    for name, old, new in differences(run.recipe, recipe):
+        watcher.say(f"changed setting: {name} was {old}, is {new}")
+    for line in run.environment_differences():
+        watcher.say(f"changed since the run began: {line}")
+    for notice in run.checkpoints.notices:
+        watcher.say(notice)
+
+
+def dry_recipe(recipe: Recipe) -> Recipe:
+    """The recipe cut down to one epoch of each stage, for a dry run."""
+    once = {"epochs": 1}
+    search = {**once, "weight_epochs": 0, "lr_epochs": None, "lr_offset": 0}
+    return recipe.model_copy(
+        update={
+            "operations": recipe.operations.model_copy(update=search),
+            "topology": recipe.topology.model_copy(update=search),
+            "train": recipe.train.model_copy(update={**once, "warmup_epochs": 0}),
+        }
+    )
+
+
+def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dict[str, Any]:
+    """Do what a job says, from wherever it was left, and write the report."""
+    from dots import stages
+
+    given = _given_candidates(session, job)
+    if job.kind == "operations":
+        stages.search_operations(session)
+    elif job.kind == "search":
+        stages.search(session, given)
+    elif job.kind == "train":
+        cell = genotype or Genotype.load(session.run.path / stages.GENOTYPE)
+        stages.train_and_test(session, cell)
+    else:
+        stages.train_and_test(session, stages.search(session, given))
+    result = stages.write_result(session)
+    if session.main:
+        session.run.sync()
+    stages.report(session)
+    return result
+
+
+def _given_candidates(session: Session, job: Job) -> CandidateFile | None:
+    if job.candidates is None or session.run.has("genotype.json"):
+        return None
+    return read_candidates(Path(job.candidates), session.space, session.recipe.retain)
+
+
+def with_data(job: Job, spec: Spec) -> Job:
+    """The job with its data named."""
+    return replace(job, data=job_spec(spec))
