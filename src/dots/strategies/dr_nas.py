@@ -104,7 +104,8 @@ class DrNas(StagedSearch):
         """ELU(α) + 1 > 0 of the candidates, [E, K]: exp(α) for α <= 0, else α + 1."""
         alpha = self.narrowing.gather(kind, self.alpha[kind])
         # ELU first and then one more would round to zero from α = -17 on.
-        positive = torch.exp(alpha.clamp(max=0)) + alpha.relu()
+        below = torch.where(alpha > 0, 0, alpha).exp()
+        positive = torch.where(alpha > 0, alpha + 1, below)
         return positive.clamp(min=torch.finfo(positive.dtype).tiny)
 
     def operation_weights(self, phase: Phase) -> dict[str, Tensor]:

@@ -30,10 +30,10 @@ class Narrowing:
         self.device = device
         self.rounds = 0
         self.kept = {kind: self._mask(candidates[kind]) for kind in space.kinds}
-        self.lost_weight = {kind: mask.new_zeros(mask.shape, dtype=torch.float32)
-                            for kind, mask in self.kept.items()}  # fmt: skip
-        self.lost_round = {kind: mask.new_zeros(mask.shape, dtype=torch.int64)
-                           for kind, mask in self.kept.items()}  # fmt: skip
+        shape = (len(space.cell.edges), len(space.operations))
+        # What is lost stays on the CPU in float64, which not every device has.
+        self.lost_weight = {kind: torch.zeros(shape, dtype=torch.float64) for kind in space.kinds}
+        self.lost_round = {kind: torch.zeros(shape, dtype=torch.int64) for kind in space.kinds}
         self._update()
 
     def _mask(self, edges: Sequence[Sequence[str]]) -> Tensor:
@@ -82,11 +82,10 @@ class Narrowing:
         for kind, mask in kept.items():
             if not bool(mask.any(1).all()):
                 raise ValueError(f"an edge of the {kind} cell would lose its last operation")
-            lost = ~mask & (self.kept[kind] | (self.lost_round[kind] == 0))
+            lost = ~mask.cpu() & (self.kept[kind].cpu() | (self.lost_round[kind] == 0))
+            now = weights[kind].cpu().double()
+            self.lost_weight[kind] = torch.where(lost, now, self.lost_weight[kind])
             self.lost_round[kind] = torch.where(lost, self.rounds, self.lost_round[kind])
-            self.lost_weight[kind] = torch.where(
-                lost, weights[kind].float(), self.lost_weight[kind]
-            )
             self.kept[kind] = mask
         self._update()
 
@@ -100,7 +99,8 @@ class Narrowing:
         for kind, mask in self.kept.items():
             age = self.rounds - self.lost_round[kind]
             lost = self.lost_weight[kind] - 1 - age
-            table[kind] = torch.where(mask, weights[kind].float(), lost).tolist()
+            now = weights[kind].cpu().double()
+            table[kind] = torch.where(mask.cpu(), now, lost).tolist()
         return table
 
     def state(self) -> dict[str, Any]:
@@ -113,9 +113,9 @@ class Narrowing:
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.rounds = state["rounds"]
-        for name in ("kept", "lost_weight", "lost_round"):
-            tables = {kind: table.to(self.device) for kind, table in state[name].items()}
-            setattr(self, name, tables)
+        self.kept = {kind: mask.to(self.device) for kind, mask in state["kept"].items()}
+        self.lost_weight = dict(state["lost_weight"])
+        self.lost_round = dict(state["lost_round"])
         self._update()
 
 
