@@ -212,20 +212,27 @@ def _recomputed(cell: SearchCell, states: list[Tensor], mixture: Mixture, fast: 
 
 
 class _Statistics:
-    """While entered and frozen, the batch norms of a cell leave their running statistics."""
+    """While entered and frozen, the batch norms of a cell leave their running statistics.
+
+    By a momentum of zero: without tracking, PyTorch would save other tensors than in the
+    first pass, which recomputation does not allow.
+    """
 
     def __init__(self, cell: nn.Module, *, frozen: bool) -> None:
-        self.norms = [m for m in cell.modules() if isinstance(m, nn.BatchNorm2d)] if frozen else []
-        self.saved: list[bool] = []
+        modules = cell.modules() if frozen else ()
+        self.norms = [m for m in modules if isinstance(m, nn.BatchNorm2d) and m.training]
+        self.saved: list[tuple[float | None, Tensor | None]] = []
 
     def __enter__(self) -> None:
-        self.saved = [norm.track_running_stats for norm in self.norms]
         for norm in self.norms:
-            norm.track_running_stats = False
+            count = norm.num_batches_tracked
+            self.saved.append((norm.momentum, None if count is None else count.clone()))
+            norm.momentum = 0.0
 
     def __exit__(self, *error: object) -> None:
-        for norm, tracked in zip(self.norms, self.saved, strict=True):
-            norm.track_running_stats = tracked
+        for norm, (momentum, count) in zip(self.norms, self.saved, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked = count
 
 
 def _check_candidates(space: SearchSpace, candidates: Candidates) -> None:
