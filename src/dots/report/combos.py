@@ -22,16 +22,18 @@ def columns(
     incoming = spec.incoming[node]
     count = len(incoming)
     if parameterisation in ("edges", "sigmoid"):
-        table: list[tuple[int, ...]] = [(edge,) for edge in incoming]
-    elif recipe_edges == "any":
-        table = [
+        return [(edge,) for edge in incoming] if width == count else None
+    if recipe_edges == "any":
+        if width != 2**count - 1:
+            return None
+        return [
             tuple(edge for bit, edge in enumerate(incoming) if code >> bit & 1)
-            for code in range(1, 2 ** min(count, 20))
+            for code in range(1, 2**count)
         ]
-    else:
-        size = recipe_edges if isinstance(recipe_edges, int) else 2
-        table = list(combinations(incoming, min(size, count)))
-    return table if len(table) == width else None
+    size = min(recipe_edges if isinstance(recipe_edges, int) else 2, count)
+    if size < 1 or width != math.comb(count, size):
+        return None
+    return list(combinations(incoming, size))
 
 
 def combination_name(spec: CellSpec, edges: Sequence[int]) -> str:

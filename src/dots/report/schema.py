@@ -7,13 +7,18 @@ read are ignored.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class DataPart(_Part):
@@ -32,22 +37,22 @@ class DataPart(_Part):
 class Numbers(_Part):
     """What a trained cell reached: accuracies are fractions, times are seconds."""
 
-    test_accuracy: float | None = None
-    test_top5: float | None = None
-    balanced_accuracy: float | None = None
+    test_accuracy: Share | None = None
+    test_top5: Share | None = None
+    balanced_accuracy: Share | None = None
     test_loss: float | None = None
-    test_images: int | None = None
-    parameters: int | None = None
-    multiply_adds: int | None = None
-    train_seconds: float | None = None
+    test_images: Count | None = None
+    parameters: Count | None = None
+    multiply_adds: Count | None = None
+    train_seconds: Seconds | None = None
     genotype: Any = None
 
 
 class Result(Numbers):
     """result.json: the found cell's numbers, the cost of the search, and the baselines'."""
 
-    search_seconds: float | None = None
-    search_cpu_seconds: float | None = None
+    search_seconds: Seconds | None = None
+    search_cpu_seconds: Seconds | None = None
     seed: int | None = None
     baselines: dict[str, Numbers] = Field(default_factory=dict)
 
@@ -58,7 +63,7 @@ class MetricRow(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     stage: str
-    epoch: int
+    epoch: Count
 
     def number(self, key: str) -> float | None:
         """The finite number called `key`, or None where the row has none."""
@@ -77,7 +82,7 @@ class ArchitectureRow(_Part):
     """
 
     stage: str
-    epoch: int
+    epoch: Count
     alpha: dict[str, list[list[float]]] = Field(default_factory=dict)
     beta: dict[str, list[list[float]]] = Field(default_factory=dict)
     gamma: dict[str, list[float]] = Field(default_factory=dict)
@@ -101,8 +106,8 @@ class Picture(_Part):
     png: str
     label: str = ""
     predicted: str | None = None
-    confidence: float | None = None
-    index: int | None = None
+    confidence: Share | None = None
+    index: Count | None = None
 
 
 class Samples(_Part):
@@ -116,4 +121,4 @@ class Confusion(_Part):
     """test.json: the confusion matrix, rows true, columns predicted, in order of `classes`."""
 
     classes: tuple[str, ...]
-    confusion: tuple[tuple[int, ...], ...]
+    confusion: tuple[tuple[Count, ...], ...]

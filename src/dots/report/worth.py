@@ -65,7 +65,7 @@ def worth(run: Run) -> Worth | None:
     tested = {name: c for name, c in cells.items() if c.test_accuracy is not None}
     return Worth(
         verdict=_verdict(tested, count),
-        remarks=tuple(_remarks(tested, count)),
+        remarks=(*_given(run), *_remarks(tested, count)),
         rows=tuple(_row(name, numbers, cells[FOUND]) for name, numbers in cells.items()),
         intervals=_intervals(tested, count),
         scatters=tuple(_scatters(tested)) if len(tested) > 1 else (),
@@ -122,6 +122,13 @@ def _verdict(cells: Mapping[str, Numbers], count: int | None) -> str:
     opening = "On this run, yes" if sure else "Perhaps"
     lead = points(gap).lstrip("+")
     return f"{opening}: the found cell is ahead of the random cell by {lead} ({pair})."
+
+
+def _given(run: Run) -> Iterator[str]:
+    if run.candidates is None and not run.architecture:
+        yield (
+            "This run did not search: its cell was given to it, and is called the found one here."
+        )
 
 
 def _remarks(cells: Mapping[str, Numbers], count: int | None) -> Iterator[str]:
