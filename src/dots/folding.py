@@ -56,13 +56,9 @@ def combine(terms: Sequence[Term], fast: bool) -> Tensor:
     """
     if not terms:
         raise ValueError("combine needs at least one term")
-    if not fast or not all(_foldable(term) for term in terms):
-        values = [term.weight * _plain(term) for term in terms]
-    else:
-        by_width: dict[int, list[Term]] = {}
-        for term in terms:
-            by_width.setdefault(term.features.shape[1], []).append(term)
-        values = [_as_map(_folded_sum(alike), alike[0]) for alike in by_width.values()]
+    if fast and all(_foldable(term) for term in terms):
+        return _as_map(_folded_sum(terms), terms[0])
+    values = [term.weight * _plain(term) for term in terms]
     return sum(values[1:], values[0])
 
 
@@ -115,7 +111,27 @@ def _as_map(rows: Tensor, term: Term) -> Tensor:
 
 
 def _folded_sum(terms: Sequence[Term]) -> Tensor:
-    """The sum of terms with equal shapes: rows as of `_as_rows`."""
+    """The sum of the terms: rows as of `_as_rows`."""
+    scaled = [term for term in terms if term.norm is None and term.pointwise is None]
+    weights = torch.stack([term.weight for term in scaled]) if scaled else None
+    by_width: dict[int, list[Term]] = {}
+    for term in terms:
+        if term.norm is not None or term.pointwise is not None:
+            by_width.setdefault(term.features.shape[1], []).append(term)
+    bias: Tensor | None = None
+    matrices: list[Tensor] = []
+    mapped: list[Tensor] = []
+    for alike in by_width.values():
+        part, stacked, features = _affine_maps(alike)
+        bias = part if bias is None else bias + part
+        matrices += stacked.unbind()
+        mapped += features
+    return accumulate(bias, matrices, mapped, weights, [_as_rows(t.features) for t in scaled])
+
+
+def _affine_maps(terms: Sequence[Term]) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Terms of features of equal width as bias [Cout], matrices [T, Cout, Cin], and T maps."""
+    # Norms that take the statistics of the batch come first.
     terms = sorted(terms, key=lambda term: not _takes_batch(term.norm))
     norms = [t.norm for t in terms if t.norm is not None and _takes_batch(t.norm)]
     features = [_as_rows(term.features) for term in terms]
@@ -134,7 +150,7 @@ def _folded_sum(terms: Sequence[Term]) -> Tensor:
     slope = weights * scale * inverse_std
     bias = (weights * shift - slope * mean).sum(0)
     dtype = features[0].dtype
-    return accumulate(bias.to(dtype), (slope[:, :, None] * pointwise).to(dtype), features)
+    return bias.to(dtype), (slope[:, :, None] * pointwise).to(dtype), features
 
 
 def _takes_batch(norm: nn.BatchNorm2d | None) -> bool:

@@ -1,41 +1,49 @@
-"""The two passes over feature maps that a folded node takes (see `dots.folding`).
+"""The passes over feature maps that a folded node takes (see `dots.folding`).
 
-Feature maps are [B, M, C]: images, positions, channels; a view of a channels-last tensor. Both
-passes are matrix products throughout.
+Feature maps are [blocks, positions, channels], views of channels-last tensors, and nearly every
+pass is a matrix product.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def moments(
     features: Sequence[Tensor], *, exact: bool = False
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """The first and second moments of T feature maps [B, M, C], in float64: [T, C], [T, C, C].
+    """The first and second moments of T feature maps, in float64: [T, C] and [T, C, C].
 
     Also returns maps that equal `features`: use these afterwards, and only once, in a way whose
     gradient is a fresh tensor. The gradient of the moments is added to it in place, which saves
     a pass over memory.
 
-    Products are summed in the precision of the features within an image and in float64 over
-    images, which leaves a relative error of about 1e-7 in float32; with `exact`, in float64
-    throughout.
+    Products are summed in the precision of the features within a block and in float64 over
+    blocks; with `exact`, in float64 throughout.
     """
     *same, first, second = _Moments.apply(exact, *features)
     return same, first, second
 
 
-def accumulate(bias: Tensor, matrices: Tensor, features: Sequence[Tensor]) -> Tensor:
-    """bias + Σ_t matrices_t features_t, at every position.
+def accumulate(
+    bias: Tensor | None,
+    matrices: Sequence[Tensor],
+    mapped: Sequence[Tensor],
+    weights: Tensor | None,
+    scaled: Sequence[Tensor],
+) -> Tensor:
+    """bias + Σ_t matrices_t mapped_t + Σ_s weights_s scaled_s, at every position.
 
-    bias: [Cout]; matrices: [T, Cout, Cin]; features: T times [B, M, Cin] -> [B, M, Cout].
+    bias: [Cout] or None; matrices: T times [Cout, Cin]; mapped: T maps of Cin channels;
+    weights: [S], or None where S is 0; scaled: S maps of Cout channels. T + S is at least 1.
     """
-    total: Tensor = _Accumulate.apply(bias, matrices, *features)
+    total: Tensor = _Accumulate.apply(len(mapped), bias, weights, *matrices, *mapped, *scaled)
     return total
 
 
@@ -43,14 +51,14 @@ class _Moments(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, exact: bool, *features: Tensor) -> tuple[Tensor, ...]:
         ctx.save_for_backward(*features)
-        images, positions, _ = features[0].shape
+        blocks, positions, _ = features[0].shape
         first, second = [], []
         for z in features:
             values = z.double() if exact else z
-            ones = values.new_ones(images, 1, positions)  # a product: faster than sum here
+            ones = values.new_ones(blocks, 1, positions)  # a product: faster than sum here
             first.append((ones @ values).sum((0, 1), dtype=torch.float64))
             second.append((values.mT @ values).sum(0, dtype=torch.float64))
-        count = images * positions
+        count = blocks * positions
         passed = (z.view_as(z) for z in features)
         return (*passed, torch.stack(first) / count, torch.stack(second) / count)
 
@@ -77,27 +85,59 @@ class _Moments(torch.autograd.Function):
 
 class _Accumulate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, bias: Tensor, matrices: Tensor, *features: Tensor) -> Tensor:
-        ctx.save_for_backward(matrices, *features)
-        total = features[0] @ matrices[0].T
-        for z, matrix in zip(features[1:], matrices[1:], strict=True):
-            _add_product(total, z, matrix.T)
-        return total.add_(bias)
+    def forward(
+        ctx: Any, count: int, bias: Tensor | None, weights: Tensor | None, *tensors: Tensor
+    ) -> Tensor:
+        ctx.count = count
+        ctx.save_for_backward(weights, *tensors)
+        matrices, mapped, scaled = _split(tensors, count)
+        total = None
+        for z, matrix in zip(mapped, matrices, strict=True):
+            total = z @ matrix.T if total is None else _add_product(total, z, matrix.T)
+        for index, z in enumerate(scaled):
+            assert weights is not None
+            total = z * weights[index] if total is None else total.addcmul_(z, weights[index])
+        assert total is not None
+        return total if bias is None else total.add_(bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
-        matrices, *features = ctx.saved_tensors
-        by_matrices = None
-        if ctx.needs_input_grad[1]:
-            by_matrices = torch.stack([(gradient.mT @ z).sum(0) for z in features])
-        by_features = (
-            gradient @ matrix if needed else None
-            for matrix, needed in zip(matrices, ctx.needs_input_grad[2:], strict=True)
+        weights, *tensors = ctx.saved_tensors
+        _, needs_bias, needs_weights, *needed = ctx.needs_input_grad
+        matrices, mapped, scaled = _split(tensors, ctx.count)
+        needs_matrix, needs_mapped, needs_scaled = _split(needed, ctx.count)
+        by_bias = by_weights = None
+        if needs_bias:
+            by_bias = gradient.sum(1).sum(0)
+        if needs_weights:
+            by_weights = torch.stack([_inner(gradient, z) for z in scaled])
+        by_matrices = (
+            (gradient.mT @ z).sum(0) if needs else None
+            for z, needs in zip(mapped, needs_matrix, strict=True)
         )
-        return gradient.sum(1).sum(0), by_matrices, *by_features
+        by_mapped = (
+            gradient @ matrix if needs else None
+            for matrix, needs in zip(matrices, needs_mapped, strict=True)
+        )
+        by_scaled = (
+            gradient * weights[index] if needs else None for index, needs in enumerate(needs_scaled)
+        )
+        return None, by_bias, by_weights, *by_matrices, *by_mapped, *by_scaled
 
 
-def _add_product(total: Tensor, z: Tensor, matrix: Tensor) -> None:
-    """total += z matrix, in place; [B, M, Cout], [B, M, Cin], [Cin, Cout]."""
+def _split(values: Sequence[T], count: int) -> tuple[Sequence[T], Sequence[T], Sequence[T]]:
+    """What belongs to the matrices, to the `count` maps they apply to, and to scaled maps."""
+    return values[:count], values[count : 2 * count], values[2 * count :]
+
+
+def _add_product(total: Tensor, z: Tensor, matrix: Tensor) -> Tensor:
+    """total += z matrix, in place; [.., Cout], [.., Cin], [Cin, Cout]."""
     total.flatten(0, 1).addmm_(z.flatten(0, 1), matrix)
+    return total
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    """The inner product of two maps, summed precisely (see `moments`)."""
+    rows = zip(a.flatten(1), b.flatten(1), strict=True)
+    return torch.stack([torch.dot(row, other) for row, other in rows]).sum()
