@@ -19,18 +19,17 @@ def test_ticks_are_round() -> None:
     assert ticks(1, 20, 5, whole=True) == [5, 10, 15, 20]
     assert ticks(1, 3, 9, whole=True) == [1, 2, 3]
     assert ticks(7, 7) == [7]
+    assert ticks(1, 80, 4, whole=True) == [20, 40, 60, 80]
 
 
 @given(low=st.floats(-1e3, 1e3), extent=st.floats(1e-3, 1e6), count=st.integers(2, 12))
 def test_ticks_lie_within_and_are_evenly_spaced(low: float, extent: float, count: int) -> None:
     high = low + extent
     values = ticks(low, high, count)
-    step = extent / max(1, count - 1)
     assert all(low - 1e-6 * extent <= value <= high + 1e-6 * extent for value in values)
-    assert len(values) <= count + 1
+    assert 1 <= len(values) <= count
     gaps = [b - a for a, b in pairwise(values)]
     assert all(gap == pytest.approx(gaps[0], rel=1e-6) for gap in gaps)
-    assert all(gap >= step * 0.998 for gap in gaps)
 
 
 def test_a_scale_maps_its_ends_and_its_middle() -> None:

@@ -25,23 +25,19 @@ class Scale:
 
 
 def ticks(low: float, high: float, count: int = 5, whole: bool = False) -> list[float]:
-    """At most about `count` round numbers within [low, high]: steps of 1, 2 or 5 × 10^k.
+    """Round numbers within [low, high], as many as fit into `count`: steps of 1, 2, 5 × 10^k.
 
     With `whole`, only integers. Where the two ends are equal, that one value.
     """
     if high <= low:
         return [low]
-    step = _round_step((high - low) / max(1, count - 1))
-    if whole:
-        step = max(1.0, step)
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
-    return [round(index * step, 12) for index in range(first, last + 1)]
-
-
-def _round_step(rough: float) -> float:
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(factor for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999) * power
+    power = 10.0 ** math.floor(math.log10((high - low) / count))
+    steps = (factor * power for factor in (1, 2, 5, 10, 20))
+    for step in steps if not whole else (max(1.0, step) for step in steps):
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first < count:
+            return [round(index * step, 12) for index in range(first, last + 1)]
+    return [low]
 
 
 def padded(values: Sequence[float], share: float = 0.06) -> tuple[float, float]:
