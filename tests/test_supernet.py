@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Sequence
 
 import pytest
-import small
-import textbook
 import torch
 from torch import Tensor, nn
 
+import small
+import textbook
 from dots.derive import build_genotype
 from dots.derived import DerivedCell, DerivedNetwork
 from dots.errors import UserError
@@ -188,7 +188,7 @@ def test_recomputing_cells_changes_nothing(fast: bool) -> None:
 
 
 def test_a_smaller_supernet_has_fewer_weights() -> None:
-    candidates = {kind: (("none", "sep_conv_3x3"),) * 14 for kind in ("normal", "reduce")}
+    candidates = dict.fromkeys(("normal", "reduce"), (("none", "sep_conv_3x3"),) * 14)
     narrow = small.supernet(candidates=candidates)
     assert {len(edge.operations) for cell in narrow.body.cells for edge in cell.edges} == {2}
     full = sum(p.numel() for p in small.supernet().parameters())
@@ -204,7 +204,7 @@ def test_candidates_may_differ_in_number() -> None:
 
 
 def test_an_edge_without_candidates_is_refused() -> None:
-    candidates = {kind: ((),) * 14 for kind in ("normal", "reduce")}
+    candidates = dict.fromkeys(("normal", "reduce"), ((),) * 14)
     with pytest.raises(UserError, match="at least one candidate"):
         small.supernet(candidates=candidates)
 

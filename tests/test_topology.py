@@ -148,9 +148,7 @@ def test_edge_softmax_keeps_the_heaviest() -> None:
         dict(topology.nodes("normal"))[3].copy_(torch.tensor([0.1, 0.9, 0.2, 0.8, 0.3]))
     assert topology.kept_edges()["normal"][-2:] == (10, 12)
     gamma = topology.edge_weights(1.0)["normal"]
-    torch.testing.assert_close(
-        gamma[9:], torch.softmax(torch.tensor([0.1, 0.9, 0.2, 0.8, 0.3]), 0)
-    )
+    torch.testing.assert_close(gamma[9:], torch.softmax(torch.tensor([0.1, 0.9, 0.2, 0.8, 0.3]), 0))
 
 
 def test_edge_sigmoid_keeps_what_is_above_the_threshold_or_the_best() -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import small
 import torch
 from torch import nn
 
+import small
 from dots.batch import Batch
 from dots.genotype import Genotype
 from dots.network import Shape
@@ -71,9 +72,7 @@ def _drive(stage: TopologyStage, epochs: range | None = None) -> None:
 
 def test_one_step_moves_w_and_beta_from_one_gradient_at_the_old_point() -> None:
     """Eq. 10, with plain SGD for w and Adam's first step (±lr) for β."""
-    stage, twin = (
-        _without_decay(_stage(momentum=0.0, clip=None, arch_lr=0.01)) for _ in range(2)
-    )
+    stage, twin = (_without_decay(_stage(momentum=0.0, clip=None, arch_lr=0.01)) for _ in range(2))
     batch = small.batch()
     for each in (stage, twin):
         each.set_epoch(0)
@@ -118,7 +117,7 @@ def test_the_temperature_falls_geometrically_to_its_end(anneal: str) -> None:
     heats = [stage.temperature_at(epoch, step) for epoch in range(1, 4) for step in range(3)]
     assert heats[0] == 10
     assert heats[-1] == pytest.approx(0.02)
-    ratios = {round(b / a, 9) for a, b in zip(heats, heats[1:], strict=False)}
+    ratios = {round(b / a, 9) for a, b in itertools.pairwise(heats)}
     if anneal == "step":
         assert ratios == {round((0.02 / 10) ** (1 / 8), 9)}
     else:
@@ -144,9 +143,7 @@ def test_the_gates_are_colder_than_beta() -> None:
             gate[:, 1] = 0.1
     stage.temperature = 10.0
     weights = stage.mixtures()["normal"].operations
-    torch.testing.assert_close(
-        weights[0], torch.softmax(torch.tensor([0.0, 0.1]) / 0.01, dim=0)
-    )
+    torch.testing.assert_close(weights[0], torch.softmax(torch.tensor([0.0, 0.1]) / 0.01, dim=0))
 
 
 def test_held_out_images_train_the_architecture_alone() -> None:
