@@ -34,6 +34,7 @@ class Source:
         self.x = x
         self.fast = fast
         self._pooled: dict[tuple[str, int], Tensor] = {}
+        self._narrower: dict[int, Source] = {}
 
     @cached_property
     def relu(self) -> Tensor:
@@ -49,6 +50,14 @@ class Source:
         return self._once(
             "avg", stride, lambda: F.avg_pool2d(self.x, 3, stride, 1, count_include_pad=False)
         )
+
+    def first(self, channels: int) -> Source:
+        """The first channels alone, as a source that edges with partial channels share."""
+        if not self.fast:
+            return Source(self.x[:, :channels], fast=False)
+        if channels not in self._narrower:
+            self._narrower[channels] = Source(self.x[:, :channels])
+        return self._narrower[channels]
 
     def _once(self, name: str, stride: int, compute: Callable[[], Tensor]) -> Tensor:
         key = (name, stride)

@@ -134,7 +134,7 @@ def test_weight_only_epochs_are_spread_over_the_stages() -> None:
 def test_cells_scale_and_fit_the_skeleton() -> None:
     darts, benchmark = darts_space(), nasbench201_space()
     assert [scaled_cells(darts, 8, part, 8) for part in (5, 11, 17)] == [5, 11, 17]
-    assert [scaled_cells(darts, 3, part, 8) for part in (5, 11, 17)] == [2, 4, 6]
+    assert [scaled_cells(darts, 3, part, 8) for part in (5, 11, 17)] == [3, 4, 6]
     assert [scaled_cells(benchmark, 3, part, 8) for part in (5, 11, 17)] == [3, 3, 6]
     assert scaled_cells(darts, 1, 5, 8) == 1
 

@@ -42,10 +42,10 @@ class PartialEdge(nn.Module):
         if self.parts == 1:
             terms: list[Term] = self.inner(source, weights, edge_weight, active)
             return terms
-        first, rest = source.x[:, : self.channels], source.x[:, self.channels :]
+        rest = source.x[:, self.channels :]
         if self.stride == 2:
             rest = F.max_pool2d(rest, 2, 2, ceil_mode=True)
-        terms = self.inner(Source(first, fast=source.fast), weights, None, active)
+        terms = self.inner(source.first(self.channels), weights, None, active)
         mixed = combine(terms, fast=source.fast) if terms else torch.zeros_like(
             rest[:, : self.channels]
         )  # fmt: skip

@@ -201,6 +201,10 @@ class StagedSearch(NarrowingSearch):
 
 
 def scaled_cells(space: SearchSpace, cells: int, part: int, whole: int) -> int:
-    """`cells` · part / whole, rounded to a number that the space's skeleton allows."""
+    """`cells` · part / whole, rounded to a number that the space's skeleton allows.
+
+    Not below three, where a network of both skeletons has cells of every kind, unless `cells`
+    is.
+    """
     step = 3 if space.skeleton == "nasbench201" else 1
-    return max(1, round(cells * part / whole / step)) * step
+    return max(round(cells * part / whole / step) * step, min(cells, 3))
