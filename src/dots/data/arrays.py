@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dots.data.decode import BROKEN
 from dots.data.records import TensorRecords
 from dots.data.source import Part, Source, make_source
 from dots.errors import UserError
@@ -118,7 +119,7 @@ def _load(path: Path) -> Mapping[str, Array]:
                 _check_member(archive, member, path)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError) as error:
+    except (*BROKEN, zipfile.BadZipFile, RuntimeError, MemoryError) as error:
         line = " ".join(str(error).split())
         raise UserError(f"cannot read {str(path)!r} as .npz: {line}") from None
 

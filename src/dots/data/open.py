@@ -12,7 +12,7 @@ from dots.data.decode import Geometry, ImageError
 from dots.data.images import ImageData, ImageSet, ResidentImages, StreamedImages
 from dots.data.info import DataInfo
 from dots.data.load import Progress, load_all, visit
-from dots.data.records import SelectedRecords, as_tensor
+from dots.data.records import as_tensor
 from dots.data.seeding import generator
 from dots.data.source import Part, shortlist
 from dots.data.sources import Spec, read_source, where
@@ -67,7 +67,7 @@ def open_data(
     loader = _Loader.choose(
         (train, test), found.channels, size, skip_corrupt, progress, resident_bytes, workers
     )
-    train_set, test_set = loader.load(train), loader.load(test)
+    train_set, test_set = loader.load(train, training=True), loader.load(test, training=False)
     mean, std = _moments(train_set, seed)
     info = DataInfo(
         name=source.name,
@@ -131,48 +131,51 @@ class _Loader:
         geometry = Geometry(size, channels, 1.0 if resident else STREAMED_CENTRE)
         return _Loader(geometry, resident, skip_corrupt, progress, [notice])
 
-    def load(self, part: Part) -> ImageSet:
-        """Decode a part, or check it where corrupt images are to be skipped."""
-        return self._load(part) if self.resident else self._stream(part)
+    def load(self, part: Part, *, training: bool) -> ImageSet:
+        """Decode a part, or check it where corrupt images are to be skipped.
 
-    def _load(self, part: Part) -> ResidentImages:
+        UserError where all images of a training class, or all of the test, are left out.
+        """
+        images, problems = self._load(part) if self.resident else self._stream(part)
+        self.notices += [f"left out {p.where}: {p.reason}" for p in problems]
+        before = torch.bincount(part.labels, minlength=len(part.names))
+        after = torch.bincount(images.labels, minlength=len(part.names))
+        lost = ((before > 0) & (after == 0)).nonzero().flatten().tolist()
+        if not lost:
+            return images
+        names = shortlist([part.names[label] for label in lost])
+        if training or not len(images):
+            raise UserError(
+                f"nothing is left of the classes {names} without their corrupt images, of which "
+                f"one is {problems[0].where}: mend them, or remove the classes"
+            )
+        self.notices.append(f"classes without test images: {names}")
+        return images
+
+    def _load(self, part: Part) -> tuple[ImageSet, list[ImageError]]:
         pixels, rows, problems = load_all(
             part.records,
             self.geometry,
             skip_corrupt=self.skip_corrupt,
             progress=self.progress,
         )
-        self._leave_out(part, rows, problems)
         paths = tuple(part.records.path(row) for row in rows.tolist())
-        return ResidentImages(pixels, part.labels[rows], paths if any(paths) else None)
+        labels = part.labels[rows]
+        return ResidentImages(pixels, labels, paths if any(paths) else None), problems
 
-    def _stream(self, part: Part) -> StreamedImages:
-        if not self.skip_corrupt:
-            return StreamedImages(part.records, part.labels, self.geometry)
-        good: list[int] = []
-        problems = visit(
-            part.records,
-            self.geometry,
-            lambda row, image: good.append(row),
-            skip_corrupt=True,
-            progress=self.progress,
-        )
-        rows = torch.tensor(good, dtype=torch.int64)
-        self._leave_out(part, rows, problems)
-        return StreamedImages(SelectedRecords(part.records, rows), part.labels[rows], self.geometry)
-
-    def _leave_out(self, part: Part, rows: torch.Tensor, problems: Sequence[ImageError]) -> None:
-        """Name what is left out. A class must not vanish: UserError."""
-        self.notices += [f"left out {p.where}: {p.reason}" for p in problems]
-        before = torch.bincount(part.labels, minlength=len(part.names))
-        after = torch.bincount(part.labels[rows], minlength=len(part.names))
-        lost = ((before > 0) & (after == 0)).nonzero().flatten().tolist()
-        if lost:
-            raise UserError(
-                "every image is corrupt of the classes "
-                f"{shortlist([part.names[label] for label in lost])}, the first of them "
-                f"{problems[0].where}: mend them, or remove the classes"
+    def _stream(self, part: Part) -> tuple[ImageSet, list[ImageError]]:
+        problems: list[ImageError] = []
+        if self.skip_corrupt:
+            good: list[int] = []
+            problems = visit(
+                part.records,
+                self.geometry,
+                lambda row, image: good.append(row),
+                skip_corrupt=True,
+                progress=self.progress,
             )
+            part = part.select(torch.tensor(good, dtype=torch.int64))
+        return StreamedImages(part.records, part.labels, self.geometry), problems
 
 
 def _moments(images: ImageSet, seed: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
