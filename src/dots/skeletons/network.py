@@ -8,13 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dots.cost import Cost, module_cost
+from dots.cost import Cost, module_cost, network_cost
 from dots.derived import AuxiliaryHead, DerivedCell
 from dots.errors import UserError
 from dots.genotype import Genotype
 from dots.network import CellPlan, InputStep, Shape, Stem, channels_last, reductions
 from dots.skeletons.parts import OwnParts
-from dots.skeletons.rules import OwnSize, SkeletonRules
+from dots.skeletons.rules import RULES, SkeletonRules
+from dots.zoo.sizes import PublishedSize
 
 State = tuple[int, int]
 """Channels of a cell's input, and how often its resolution was halved."""
@@ -136,11 +137,16 @@ class OwnNetwork(nn.Module):
         return list({output.shape[2:]: output for output in self._outputs(images)}.values())
 
 
-def own_cost(genotype: Genotype, rules: SkeletonRules, size: OwnSize) -> Cost:
-    """The cost of a published network, without auxiliary head; nothing is computed."""
+def published_cost(genotype: Genotype, size: PublishedSize) -> Cost:
+    """The cost of a cell's network at a published size, without auxiliary head.
+
+    The skeleton is that of `size`. Nothing is computed.
+    """
     stem: Stem = "imagenet" if size.data == "imagenet" else "cifar"
     shape = Shape(size.cells, size.channels, 3, size.classes, stem=stem)
+    if size.skeleton == "darts":
+        return network_cost(genotype, shape, size.image_size)
     with torch.device("meta"):
-        network = OwnNetwork(genotype, rules, shape, fast=False).eval()
+        network = OwnNetwork(genotype, RULES[size.skeleton], shape, fast=False).eval()
         image = torch.empty(1, 3, size.image_size, size.image_size)
     return module_cost(network, image)
