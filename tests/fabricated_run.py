@@ -158,6 +158,8 @@ def data(plan: Plan) -> dict[str, Any]:
         "mean": [0.5] * 3,
         "std": [0.25] * 3,
         "flip": False,
+        "train_images": 4 * plan.test_images,
+        "test_images": plan.test_images,
         "notices": ["3 images have a colour palette: converted to RGB"],
     }
 

@@ -51,6 +51,7 @@ def test_says_the_numbers(tmp_path: Path) -> None:
         "dots run digits --preset quick --seed 0 --out run",
         "3 images have a colour palette: converted to RGB",
         "2.14.1",
+        "1440 training and 360 test images",
     ):
         assert words in page.text, words
 

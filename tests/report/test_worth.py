@@ -33,7 +33,7 @@ def test_a_lead_within_chance_is_a_perhaps(tmp_path: Path) -> None:
 
 def test_a_clear_lead_is_a_yes(tmp_path: Path) -> None:
     found = judged(tmp_path, Plan(accuracy=0.95, random_accuracy=0.9, test_images=10_000))
-    assert found.verdict.startswith("On this run, yes: the found cell is ahead")
+    assert found.verdict.startswith("In this one run, yes: the found cell is ahead")
     assert "500 of 10000 test images" in found.verdict
     assert "does not include zero" in " ".join(found.remarks)
 

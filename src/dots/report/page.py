@@ -77,7 +77,10 @@ def _subtitle(run: Run) -> str:
         size = (
             f"{run.data.image_size} × {run.data.image_size} pixels" if run.data.image_size else ""
         )
-        details = ", ".join(part for part in (classes, size) if part)
+        counts = ""
+        if run.data.train_images and run.data.test_images:
+            counts = f"{run.data.train_images} training and {run.data.test_images} test images"
+        details = ", ".join(part for part in (classes, size, counts) if part)
         parts.append(visible(run.data.name) + (f" ({details})" if details else ""))
     for key, words in _WORDS.items():
         value = run.setting(key)

@@ -30,6 +30,8 @@ class DataPart(_Part):
     classes: tuple[str, ...] = ()
     channels: int | None = None
     image_size: int | None = None
+    train_images: Count | None = None
+    test_images: Count | None = None
     notices: tuple[str, ...] = ()
 
 

@@ -43,6 +43,8 @@ def test_images(run: Run) -> int | None:
     """How many test images there were, or None where no file tells."""
     if run.result is not None and run.result.test_images:
         return run.result.test_images
+    if run.data is not None and run.data.test_images:
+        return run.data.test_images
     return sum(map(sum, run.test.confusion)) or None if run.test is not None else None
 
 
@@ -119,7 +121,7 @@ def _verdict(cells: Mapping[str, Numbers], count: int | None) -> str:
             f"On this run the search did not pay off."
         )
     sure = count is not None and difference(found, random, count)[0] > 0
-    opening = "On this run, yes" if sure else "Perhaps"
+    opening = "In this one run, yes" if sure else "Perhaps"
     lead = points(gap).lstrip("+")
     return f"{opening}: the found cell is ahead of the random cell by {lead} ({pair})."
 
