@@ -40,14 +40,21 @@ def derive_dots(
     `operation_weights` has for each cell kind and edge a weight for each of its candidates.
     Zero is never emitted: the best other candidate takes its place.
     """
+    best = best_operations(space, candidates, operation_weights)
     chosen = {
-        kind: {
-            index: (_heaviest(candidates[kind][index], operation_weights[kind][index]),)
-            for index in kept_edges[kind]
-        }
-        for kind in space.kinds
+        kind: {index: (best[kind][index],) for index in kept_edges[kind]} for kind in space.kinds
     }
     return build_genotype(space, chosen)
+
+
+def best_operations(
+    space: SearchSpace, candidates: Candidates, operation_weights: Scores
+) -> dict[str, tuple[str, ...]]:
+    """For each cell kind and edge the heaviest of its candidates other than Zero."""
+    return {
+        kind: tuple(map(_heaviest, candidates[kind], operation_weights[kind]))
+        for kind in space.kinds
+    }
 
 
 def _heaviest(names: Sequence[str], weights: Sequence[float]) -> str:

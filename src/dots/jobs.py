@@ -21,6 +21,7 @@ from dots.recipe import Recipe
 from dots.run import RunDirectory, check_free
 from dots.session import Plan, Session, check_sizes, make_plan, make_session
 from dots.signals import stop_requests
+from dots.truth import Truth
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -52,12 +53,14 @@ class Job:
 
     `kind` is "run" (everything), "search" (up to the genotype), "operations" (up to the
     candidates) or "train" (a given genotype). `data` is a name or an absolute path, or None
-    for data that only Python has. `candidates` is the file that a search started from.
+    for data that only Python has. `candidates` is the file that a search started from, `table`
+    that of a benchmark which knows the true accuracies.
     """
 
     kind: str
     data: str | None
     candidates: str | None = None
+    table: str | None = None
 
 
 def job_spec(spec: Spec) -> str | None:
@@ -95,6 +98,8 @@ def begin(
     plan = make_plan(recipe)
     if job.candidates is not None:  # read for its errors; again when it is used
         read_candidates(Path(job.candidates), plan.space, recipe.retain)
+    if job.table is not None:
+        Truth.load(Path(job.table), plan.space)
     if out is not None:
         check_free(out)
     fabric = make_fabric(machine.device, devices=machine.devices, nodes=machine.nodes)
@@ -284,6 +289,8 @@ def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dic
         stages.train_and_test(session, cell)
     else:
         stages.train_and_test(session, stages.search(session, given))
+    if job.table is not None:
+        stages.record_truth(session, Truth.load(Path(job.table), session.space))
     result = stages.write_result(session)
     if session.main:
         session.run.sync()

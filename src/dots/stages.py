@@ -25,14 +25,18 @@ from dots.saved import save_network
 from dots.seeding import isolated_random_state, seed_step
 from dots.session import Session, new_supernet
 from dots.topology import make_topology
+from dots.topology_record import topology_record
 from dots.topology_stage import TopologyStage
 from dots.training import TrainingStage
+from dots.truth import Truth
 
 CANDIDATES = "candidates.json"
 GENOTYPE = "genotype.json"
 POLICY_GENOTYPE = "genotype-darts-policy.json"
 RANDOM_GENOTYPE = "genotype-random.json"
 RESULT = "result.json"
+TOPOLOGY = "topology.json"
+TRUTH = "truth.json"
 
 
 def run_everything(session: Session) -> dict[str, Any]:
@@ -105,9 +109,19 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
     if session.main:
         if found.scores is not None and not run.has(POLICY_GENOTYPE):
             save_genotype(session, POLICY_GENOTYPE, derive_darts(session.space, found.scores))
+        run.write_json(TOPOLOGY, topology_record(stage, settings))
         save_genotype(session, GENOTYPE, genotype)
     session.fabric.barrier()
     return genotype
+
+
+def record_truth(session: Session, truth: Truth) -> None:
+    """Where a benchmark's table has the found cell, and that without topology search."""
+    run = session.run
+    names = {"truth": GENOTYPE, "truth_without_topology_search": POLICY_GENOTYPE}
+    cells = {key: Genotype.load(run.path / name) for key, name in names.items() if run.has(name)}
+    if session.main:
+        run.write_json(TRUTH, truth.describe(cells))
 
 
 def save_genotype(session: Session, name: str, genotype: Genotype) -> None:
@@ -215,6 +229,8 @@ def write_result(session: Session) -> dict[str, Any]:
                 "train_seconds": _total(trained, "seconds"),
                 "genotype": content["genotype"],
             }
+    if run.has(TRUTH):
+        result |= run.read_json(TRUTH)
     if session.main:
         run.write_json(RESULT, result)
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,12 +23,28 @@ def print_outcome(session: Session, result: dict[str, Any], *, dry: bool = False
         print(_line("found cell", result))
         for name, baseline in result["baselines"].items():
             print(_line(f"{name} cell", baseline))
+    for line in _truth_lines(result):
+        print(line)
     print(f"search {result['search_seconds']:.1f} s, training {result['train_seconds']:.1f} s")
     if session.run.has("genotype.json"):
         print(f"genotype: {path / 'genotype.json'}")
     else:
         print(f"candidates: {path / 'candidates.json'}")
     print(f"report:   {path / 'report.html'}")
+
+
+def _truth_lines(result: dict[str, Any]) -> Iterator[str]:
+    for key, name in (
+        ("truth", "found cell"),
+        ("truth_without_topology_search", "without topology search"),
+        ("truth_random", "average random cell"),
+        ("truth_best", "best cell"),
+    ):
+        for column, standing in (result.get(key) or {}).items():
+            text = f"{name:<24} {column} {standing['accuracy']:.2f} %"
+            if "rank" in standing:
+                text += f", rank {standing['rank']}, percentile {standing['percentile']:.2f}"
+            yield text
 
 
 def _line(name: str, outcome: dict[str, Any]) -> str:

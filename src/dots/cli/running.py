@@ -29,6 +29,10 @@ CandidatesFile = Annotated[
         help="Only the topology search, from candidates.json or anyone's scores.",
     ),
 ]
+Table = Annotated[
+    Path | None,
+    typer.Option(help="The table of NAS-Bench-201 (parquet): the true accuracies of its cells."),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -52,6 +56,7 @@ def run(
     space: o.Space = None,
     set_: o.Set = None,
     recipe: o.RecipeFile = None,
+    table: Table = None,
     baselines: Baselines = False,
     resume: o.Resume = None,
     skip_corrupt: o.SkipCorrupt = False,
@@ -62,6 +67,7 @@ def run(
 ) -> None:
     """Search a cell for DATA, train its network, test it, and write a report."""
     asked = _Asked("run", data, resume, dry_run, quiet, out)
+    asked.table = table
     asked.machine = o.make_machine(
         device, devices, workers, skip_corrupt=skip_corrupt, no_download=no_download
     )
@@ -93,6 +99,7 @@ def search(
     space: o.Space = None,
     set_: o.Set = None,
     recipe: o.RecipeFile = None,
+    table: Table = None,
     resume: o.Resume = None,
     skip_corrupt: o.SkipCorrupt = False,
     no_download: o.NoDownload = False,
@@ -106,7 +113,7 @@ def search(
     if until and candidates:
         raise UserError("--until operations and --candidates exclude each other")
     asked = _Asked("operations" if until else "search", data, resume, dry_run, quiet, out)
-    asked.candidates = candidates
+    asked.candidates, asked.table = candidates, table
     asked.machine = o.make_machine(
         device, devices, workers, skip_corrupt=skip_corrupt, no_download=no_download
     )
@@ -195,6 +202,7 @@ class _Asked:
         self.overrides: list[str] | None = None
         self.shortcuts: dict[str, Any] = {}
         self.candidates: Path | None = None
+        self.table: Path | None = None
         self.genotype: Genotype | None = None
 
     def go(self) -> None:
@@ -228,7 +236,8 @@ class _Asked:
         assert self.data is not None
         assert self.machine is not None
         candidates = str(self.candidates.resolve()) if self.candidates else None
-        job = Job(self.kind, job_spec(self.data), candidates)
+        table = str(self.table.resolve()) if self.table else None
+        job = Job(self.kind, job_spec(self.data), candidates, table)
         watcher = o.make_watcher(self.quiet)
         recipe = dry_recipe(recipe) if self.dry_run else recipe
         steps = 1 if self.dry_run else None
@@ -266,6 +275,7 @@ class _Asked:
             "--set": self.overrides,
             "--out": self.out,
             "--candidates": self.candidates,
+            "--table": self.table,
         }
         given += [name for name, value in others.items() if value]
         if given:

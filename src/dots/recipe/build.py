@@ -23,6 +23,7 @@ from dots.recipe.fields import (
 )
 from dots.recipe.presets import DEFAULT_PRESET, PRESETS
 from dots.recipe.settings import Recipe
+from dots.recipe.spaces import fitted
 
 Values = dict[str, Any]
 
@@ -51,7 +52,8 @@ def build_recipe(
     `file` is TOML, a run's recipe.json, or a run directory that holds one; it may name the
     preset that it starts from, and need not hold all settings. An override reads
     `section.name=value`, the value as in TOML; text needs no quotes, a list no brackets, and
-    `none` unsets. Without `preset` and without one in the file it is "quick".
+    `none` unsets. Without `preset` and without one in the file it is "quick". A preset fits
+    itself to the search space (`dots.recipe.spaces`), below what file and overrides say.
 
     Raises UserError, one line, for whatever does not fit.
     """
@@ -66,7 +68,9 @@ def build_recipe(
         )
     start = _preset(preset or named or DEFAULT_PRESET)
     _check_names(given, where=f" in {str(file)!r}")
-    return recipe_from_json(_with(_merged(start.to_json(), given), overrides))
+    values = _with(_merged(start.to_json(), given), overrides)
+    fitting = fitted(start, str(values["space"]))  # what a preset means depends on the space
+    return recipe_from_json(_with(_merged(fitting.to_json(), given), overrides))
 
 
 _preset = preset  # build_recipe's argument has the same name
