@@ -27,10 +27,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dots.moments import accumulate, moments
-
-CONDITIONED = 1e-4
-"""Below this share of what it is the difference of, a variance is computed in float64."""
+from dots.moments import accumulate
+from dots.statistics import (
+    batch_statistics,
+    fixed_statistics,
+    scales_and_shifts,
+    takes_batch,
+    update_running,
+)
 
 
 class Term(NamedTuple):
@@ -56,8 +60,8 @@ def combine(terms: Sequence[Term], fast: bool) -> Tensor:
     """
     if not terms:
         raise ValueError("combine needs at least one term")
-    if fast and all(_foldable(term) for term in terms):
-        return _as_map(_folded_sum(terms), terms[0])
+    if fast and all(foldable(term.features, term.norm) for term in terms):
+        return _as_map(_folded_sum(terms), terms[0].features)
     values = [term.weight * _plain(term) for term in terms]
     return sum(values[1:], values[0])
 
@@ -67,11 +71,11 @@ def normed_pointwise(
 ) -> Tensor:
     """norm(conv1x1(x, pointwise)), then ReLU where `relu`: [B, Cin, H, W] -> [B, Cout, H, W]."""
     term = Term(x, pointwise.new_ones(()), pointwise, norm)
-    if not fast or not _foldable(term):
+    if not fast or not foldable(term.features, term.norm):
         value = _plain(term)
         return F.relu(value) if relu else value
     rows = _folded_sum([term])
-    return _as_map(F.relu_(rows) if relu else rows, term)
+    return _as_map(F.relu_(rows) if relu else rows, x)
 
 
 def _plain(term: Term) -> Tensor:
@@ -82,15 +86,38 @@ def _plain(term: Term) -> Tensor:
     return value
 
 
-def _foldable(term: Term) -> bool:
-    x = term.features
+def foldable(x: Tensor, norm: nn.BatchNorm2d | None) -> bool:
+    """Whether a term of these features and norm can be folded."""
     return (
         x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
         and not torch.is_autocast_enabled("cpu")
         and x.shape[0] * x.shape[2] * x.shape[3] > 1
-        and (term.norm is None or type(term.norm) is nn.BatchNorm2d)
+        and (norm is None or type(norm) is nn.BatchNorm2d)
     )
+
+
+class Normalised(NamedTuple):
+    """A map [B, C, H, W] of zero mean and unit variance, and what it was before, [C] each."""
+
+    features: Tensor
+    mean: Tensor
+    variance: Tensor
+
+    def update(self, norm: nn.BatchNorm2d) -> None:
+        """Let `norm` keep running statistics as if it had normalised the map."""
+        count = self.features.numel() // self.features.shape[1]
+        update_running(norm, self.mean, self.variance, count)
+
+
+def normalised(x: Tensor, eps: float) -> Normalised:
+    """Normalise a foldable map once, for all who would do so with norms without parameters."""
+    rows = [_as_rows(x)]
+    identity = torch.eye(x.shape[1], dtype=x.dtype)[None]
+    rows, mean, variance = batch_statistics(rows, identity, x.new_full((1, 1), eps))
+    slope = torch.rsqrt(variance[0] + eps)
+    total = accumulate((-slope * mean[0]).to(x.dtype), [slope.diag().to(x.dtype)], rows, None, [])
+    return Normalised(_as_map(total, x), mean[0].detach(), variance[0].detach())
 
 
 def _as_rows(x: Tensor) -> Tensor:
@@ -104,9 +131,9 @@ def _as_rows(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(blocks, -1, channels)
 
 
-def _as_map(rows: Tensor, term: Term) -> Tensor:
-    """Undo `_as_rows`."""
-    batch, _, height, width = term.features.shape
+def _as_map(rows: Tensor, like: Tensor) -> Tensor:
+    """Undo `_as_rows`: a map of the size of `like`, of as many channels as the rows have."""
+    batch, _, height, width = like.shape
     return rows.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
@@ -132,20 +159,22 @@ def _folded_sum(terms: Sequence[Term]) -> Tensor:
 def _affine_maps(terms: Sequence[Term]) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Terms of features of equal width as bias [Cout], matrices [T, Cout, Cin], and T maps."""
     # Norms that take the statistics of the batch come first.
-    terms = sorted(terms, key=lambda term: not _takes_batch(term.norm))
-    norms = [t.norm for t in terms if t.norm is not None and _takes_batch(t.norm)]
+    terms = sorted(terms, key=lambda term: not takes_batch(term.norm))
+    training = [t.norm for t in terms if t.norm is not None and takes_batch(t.norm)]
+    fixed = [term.norm for term in terms[len(training) :]]
     features = [_as_rows(term.features) for term in terms]
     identity = torch.eye(features[0].shape[2], dtype=features[0].dtype)
     pointwise = torch.stack(
         [identity if t.pointwise is None else t.pointwise.flatten(1) for t in terms]
     )
-    first = len(norms)
-    parts = [_fixed_statistics(terms[first:], pointwise[first:])]
-    if norms:
-        features[:first], statistics = _batch_statistics(features[:first], pointwise[:first], norms)
-        parts.insert(0, statistics)
-    mean, inverse_std = (torch.cat(both) for both in zip(*parts, strict=True))
-    scale, shift = _affine(terms, mean)
+    mean, inverse_std = fixed_statistics(fixed, pointwise[len(training) :, :, 0])
+    if training:
+        chosen, batch_mean, batch_inverse = _in_training(
+            features[: len(training)], pointwise[: len(training)], training
+        )
+        features[: len(training)] = chosen
+        mean, inverse_std = torch.cat([batch_mean, mean]), torch.cat([batch_inverse, inverse_std])
+    scale, shift = scales_and_shifts([term.norm for term in terms], mean)
     weights = torch.stack([term.weight for term in terms])[:, None]
     slope = weights * scale * inverse_std
     bias = (weights * shift - slope * mean).sum(0)
@@ -153,83 +182,13 @@ def _affine_maps(terms: Sequence[Term]) -> tuple[Tensor, Tensor, list[Tensor]]:
     return bias.to(dtype), (slope[:, :, None] * pointwise).to(dtype), features
 
 
-def _takes_batch(norm: nn.BatchNorm2d | None) -> bool:
-    """Whether the norm takes the statistics of the batch rather than the running ones."""
-    return norm is not None and (norm.training or norm.running_mean is None)
-
-
-def _affine(terms: Sequence[Term], like: Tensor) -> tuple[Tensor, Tensor]:
-    """The norms' scales and shifts, broadcastable to `like` [T, Cout]."""
-    if not any(term.norm is not None and term.norm.affine for term in terms):
-        return like.new_ones(()), like.new_zeros(())
-    one, zero = like.new_ones(like.shape[1]), like.new_zeros(like.shape[1])
-    pairs = [
-        (norm.weight, norm.bias) if norm is not None and norm.affine else (one, zero)
-        for norm in (term.norm for term in terms)
-    ]
-    return torch.stack([scale for scale, _ in pairs]), torch.stack([shift for _, shift in pairs])
-
-
-def _fixed_statistics(terms: Sequence[Term], pointwise: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and 1/std of terms that leave the batch's aside, [T, Cout]: running ones, or 0 and 1."""
-    mean, inverse_std = (
-        pointwise.new_zeros(pointwise.shape[:2]),
-        pointwise.new_ones(pointwise.shape[:2]),
-    )
-    for row, (_, _, _, norm) in enumerate(terms):
-        if norm is not None and norm.running_mean is not None and norm.running_var is not None:
-            mean[row] = norm.running_mean
-            inverse_std[row] = torch.rsqrt(norm.running_var + norm.eps)
-    return mean, inverse_std
-
-
-def _batch_statistics(
+def _in_training(
     features: list[Tensor], pointwise: Tensor, norms: Sequence[nn.BatchNorm2d]
-) -> tuple[list[Tensor], tuple[Tensor, Tensor]]:
-    """The features to use from now on (see `moments`), and mean and 1/std of their products.
-
-    Updates the running statistics.
-    """
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """The features to use from now on, and mean and 1/std; the norms have seen the batch."""
     eps = pointwise.new_tensor([[norm.eps] for norm in norms])
-    same, first, second = moments(features)
-    mean, variance = _of_products(pointwise, first, second)
-    if _cancelled(variance + eps, pointwise, second):
-        same, first, second = moments(features, exact=True)
-        mean, variance = _of_products(pointwise.double(), first, second)
+    features, mean, variance = batch_statistics(features, pointwise, eps)
     count = features[0].shape[0] * features[0].shape[1]
-    unbiased = variance.detach() * (count / (count - 1))
-    for norm, mu, var in zip(norms, mean.detach(), unbiased, strict=True):
-        _update_running(norm, mu, var)
-    return same, (mean, torch.rsqrt(variance + eps))
-
-
-def _of_products(pointwise: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of pointwise · z from the float64 moments of z, [T, Cout] each."""
-    covariance = (second - first[:, :, None] * first[:, None, :]).to(pointwise.dtype)
-    variance = (pointwise @ covariance * pointwise).sum(2).clamp(min=0.0)
-    return (pointwise @ first[:, :, None].to(pointwise.dtype)).squeeze(2), variance
-
-
-@torch.no_grad()
-def _cancelled(variance: Tensor, pointwise: Tensor, second: Tensor) -> bool:
-    """Whether a variance [T, Cout] is so small a difference of moments that precision is lost."""
-    if pointwise.dtype == torch.float64:
-        return False
-    magnitude = second.diagonal(dim1=1, dim2=2).sqrt().to(pointwise.dtype)
-    bound = (pointwise.abs() @ magnitude[:, :, None]).squeeze(2).square()
-    return bool((variance < CONDITIONED * bound).any())
-
-
-def _update_running(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
-    """As the stock module does: `variance` is the unbiased one."""
-    if norm.running_mean is None or norm.running_var is None:
-        return
-    if not (norm.training and norm.track_running_stats):
-        return
-    share = norm.momentum
-    if norm.num_batches_tracked is not None:
-        norm.num_batches_tracked.add_(1)
-        if share is None:
-            share = 1.0 / float(norm.num_batches_tracked)
-    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), share or 0.0)
-    norm.running_var.lerp_(variance.to(norm.running_var.dtype), share or 0.0)
+    for norm, mu, var in zip(norms, mean.detach(), variance.detach(), strict=True):
+        update_running(norm, mu, var, count)
+    return features, mean, torch.rsqrt(variance + eps)

@@ -7,7 +7,6 @@ can take the last steps of all its edges at once (see `dots.folding`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dots.depthwise import depthwise
-from dots.folding import Term, combine, normed_pointwise
+from dots.folding import Normalised, Term, combine, foldable, normalised, normed_pointwise
 
 
 class Parts(NamedTuple):
@@ -34,6 +33,7 @@ class Source:
         self.x = x
         self.fast = fast
         self._pooled: dict[tuple[str, int], Tensor] = {}
+        self._normalised: dict[tuple[str, int, float], Normalised] = {}
         self._narrower: dict[int, Source] = {}
 
     @cached_property
@@ -41,15 +41,33 @@ class Source:
         """ReLU(x), the first step of every convolution."""
         return F.relu(self.x)
 
-    def max_pool(self, stride: int) -> Tensor:
-        """3×3 max pooling, padding 1."""
-        return self._once("max", stride, lambda: F.max_pool2d(self.x, 3, stride, 1))
+    def pooled(self, kind: str, stride: int) -> Tensor:
+        """3×3 pooling, "max" or "avg", with padding 1, which the average does not count."""
+        key = (kind, stride)
+        if key in self._pooled:
+            return self._pooled[key]
+        if kind == "max":
+            pooled = F.max_pool2d(self.x, 3, stride, 1)
+        else:
+            pooled = F.avg_pool2d(self.x, 3, stride, 1, count_include_pad=False)
+        if self.fast:  # the plain path shares nothing
+            self._pooled[key] = pooled
+        return pooled
 
-    def avg_pool(self, stride: int) -> Tensor:
-        """3×3 average pooling, padding 1, padding not counted."""
-        return self._once(
-            "avg", stride, lambda: F.avg_pool2d(self.x, 3, stride, 1, count_include_pad=False)
-        )
+    def normalised_pool(self, kind: str, stride: int, eps: float) -> Normalised:
+        """`pooled`, normalised over the batch: the same for all edges."""
+        key = (kind, stride, eps)
+        if key not in self._normalised:
+            self._normalised[key] = normalised(self.pooled(kind, stride), eps)
+        return self._normalised[key]
+
+    @cached_property
+    def halves(self) -> tuple[Tensor, Tensor]:
+        """What the two convolutions of a FactorizedReduce see: every other pixel of ReLU(x).
+
+        Even rows and columns, and odd ones; where a size is odd, the latter are padded.
+        """
+        return _halves(self.relu)
 
     def first(self, channels: int) -> Source:
         """The first channels alone, as a source that edges with partial channels share."""
@@ -59,13 +77,12 @@ class Source:
             self._narrower[channels] = Source(self.x[:, :channels])
         return self._narrower[channels]
 
-    def _once(self, name: str, stride: int, compute: Callable[[], Tensor]) -> Tensor:
-        key = (name, stride)
-        if not self.fast:  # the plain path shares nothing
-            return compute()
-        if key not in self._pooled:
-            self._pooled[key] = compute()
-        return self._pooled[key]
+
+def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    height, width = x.shape[2:]
+    odd = F.pad(x[:, :, 1::2, 1::2], (0, width % 2, 0, height % 2))
+    last = torch.channels_last
+    return x[:, :, ::2, ::2].contiguous(memory_format=last), odd.contiguous(memory_format=last)
 
 
 def complete(parts: Parts, *, fast: bool = True) -> Tensor:
@@ -104,8 +121,12 @@ class Pool(nn.Module):
         self.norm = nn.BatchNorm2d(channels, affine=False) if norm else None
 
     def forward(self, source: Source) -> Parts:
-        pool = source.max_pool if self.kind == "max" else source.avg_pool
-        return Parts(pool(self.stride), None, self.norm)
+        norm, pooled = self.norm, source.pooled(self.kind, self.stride)
+        if norm is None or not (source.fast and norm.training and foldable(pooled, norm)):
+            return Parts(pooled, None, norm)
+        shared = source.normalised_pool(self.kind, self.stride, norm.eps)
+        shared.update(norm)
+        return Parts(shared.features, None, None)
 
 
 class Identity(nn.Module):
@@ -131,10 +152,7 @@ class FactorizedReduce(nn.Module):
         self.norm = nn.BatchNorm2d(channels, affine=affine)
 
     def forward(self, source: Source) -> Parts:
-        x = source.relu if self.relu else source.x
-        height, width = x.shape[2:]
-        even = x[:, :, ::2, ::2]
-        odd = F.pad(x[:, :, 1::2, 1::2], (0, width % 2, 0, height % 2))
+        even, odd = source.halves if self.relu else _halves(source.x)
         features = torch.cat([self.even(even), self.odd(odd)], dim=1)
         return Parts(features, None, self.norm)
 

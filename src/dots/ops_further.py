@@ -117,4 +117,4 @@ class NormedMaxPool(nn.Module):
         self.norm = nn.BatchNorm2d(channels, affine=affine)
 
     def forward(self, source: Source) -> Parts:
-        return Parts(source.max_pool(self.stride), None, self.norm)
+        return Parts(source.pooled("max", self.stride), None, self.norm)
