@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from dots.data.dataset import read_dataset
-from dots.data.decode import ImageError
+from dots.data.decode import Geometry, ImageError
+from dots.data.load import load_all
+from dots.data.survey import survey
 from dots.errors import UserError
 
 
@@ -60,6 +63,31 @@ def test_tensors_and_arrays_become_channels_last() -> None:
     opened = read_dataset(arrays).train.records.open(0)
     assert isinstance(opened, torch.Tensor)
     assert (opened.shape, opened.dtype) == ((6, 5, 1), torch.uint8)
+
+
+def test_opened_files_can_be_read_again_and_again(tmp_path: Path) -> None:
+    for form in ("PNG", "JPEG", "GIF"):
+        Image.new("RGB", (40, 40), (200, 0, 0)).save(tmp_path / form, form)
+    items = [
+        (Image.open(tmp_path / form), label) for label, form in enumerate(("PNG", "JPEG", "GIF"))
+    ]
+    records = read_dataset(Listed(items)).train.records
+    assert survey(records).channels == 3
+    for _ in range(2):
+        pixels, rows, _ = load_all(records, Geometry(8, 3))
+        assert rows.tolist() == [0, 1, 2]
+        assert (pixels[..., 0] > 190).all()
+    for image, _ in items:
+        image.close()
+
+
+def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40)).save(tmp_path / "x.png")
+    (tmp_path / "x.png").write_bytes((tmp_path / "x.png").read_bytes()[:45])
+    with Image.open(tmp_path / "x.png") as image:
+        records = read_dataset(Listed([(image, 0), (image, 1)])).train.records
+        with pytest.raises(ImageError, match="cannot read the image in item 1 of the training"):
+            records.open(1)
 
 
 def test_what_is_wrong_is_said() -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch.utils.data import TensorDataset
 
-from dots.data import ImageData, ResidentImages, StreamedImages, open_data
+from dots.data import ImageData, ResidentImages, StreamedImages, open_data, open_test
 from dots.data.sources import read_source
 from dots.errors import UserError
 from dots.recipe import DataSettings
@@ -222,3 +222,33 @@ def test_a_folder_named_like_a_data_set(
     monkeypatch.chdir(root.parent)
     assert len(read_source("digits").train) == 1797
     assert len(read_source("./digits").train) == 2
+
+
+def test_other_images_for_a_trained_network(make_folder: MakeFolder, tmp_path: Path) -> None:
+    root = make_folder({"b": 10, "a": 10, "c": 10})
+    trained = opened(root, folder=tmp_path)
+    again, said = open_test(root, trained.info, splits_folder=tmp_path)
+    assert [again.path(row) for row in range(6)] == [trained.test.path(row) for row in range(6)]
+    assert torch.equal(again.labels, trained.test.labels)
+    assert "kept in memory" in said[-1]
+    others = tmp_path / "others"
+    for name in ("c", "d", "b"):
+        (others / name).mkdir(parents=True)
+        Image.new("L", (40, 30), 9).save(others / name / "x.png")
+    images, said = open_test(others, trained.info)
+    assert [trained.info.classes[label] for label in images.labels.tolist()] == ["b", "c"]
+    assert images.read(torch.tensor([0])).shape == (1, 3, 12, 12), "as the network wants them"
+    assert any("1 images left out" in notice and "'d'" in notice for notice in said)
+
+
+def test_the_middle_that_a_network_was_trained_on(make_folder: MakeFolder) -> None:
+    root = make_folder({"train/a": 4, "train/b": 4, "val/a": 2, "val/b": 2})
+    trained = opened(root, resident_bytes=0)
+    images, _ = open_test(root, trained.info)
+    assert isinstance(images, ResidentImages)
+    assert torch.equal(images.read(torch.arange(4)), trained.test.read(torch.arange(4)))
+
+
+def test_one_of_several_processes_saves_the_split(tmp_path: Path) -> None:
+    open_data("digits", DataSettings(), 0, splits_folder=tmp_path, save_split=False)
+    assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ from dots.data.colour import ColourJitter
 from dots.data.decode import ImageError
 from dots.data.images import ImageData, ImageSet, ResidentImages, StreamedImages
 from dots.data.info import DataInfo
-from dots.data.open import RESIDENT_BYTES, open_data
+from dots.data.open import RESIDENT_BYTES, open_data, open_test
 from dots.data.pictures import pngs, prepare
 from dots.data.sources import read_source
 from dots.data.survey import class_weights
@@ -27,6 +27,7 @@ __all__ = [
     "Transform",
     "class_weights",
     "open_data",
+    "open_test",
     "pngs",
     "prepare",
     "read_source",

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from dots.data.arrays import channels_last
-from dots.data.decode import ImageError
+from dots.data.decode import BROKEN, ImageError
 from dots.data.records import Raw
 from dots.data.source import Part, Source, make_source, unique_names
 from dots.errors import UserError
@@ -96,7 +96,7 @@ class DatasetRecords:
         """The picture or the pixels that the dataset gives."""
         image, _ = _item(self.dataset, row, self.name)
         if isinstance(image, Image.Image):
-            return image
+            return self._loaded(image, row)
         if isinstance(image, np.ndarray):
             image = torch.from_numpy(image)
         if not isinstance(image, Tensor) or image.ndim not in (2, 3):
@@ -105,6 +105,14 @@ class DatasetRecords:
             raise ImageError(self.where(row), f"its pixels are of type {image.dtype}")
         image = image if image.dtype == torch.uint8 else image.float()
         return channels_last(image[None])[0]
+
+    def _loaded(self, image: Image.Image, row: int) -> Image.Image:
+        """The picture without its file: we close ours, but this one is the dataset's."""
+        try:
+            image.load()
+        except BROKEN as error:
+            raise ImageError(self.where(row), str(error)) from None
+        return image
 
     def where(self, row: int) -> str:
         """The item of the named dataset."""

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from dots.data.decode import Geometry, ImageError
-from dots.data.images import ImageData, ImageSet, ResidentImages, StreamedImages
+from dots.data.images import ImageData, ImageSet, ResidentImages
 from dots.data.info import DataInfo
-from dots.data.load import Progress, load_all, visit
-from dots.data.records import as_tensor
+from dots.data.load import Progress
+from dots.data.loader import Loader
 from dots.data.seeding import generator
-from dots.data.source import Part, shortlist
+from dots.data.source import aligned
 from dots.data.sources import Spec, read_source, where
-from dots.data.splits import Holdout, halves, limited
+from dots.data.splits import Holdout, halves, limited, saved_test
 from dots.data.survey import moments, survey
-from dots.errors import UserError
 from dots.recipe import DataSettings
 
 RESIDENT_BYTES = 4 * 2**30
 """Sets whose decoded images take more than this are streamed from disk."""
 
-STREAMED_CENTRE = 0.875
 MEASURED = 2_000  # so many streamed images are decoded for mean and deviation
 
 
@@ -39,6 +35,7 @@ def open_data(
     skip_corrupt: bool = False,
     progress: Progress | None = None,
     resident_bytes: int = RESIDENT_BYTES,
+    save_split: bool = True,
 ) -> ImageData:
     """Open a data set: the classes, the splits, the images, ready for use.
 
@@ -52,6 +49,7 @@ def open_data(
     ones are decoded when read, and then a corrupt image is found only when it is read,
     unless `skip_corrupt`, which decodes every image once to find them. `workers` says how
     many processes will decode those (see Batches; it changes nothing here but the notices).
+    Of several processes that open the same data only one may `save_split`.
 
     Raises UserError for whatever is wrong with the source, naming it; nothing is written then.
     """
@@ -64,8 +62,14 @@ def open_data(
     train = limited(train, settings.limit, seed)
     found = survey(train.records, skip_corrupt=skip_corrupt)
     size = settings.image_size or found.image_size
-    loader = _Loader.choose(
-        (train, test), found.channels, size, skip_corrupt, progress, resident_bytes, workers
+    loader = Loader.choose(
+        (train, test),
+        found.channels,
+        size,
+        skip_corrupt=skip_corrupt,
+        progress=progress,
+        resident_bytes=resident_bytes,
+        workers=workers,
     )
     train_set, test_set = loader.load(train, training=True), loader.load(test, training=False)
     mean, std = _moments(train_set, seed)
@@ -86,96 +90,49 @@ def open_data(
         arch_fraction=settings.arch_fraction,
         limit=settings.search_limit,
     )
-    if holdout is not None:
+    if holdout is not None and save_split:
         holdout.save()
     notices = (*source.notices, *loader.notices)
     return ImageData(info, train_set, test_set, half_a, half_b, notices, where(spec))
 
 
-@dataclass
-class _Loader:
-    """Makes image sets of parts, resident or streamed, and notes what the user should know."""
+def open_test(
+    spec: Spec,
+    info: DataInfo,
+    *,
+    splits_folder: Path | None = None,
+    download: bool = True,
+    skip_corrupt: bool = False,
+    progress: Progress | None = None,
+    resident_bytes: int = RESIDENT_BYTES,
+) -> tuple[ImageSet, tuple[str, ...]]:
+    """Open images on which to test a network that was trained on data described by `info`.
 
-    geometry: Geometry
-    resident: bool
-    skip_corrupt: bool
-    progress: Progress | None
-    notices: list[str]
+    They are the test part of the source. Where it has none, they are what splits.json in
+    `splits_folder` holds out (give it for the network's own data only), or without that all
+    images. Labels are those of `info`, matched by class name; size and channels too.
 
-    @staticmethod
-    def choose(
-        parts: Sequence[Part],
-        channels: int,
-        size: int,
-        skip_corrupt: bool,
-        progress: Progress | None,
-        resident_bytes: int,
-        workers: int,
-    ) -> _Loader:
-        """Resident if the decoded parts take up to `resident_bytes`, or are arrays already."""
-        arrays = [as_tensor(part.records) for part in parts]
-        count = sum(map(len, parts))
-        needed = count * channels * size * size
-        if any(array is not None and array.is_floating_point() for array in arrays):
-            needed *= 4
-        resident = needed <= resident_bytes or all(array is not None for array in arrays)
-        what = f"{count} images of {channels}×{size}×{size}"
-        if resident:
-            notice = f"{what} take {_size(needed)}: decoded once and kept in memory"
-        else:
-            how = f"by {workers} worker processes" if workers else "as they are used"
-            notice = (
-                f"{what} would take {_size(needed)}, more than {_size(resident_bytes)}: "
-                f"streamed from disk, decoded {how}"
-            )
-        geometry = Geometry(size, channels, 1.0 if resident else STREAMED_CENTRE)
-        return _Loader(geometry, resident, skip_corrupt, progress, [notice])
-
-    def load(self, part: Part, *, training: bool) -> ImageSet:
-        """Decode a part, or check it where corrupt images are to be skipped.
-
-        UserError where all images of a training class, or all of the test, are left out.
-        """
-        images, problems = self._load(part) if self.resident else self._stream(part)
-        self.notices += [f"left out {p.where}: {p.reason}" for p in problems]
-        before = torch.bincount(part.labels, minlength=len(part.names))
-        after = torch.bincount(images.labels, minlength=len(part.names))
-        lost = ((before > 0) & (after == 0)).nonzero().flatten().tolist()
-        if not lost:
-            return images
-        names = shortlist([part.names[label] for label in lost])
-        if training or not len(images):
-            raise UserError(
-                f"nothing is left of the classes {names} without their corrupt images, of which "
-                f"one is {problems[0].where}: mend them, or remove the classes"
-            )
-        self.notices.append(f"classes without test images: {names}")
-        return images
-
-    def _load(self, part: Part) -> tuple[ImageSet, list[ImageError]]:
-        pixels, rows, problems = load_all(
-            part.records,
-            self.geometry,
-            skip_corrupt=self.skip_corrupt,
-            progress=self.progress,
-        )
-        paths = tuple(part.records.path(row) for row in rows.tolist())
-        labels = part.labels[rows]
-        return ResidentImages(pixels, labels, paths if any(paths) else None), problems
-
-    def _stream(self, part: Part) -> tuple[ImageSet, list[ImageError]]:
-        problems: list[ImageError] = []
-        if self.skip_corrupt:
-            good: list[int] = []
-            problems = visit(
-                part.records,
-                self.geometry,
-                lambda row, image: good.append(row),
-                skip_corrupt=True,
-                progress=self.progress,
-            )
-            part = part.select(torch.tensor(good, dtype=torch.int64))
-        return StreamedImages(part.records, part.labels, self.geometry), problems
+    Returns the images and lines that the user should see. Raises UserError as open_data, and
+    where no class is the network's.
+    """
+    source = read_source(spec, download=download, skip_corrupt=skip_corrupt)
+    test = source.test
+    if test is None:
+        test = source.train if splits_folder is None else saved_test(source.train, splits_folder)
+    said: list[str] = []
+    test = aligned(test, info.classes, source.name, said)
+    loader = Loader.choose(
+        (test,),
+        info.channels,
+        info.image_size,
+        skip_corrupt=skip_corrupt,
+        progress=progress,
+        resident_bytes=resident_bytes,
+        workers=0,
+    )
+    loader.geometry = replace(loader.geometry, centre=info.centre)
+    images = loader.load(test, training=False)
+    return images, (*source.notices, *said, *loader.notices)
 
 
 def _moments(images: ImageSet, seed: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -184,7 +141,3 @@ def _moments(images: ImageSet, seed: int) -> tuple[tuple[float, ...], tuple[floa
         return moments(images.pixels)
     rows = torch.randperm(len(images), generator=generator(seed, "moments"))[:MEASURED]
     return moments(images.read(rows.sort().values).permute(0, 2, 3, 1))
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{max(1, count >> 20)} MiB"

@@ -69,7 +69,7 @@ def make_source(
     labelled = {key: _labelled(part, f"{name}: {key}", said) for key, part in parts.items()}
     train = _occurring(labelled["train"], name, said)
     others = {
-        key: _aligned(part, train.names, f"{name}: {key}", said)
+        key: aligned(part, train.names, f"{name}: {key}", said)
         for key, part in labelled.items()
         if key != "train" and len(part)
     }
@@ -137,8 +137,11 @@ def _renamed(part: Part, names: tuple[str, ...]) -> Tensor:
     return table[part.labels.clamp(min=-1)]
 
 
-def _aligned(part: Part, names: tuple[str, ...], where: str, said: list[str]) -> Part:
-    """A part with the labels of the training classes; images of other classes left out."""
+def aligned(part: Part, names: tuple[str, ...], where: str, said: list[str]) -> Part:
+    """A part with labels that index `names`, the training classes, matched by name.
+
+    Images of other classes are left out, which is added to `said`. UserError if none is left.
+    """
     labels = _renamed(part, names)
     keep = (labels >= 0).nonzero().flatten()
     if len(keep) < len(part):

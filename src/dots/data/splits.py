@@ -167,6 +167,12 @@ class Holdout:
         write_json(self.file, {**self.facts, "labels": _digest(self.part), **names})
 
 
+def saved_test(part: Part, folder: Path) -> Part:
+    """The images that splits.json in `folder` holds out. UserError if it does not fit them."""
+    mask = _saved(folder / SPLITS_FILE, part, {})
+    return part.select(mask.nonzero().flatten())
+
+
 def _digest(part: Part) -> str:
     """What the labels are, so that a change of them is seen."""
     text = json.dumps([part.names, part.labels.tolist()]).encode()
