@@ -56,7 +56,7 @@ class RunDirectory:
         UserError where `out` is no empty directory, holds a run, or cannot be written.
         """
         try:
-            path = _numbered(root, name) if out is None else _empty(out)
+            path = numbered(root, name) if out is None else _empty(out)
             lock = Lock(path / _LOCK)
             lock.acquire()
         except (OSError, ValueError) as error:
@@ -173,8 +173,8 @@ class RunDirectory:
             raise RuntimeError(f"the run {self.path} was opened to be read, or is closed")
 
 
-def _numbered(root: Path, name: str) -> Path:
-    """Make root/NAME-N for the first N above all there are."""
+def numbered(root: Path, name: str) -> Path:
+    """Make the directory root/NAME-N for the first N above all there are."""
     kept = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:64] or "run"
     root.mkdir(parents=True, exist_ok=True)
     while True:
