@@ -34,7 +34,7 @@ class Source:
         self.fast = fast
         self._pooled: dict[tuple[str, int], Tensor] = {}
         self._normalised: dict[tuple[str, int, float], Normalised] = {}
-        self._narrower: dict[int, Source] = {}
+        self._split: dict[int, tuple[Source, Source]] = {}
 
     @cached_property
     def relu(self) -> Tensor:
@@ -69,13 +69,15 @@ class Source:
         """
         return _halves(self.relu)
 
-    def first(self, channels: int) -> Source:
-        """The first channels alone, as a source that edges with partial channels share."""
-        if not self.fast:
-            return Source(self.x[:, :channels], fast=False)
-        if channels not in self._narrower:
-            self._narrower[channels] = Source(self.x[:, :channels])
-        return self._narrower[channels]
+    def split(self, channels: int) -> tuple[Source, Source]:
+        """The first channels and the others, as sources that edges with partial channels share."""
+        if channels in self._split:
+            return self._split[channels]
+        first, others = self.x.tensor_split((channels,), dim=1)
+        parts = Source(first, fast=self.fast), Source(others, fast=self.fast)
+        if self.fast:
+            self._split[channels] = parts
+        return parts
 
 
 def _halves(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -42,10 +42,11 @@ class PartialEdge(nn.Module):
         if self.parts == 1:
             terms: list[Term] = self.inner(source, weights, edge_weight, active)
             return terms
-        rest = source.x[:, self.channels :]
+        first, others = source.split(self.channels)
+        rest = others.x
         if self.stride == 2:
             rest = F.max_pool2d(rest, 2, 2, ceil_mode=True)
-        terms = self.inner(source.first(self.channels), weights, None, active)
+        terms = self.inner(first, weights, None, active)
         mixed = combine(terms, fast=source.fast) if terms else torch.zeros_like(
             rest[:, : self.channels]
         )  # fmt: skip
