@@ -9,10 +9,11 @@ from typing import Any
 
 from torch import nn
 
+from dots.data.naming import remembered
 from dots.data.sources import Spec
 from dots.derived import DerivedNetwork
 from dots.genotype import Genotype
-from dots.jobs import Job, Machine, begin, execute, job_spec
+from dots.jobs import Job, Machine, begin, execute
 from dots.network import Shape, Stem
 from dots.progress import Silent
 from dots.recipe import Recipe, build_recipe
@@ -60,7 +61,7 @@ def _do(
     kind: str, data: Spec, recipe: Recipe | str | None, out: Path | None, machine: Machine | None
 ) -> Outcome:
     made = recipe if isinstance(recipe, Recipe) else build_recipe(recipe)
-    job = Job(kind, job_spec(data))
+    job = Job(kind, remembered(data))
     with begin(data, made, job, machine=machine or Machine(), watcher=Silent(), out=out) as session:
         result = execute(session, job)
         return Outcome(Genotype.load(session.run.path / "genotype.json"), result, session.run.path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,21 +61,6 @@ class Job:
     data: str | None
     candidates: str | None = None
     table: str | None = None
-
-
-def job_spec(spec: Spec) -> str | None:
-    """How job.json names the data: a name as it is, a path as an absolute one."""
-    if not isinstance(spec, str | Path):
-        return None
-    path = Path(spec)
-    return str(path.resolve()) if path.exists() and not is_name(spec) else str(spec)
-
-
-def is_name(spec: str | Path) -> bool:
-    """Whether the text names a built-in data set rather than a path."""
-    from dots.data.torchvision_sources import canonical, torchvision_sets
-
-    return isinstance(spec, str) and canonical(spec) in ("digits", *torchvision_sets())
 
 
 @contextmanager
@@ -302,8 +287,3 @@ def _given_candidates(session: Session, job: Job) -> CandidateFile | None:
     if job.candidates is None or session.run.has("genotype.json"):
         return None
     return read_candidates(Path(job.candidates), session.space, session.recipe.retain)
-
-
-def with_data(job: Job, spec: Spec) -> Job:
-    """The job with its data named."""
-    return replace(job, data=job_spec(spec))

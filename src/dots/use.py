@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from dots.data import Batches, open_data, prepare
+from dots.data import Batches, open_test, prepare
+from dots.data.naming import remembered
 from dots.data.sources import Spec
 from dots.devices import make_fabric
-from dots.errors import UserError
 from dots.evaluate import TestResult, evaluate
+from dots.files import read_json
 from dots.run import RunDirectory
 from dots.saved import TrainedNetwork, load_network
 
@@ -47,45 +48,46 @@ def evaluate_run(
     device: str | None = None,
     skip_corrupt: bool = False,
     download: bool = True,
-) -> TestResult:
-    """Test the network of a run on the test part of a data set.
+) -> tuple[TestResult, tuple[str, ...]]:
+    """Test the network of a run on the test part of a data set, and what is to be said.
 
     The images are brought to the network's size and channels and normalised as in its
-    training. Raises UserError where the classes are not the network's.
+    training; labels are matched by class name. Where the source has no test part, all its
+    images are used, but for the run's own data: then those that the run held out. Raises
+    UserError where no class is the network's.
     """
     trained = load(run)
-    recipe, info = RunDirectory.read(run).recipe, trained.info
-    settings = recipe.data.model_copy(update={"image_size": info.image_size, "limit": None})
-    data = open_data(
+    info = trained.info
+    images, notices = open_test(
         spec,
-        settings,
-        recipe.seed,
-        splits_folder=run if (run / "splits.json").exists() else None,
+        info,
+        splits_folder=run if _is_own(run, spec) else None,
         download=download,
         skip_corrupt=skip_corrupt,
     )
-    if data.info.classes != info.classes:
-        raise UserError(
-            f"the classes of {data.info.name!r} are not those of the network: it knows "
-            f"{', '.join(info.classes[:10])}"
-        )
-    if data.info.channels != info.channels:
-        raise UserError(
-            f"the images have {data.info.channels} channels, the network wants {info.channels}"
-        )
     place = make_fabric(device).device
     batches = Batches(
-        data.test,
-        torch.arange(len(data.test)),
+        images,
+        torch.arange(len(images)),
         _BATCH,
         info=info,
         augment=None,
         shuffle=False,
-        seed=recipe.seed,
+        seed=0,
         stream="test",
         device=place,
     )
-    return evaluate(trained.to(place), batches.epoch(0), len(info.classes))
+    result = evaluate(trained.to(place), batches.epoch(0), len(info.classes))
+    return result, notices
+
+
+def _is_own(run: Path, spec: Spec) -> bool:
+    """Whether these are the data of the run, whose split says what is the test part."""
+    if not (run / "splits.json").is_file() or not (run / "job.json").is_file():
+        return False
+    job = read_json(run / "job.json", what="what a run is for")
+    named = remembered(spec)
+    return isinstance(job, dict) and named is not None and job.get("data") == named
 
 
 def predict_files(

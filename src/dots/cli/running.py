@@ -231,13 +231,14 @@ class _Asked:
             return self._begin(recipe, Path(temporary) / "dry" if temporary else self.out)
 
     def _begin(self, recipe: Recipe, out: Path | None) -> int:
-        from dots.jobs import Job, begin, dry_recipe, job_spec
+        from dots.data.naming import remembered
+        from dots.jobs import Job, begin, dry_recipe
 
         assert self.data is not None
         assert self.machine is not None
         candidates = str(self.candidates.resolve()) if self.candidates else None
         table = str(self.table.resolve()) if self.table else None
-        job = Job(self.kind, job_spec(self.data), candidates, table)
+        job = Job(self.kind, remembered(self.data), candidates, table)
         watcher = o.make_watcher(self.quiet)
         recipe = dry_recipe(recipe) if self.dry_run else recipe
         steps = 1 if self.dry_run else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -35,9 +36,11 @@ def on_test_part(
     """Test the network of RUN on the test part of DATA."""
     from dots.use import evaluate_run
 
-    result = evaluate_run(
+    result, notices = evaluate_run(
         run, data, device=device, skip_corrupt=skip_corrupt, download=not no_download
     )
+    for notice in notices:
+        print(notice, file=sys.stderr)
     if as_json:
         print(json.dumps(result.summary()))
         return
