@@ -18,8 +18,10 @@ def topology_record(stage: TopologyStage, settings: TopologySettings) -> dict[st
     """The content of topology.json, for whoever wants more than the chosen cell.
 
     `beta` holds the raw parameters of each kind and node (what they mean says
-    `parameterisation`), `temperature` what divides them at the end; `operations` names for
-    each kind and edge, kept or not, the operation that α' chose.
+    `parameterisation`), `temperature` what divides them at the end; `alpha` the raw α' of
+    each kind and edge, in the order of the edge's candidates (columns beyond them mean
+    nothing); `operations` names for each kind and edge, kept or not, the operation that α'
+    chose.
     """
     gates = {kind: rows.tolist() for kind, rows in stage.gates.alpha.items()}
     return {
@@ -31,6 +33,7 @@ def topology_record(stage: TopologyStage, settings: TopologySettings) -> dict[st
             kind: [beta.tolist() for _, beta in stage.topology.nodes(kind)]
             for kind in stage.space.kinds
         },
+        "alpha": gates,
         "operations": {
             kind: list(names)
             for kind, names in best_operations(stage.space, stage.candidates, gates).items()

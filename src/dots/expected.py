@@ -1,0 +1,112 @@
+"""What a search expects its derived network to cost: a differentiable term for its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from dots.additive import CostTable
+from dots.space import ZERO, Candidates, SearchSpace
+from dots.supernet import Mixture
+from dots.topology import (
+    EdgeChoice,
+    EdgeCombinations,
+    EdgeSigmoid,
+    EdgeSoftmax,
+    Topology,
+    combinations,
+    membership,
+)
+
+CostTensors = Mapping[str, Tensor]
+"""For each cell kind [edges, candidates]: what an operation on an edge adds to the network."""
+Kept = Mapping[str, Tensor]
+"""For each cell kind [edges]: the probability that the edge is in the derived cell."""
+
+
+def cost_tensors(
+    space: SearchSpace,
+    candidates: Candidates,
+    table: CostTable,
+    device: torch.device | None = None,
+) -> CostTensors:
+    """The table as tensors in the layout of a Mixture's `operations`; Zero costs nothing."""
+    tensors = {}
+    for kind in space.kinds:
+        columns = max(len(names) for names in candidates[kind])
+        rows = []
+        for (source, _), names in zip(space.cell.edges, candidates[kind], strict=True):
+            row = [0.0 if op == ZERO else table.edge(kind, op, source) for op in names]
+            rows.append(row + [0.0] * (columns - len(row)))
+        tensors[kind] = torch.tensor(rows, device=device)
+    return tensors
+
+
+def expected_cost(
+    mixtures: Mapping[str, Mixture],
+    tensors: CostTensors,
+    kept: Kept | None = None,
+    fixed: float = 0.0,
+) -> Tensor:
+    """fixed + Σ kept · weight · cost over cell kinds, edges and operations: a scalar.
+
+    Differentiable in the mixtures' operation weights and in `kept`. Without `kept` an edge
+    counts by its weight in the mixture (γ), or wholly where it has none. γ is not the
+    probability that an edge is kept, which is twice as high for pairs: for a cost in true
+    units give `kept_probabilities` in the topology search and `uniform_kept` before it.
+    """
+    parts = []
+    for kind, costs in tensors.items():
+        mixture = mixtures[kind]
+        weights = mixture.operations[:, : costs.shape[1]]
+        per_edge = (weights * costs.to(weights.dtype)).sum(1)
+        edges = mixture.edges if kept is None else kept[kind]
+        parts.append((per_edge if edges is None else per_edge * edges).sum())
+    return torch.stack(parts).sum() + fixed
+
+
+def over_target(expected: Tensor, target: float) -> Tensor:
+    """By what share the expected cost exceeds the target; zero below it. For a weighted sum
+    with the classification loss (the form of ProxylessNAS, which also rewards being below).
+    """
+    return torch.relu((expected - target) / target)
+
+
+def kept_probabilities(topology: Topology, temperature: float) -> dict[str, Tensor]:
+    """How probable each edge is in the derived cell, differentiable in β.
+
+    Edge combinations: the sum over the combinations that hold the edge. PC-DARTS edges: their
+    share times how many are kept, at most 1. Sigmoid: γ itself.
+    """
+    kept = {}
+    for kind in topology.kinds:
+        rows = [
+            _node_kept(topology, node, beta, temperature) for node, beta in topology.nodes(kind)
+        ]
+        kept[kind] = torch.cat(rows)
+    return kept
+
+
+def _node_kept(topology: Topology, node: int, beta: Tensor, temperature: float) -> Tensor:
+    probabilities = topology.node_probabilities(beta, temperature)
+    match topology:
+        case EdgeCombinations():
+            count = len(topology.cell.incoming[node])
+            held = membership(count, topology.edges, normalise=False)
+            return probabilities @ held.to(probabilities)
+        case EdgeSoftmax():
+            return (probabilities * min(topology.keep, len(probabilities))).clamp_max(1.0)
+        case EdgeSigmoid():
+            return probabilities
+    raise TypeError(f"no rule for {type(topology).__name__}")
+
+
+def uniform_kept(space: SearchSpace, edges: EdgeChoice) -> dict[str, Tensor]:
+    """The same before any topology is searched: every combination is equally probable."""
+    rows = []
+    for incoming in space.cell.incoming:
+        table = combinations(len(incoming), edges)
+        rows += [sum(edge in c for c in table) / len(table) for edge in range(len(incoming))]
+    return {kind: torch.tensor(rows) for kind in space.kinds}
