@@ -8,10 +8,10 @@ from dots import zoo
 from dots.cost import Cost, network_cost
 from dots.errors import UserError
 from dots.network import Shape
+from dots.recount import recount_cell, recount_reference
 from dots.reference import REFERENCES
 from dots.zoo.counts import counts, reference_counts
 from dots.zoo.paper import TABLE_1, TABLE_3, Source, paper_table
-from dots.zoo.recount import recount_cell, recount_reference
 from dots.zoo.remarks import REMARKS, remark
 from dots.zoo.sizes import published_sizes
 from dots.zoo.table import agrees, zoo_rows

@@ -1,6 +1,6 @@
 """Our counts of the published networks, kept as data: counting all takes minutes.
 
-`counts.json` beside this file is written by `python -m dots.zoo.recount`; the tests count
+`counts.json` beside this file is written by `python -m dots.recount`; the tests count
 again and compare.
 """
 

@@ -1,4 +1,4 @@
-"""Counts all published networks again: `python -m dots.zoo.recount` writes counts.json."""
+"""Counts all published networks again: `python -m dots.recount` writes counts.json."""
 
 from __future__ import annotations
 
@@ -50,4 +50,4 @@ def to_text(table: dict[str, Table]) -> str:
 
 
 if __name__ == "__main__":
-    write_text(Path(__file__).with_name("counts.json"), to_text(recount()))
+    write_text(Path(__file__).parent / "zoo" / "counts.json", to_text(recount()))
