@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dots.folding import Term, combine
 from dots.genotype import Cell, Genotype
 from dots.network import Body, CellPlan, Preprocess, Shape, channels_last, reductions
+from dots.norm import BatchNorm
 from dots.operations import make_operation
 from dots.ops import FactorizedReduce, Identity, OperationStyle, Source, complete
 from dots.space import named_space
@@ -118,10 +119,10 @@ class AuxiliaryHead(nn.Module):
     def __init__(self, channels: int, classes: int, *, imagenet: bool) -> None:
         super().__init__()
         self.stride = 2 if imagenet else 3
-        last: list[nn.Module] = [] if imagenet else [nn.BatchNorm2d(768)]
+        last: list[nn.Module] = [] if imagenet else [BatchNorm(768)]
         self.features = nn.Sequential(
             nn.Conv2d(channels, 128, 1, bias=False),
-            nn.BatchNorm2d(128),
+            BatchNorm(128),
             nn.ReLU(),
             nn.Conv2d(128, 768, 2, bias=False),
             *last,
@@ -172,7 +173,8 @@ class DerivedNetwork(nn.Module):
                 shape.classes,
                 imagenet=shape.stem == "imagenet",
             )
-        channels_last(self)
+        if fast:
+            channels_last(self)
 
     def _call(self, cell: nn.Module, states: list[Tensor]) -> Tensor:
         output: Tensor = cell(states, self.drop_path, self.fast)

@@ -121,14 +121,14 @@ def normalised(x: Tensor, eps: float) -> Normalised:
 
 
 def _as_rows(x: Tensor) -> Tensor:
-    """[B, C, H, W] -> [blocks of images, positions, C]: a view where x is channels-last.
+    """[B, C, H, W] -> [blocks, positions, C]: a view where x is channels-last.
 
-    Sums over positions are taken in float32 within a block, in float64 over blocks. About two
-    thousand positions are enough for fast products and few enough for small rounding errors.
+    Sums over positions are taken in float32 within a block, in float64 over blocks. About five
+    hundred positions are enough for fast products and few enough for small rounding errors.
     """
-    batch, channels, height, width = x.shape
-    blocks = math.gcd(batch, max(1, batch * height * width // 2048))
-    return x.permute(0, 2, 3, 1).reshape(blocks, -1, channels)
+    positions = x.shape[0] * x.shape[2] * x.shape[3]
+    blocks = math.gcd(positions, max(1, positions // 512))
+    return x.permute(0, 2, 3, 1).reshape(blocks, -1, x.shape[1])
 
 
 def _as_map(rows: Tensor, like: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dots.errors import UserError
+from dots.norm import BatchNorm
 from dots.ops import FactorizedReduce, OperationStyle, ReluConvNorm, Source, complete
 from dots.space import SearchSpace
 
@@ -101,7 +102,7 @@ class ConvNorm(nn.Sequential):
 
     def __init__(self, channels_in: int, channels: int, stride: int = 1) -> None:
         super().__init__(
-            nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False), nn.BatchNorm2d(channels)
+            nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False), BatchNorm(channels)
         )
 
 
@@ -214,7 +215,7 @@ class Body(nn.Module):
         last = plans[-1]
         width = last.channels * multipliers[last.kind]
         normed = shape.head_norm or benchmark
-        self.head = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU()) if normed else nn.Identity()
+        self.head = nn.Sequential(BatchNorm(width), nn.ReLU()) if normed else nn.Identity()
         self.classifier = nn.Linear(width, shape.classes)
 
     def states(self, images: Tensor, call: CellCall) -> list[Tensor]:

@@ -171,7 +171,8 @@ class Supernet(nn.Module):
             searching=True,
             multipliers=dict.fromkeys(space.kinds, outputs),
         )
-        channels_last(self)
+        if fast:
+            channels_last(self)
 
     def forward(self, images: Tensor, mixtures: Mapping[str, Mixture]) -> Tensor:
         """Logits [B, classes] of images [B, C, H, W] under a mixture for each cell kind."""

@@ -13,6 +13,7 @@ from dots.derived import AuxiliaryHead, DerivedCell
 from dots.errors import UserError
 from dots.genotype import Genotype
 from dots.network import CellPlan, InputStep, Shape, Stem, channels_last, reductions
+from dots.norm import BatchNorm
 from dots.skeletons.parts import OwnParts
 from dots.skeletons.rules import RULES, SkeletonRules
 from dots.zoo.sizes import PublishedSize
@@ -91,7 +92,7 @@ class OwnNetwork(nn.Module):
         large = shape.stem == "imagenet"
         self.stem = nn.Sequential(
             nn.Conv2d(shape.image_channels, width, 3, *((2, 0) if large else (1, 1)), bias=False),
-            nn.BatchNorm2d(width),
+            BatchNorm(width),
         )
         parts = OwnParts(rules)
         self.cells = nn.ModuleList(
@@ -105,7 +106,8 @@ class OwnNetwork(nn.Module):
         if auxiliary:
             inner = widths[self.auxiliary_cell]
             self.auxiliary = AuxiliaryHead(inner, shape.classes, imagenet=large)
-        channels_last(self)
+        if fast:
+            channels_last(self)
 
     def _outputs(self, images: Tensor) -> list[Tensor]:
         first: Tensor = self.stem(images)
