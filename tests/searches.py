@@ -30,6 +30,7 @@ def search(
     method: dict[str, object] | None = None,
     seed: int = 0,
     fast: bool = True,
+    low_memory: bool = False,
     **changes: object,
 ) -> Search:
     """A checked search in its first epoch; by default with two nodes and all operations.
@@ -41,7 +42,15 @@ def search(
     strategy.check(space, chosen, own)
     shape = Shape(chosen.cells, chosen.channels, image_channels=3, classes=5)
     context = SearchContext(
-        space, shape, chosen, small.engine(), seed, (space.operations,), image_size=8, fast=fast
+        space,
+        shape,
+        chosen,
+        small.engine(),
+        seed,
+        (space.operations,),
+        image_size=8,
+        fast=fast,
+        low_memory=low_memory,
     )
     built = strategy(context, own)
     built.begin_epoch(0)
