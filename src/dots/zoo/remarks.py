@@ -1,21 +1,28 @@
-"""Why a printed figure is not the one that we count."""
+"""Why a printed figure is not the one that we count.
+
+What other counts include is inferred from the numbers: the remarks say what agrees, and say
+so where nothing was found that does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-_THOP_ALL = (
-    "The printed multiply-adds also count batch norms (2 an element) and ReLUs (1 an element), "
-    "as the tool thop did"
+_WITH_ALL = (
+    "With batch norms (2 an element) and ReLUs (1 an element), which tools such as thop count, "
+    "the multiply-adds are the printed ones:"
 )
-_THOP_NORMS = "The printed multiply-adds also count batch norms (2 an element)"
+_WITH_NORMS = (
+    "With batch norms (2 an element), which tools such as thop count, the multiply-adds are the "
+    "printed ones:"
+)
 _STEM = (
-    "The printed multiply-adds are ours without the stem's first convolution (8.1 M) and the "
-    "classifier (0.8 M), cut to whole millions."
+    "Without the stem's first convolution (8.1 M) and the classifier (0.8 M), and cut to whole "
+    "millions, the multiply-adds are the printed ones."
 )
-_AUXILIARY = "The printed parameters include the auxiliary head (0.48 M): with it {with_head} M."
-_RUNS = "The printed parameters are a mean over runs; this is one run's cell."
+_AUXILIARY = "With the auxiliary head the parameters are the printed ones: {with_head} M."
+_RUNS = "The printed parameters are presumably a mean over runs; this is one run's cell."
 _SNAS = (
     "No width gives both printed figures. 4.3 M parameters are those of the moderate cell "
     "with 48 channels (4.313 M, 465.6 M multiply-adds)."
@@ -28,19 +35,19 @@ REMARKS: Mapping[tuple[str, str], str] = MappingProxyType(
             "48 give 5.023 M and 554.0 M, 50 give 5.409 M and 599.5 M."
         ),
         ("DOTS_ImageNet", "imagenet"): (
-            f"The paper says 46 channels (4.954 M), 48 have the printed parameters. {_THOP_NORMS}: "
-            "596.2 M."
+            "The paper says 46 channels (4.954 M), 48 have the printed parameters. "
+            f"{_WITH_NORMS} 596.2 M."
         ),
         ("DARTS_V2", "imagenet"): (
-            "48 channels have the printed parameters; the printed multiply-adds are those of 50 "
-            "channels (573.5 M, 5.079 M parameters)."
+            "48 channels have the printed parameters; the printed multiply-adds would be those of "
+            "50 (573.5 M, 5.079 M parameters)."
         ),
         ("SNAS_mild", "imagenet"): _SNAS,
         ("P_DARTS", "cifar100"): (
             "3.6 M is the cell that was searched on CIFAR-100, which is not in the zoo."
         ),
-        ("P_DARTS", "imagenet"): f"{_THOP_ALL}: 557.1 M.",
-        ("PC_DARTS_C10", "imagenet"): f"{_THOP_ALL}: 585.9 M.",
+        ("P_DARTS", "imagenet"): f"{_WITH_ALL} 557.1 M.",
+        ("PC_DARTS_C10", "imagenet"): f"{_WITH_ALL} 585.9 M.",
         ("SDARTS_ADV", "imagenet"): (
             "No width gives the printed pair: 50 channels give 5.131 M and 574.9 M, 52 give "
             "5.507 M and 619.9 M. Presumably another run's cell."
@@ -52,7 +59,7 @@ REMARKS: Mapping[tuple[str, str], str] = MappingProxyType(
             "46 channels give 5.032 M and 550.2 M, 48 give 5.433 M and 597.0 M: the printed pair "
             "lies between. Presumably another run's cell."
         ),
-        ("ASAP", "imagenet"): f"{_THOP_NORMS}: 427.5 M.",
+        ("ASAP", "imagenet"): f"{_WITH_NORMS} 427.5 M.",
         ("FairDARTS_a", "cifar10"): (
             f"{_AUXILIARY.format(with_head='2.837')} For its 373 M multiply-adds, 1.5 M more than "
             "counted, no explanation was found."
