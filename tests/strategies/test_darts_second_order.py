@@ -90,20 +90,10 @@ def test_the_step_of_alpha_touches_neither_w_nor_statistics_nor_momentum() -> No
 
 
 def test_it_looks_ahead_without_clipping() -> None:
-    free, clipped = second_order(clip=None), second_order(clip=5.0)
-    for search in (free, clipped):
-        search.weight_optimiser.clip = 1e-3
-    batch, held_out = small.batch(seed=5), small.batch(seed=6)
-    state = clipped.supernet.state_dict()
-    free.supernet.load_state_dict(state)
-    free.weight_optimiser.load_state(clipped.weight_optimiser.state())
-    free.weight_optimiser.clip = None
-    pairs = zip(
-        free.unrolled_gradient(batch, held_out),
-        clipped.unrolled_gradient(batch, held_out),
-        strict=True,
-    )
-    assert all(torch.equal(one, other) for one, other in pairs)
+    search, gradients = second_order(), []
+    for search.weight_optimiser.clip in (None, 1e-6):
+        gradients.append(search.unrolled_gradient(small.batch(seed=5), small.batch(seed=6)))
+    assert contracts.same(*gradients)
 
 
 def test_a_step_takes_five_passes_and_a_weight_only_step_one() -> None:

@@ -94,7 +94,7 @@ class ProxylessNas(SampledSearch):
         if self.method.resource != "none":
             device = self.engine.device
             self.costs = edge_costs(self.supernet, context.image_size, self.method.resource, device)
-            self.reference = self.method.reference or self.expected_cost().item()
+            self.reference = self.method.reference or self.expected_cost().detach().item()
 
     @classmethod
     def check(cls, space: SearchSpace, settings: OperationSettings, method: MethodSettings) -> None:
