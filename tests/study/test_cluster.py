@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,10 +20,9 @@ needs_ray = pytest.mark.skipif(not installed, reason="Ray is not installed: pip 
 
 
 @pytest.fixture
-def importable_there(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def importable_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray's processes find the tests' modules."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]))
-    yield
 
 
 @needs_ray
