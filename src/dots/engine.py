@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 from dots.batch import Batch
+from dots.ranks import averaged, flat, scatter_back
 
 Objective = Callable[[Batch], tuple[Tensor, Tensor]]
 """From a batch to (loss, logits)."""
@@ -115,16 +116,8 @@ def average_gradients(
     if fabric.world_size == 1:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
-    if not gradients:
-        return
-    flat = torch.cat([gradient.flatten() for gradient in gradients]) * weight
-    summed = fabric.all_reduce(flat, reduce_op="mean")
-    assert isinstance(summed, Tensor)
-    start = 0
-    for gradient in gradients:
-        count = gradient.numel()
-        gradient.copy_(summed[start : start + count].view_as(gradient))
-        start += count
+    if gradients:
+        scatter_back(averaged(fabric, flat(gradients).mul_(weight)), gradients)
 
 
 @contextmanager

@@ -58,13 +58,13 @@ def evaluate(
     batches: Iterable[Batch],
     classes: int,
     *,
-    gather: Callable[[Tensor], Tensor] = lambda x: x,
+    gather: Callable[[Tensor], Tensor] = lambda table: table,
     worst: int = 12,
 ) -> TestResult:
     """Classify every image once, in evaluation mode.
 
-    `gather` concatenates [n, ...] tensors of all processes in order of rank. Raises
-    ValueError where there are no images.
+    `gather` makes one table [images, columns] in the order of the test set of the tables
+    [n, columns] of all processes, each in the order of its batches.
     """
     network.eval()
     rows = []

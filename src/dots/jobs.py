@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from dots.candidates import CandidateFile, read_candidates
 from dots.data import ImageData, open_data
 from dots.data.sources import Spec
-from dots.devices import make_fabric
+from dots.devices import launch, make_fabric
 from dots.errors import UserError
 from dots.files import write_bytes
 from dots.genotype import Genotype
 from dots.progress import Shown, Silent
+from dots.ranks import agreed_text, barrier
 from dots.recipe import Recipe
 from dots.run import RunDirectory, check_free
 from dots.session import Plan, Session, check_sizes, make_plan, make_session
@@ -88,9 +89,10 @@ def begin(
     if out is not None:
         check_free(out)
     fabric = make_fabric(machine.device, devices=machine.devices, nodes=machine.nodes)
-    fabric.launch()
+    launch(fabric)
+    watcher = watcher if fabric.is_global_zero else Silent()
     with tempfile.TemporaryDirectory() as folder:
-        data = _open(spec, plan, machine, watcher, Path(folder))
+        data = _open(spec, plan, machine, watcher, Path(folder), fabric)
         run = _create(fabric, recipe, out, name or _name_of(spec, data), command)
         with run:
             if fabric.is_global_zero:
@@ -99,7 +101,7 @@ def begin(
                     write_bytes(run.path / SPLITS, splits.read_bytes())
                 run.write_json(JOB, asdict(job))
                 run.write_json("data.json", describe(data))
-            fabric.barrier()
+            barrier(fabric)
             yield from _session(plan, data, run, fabric, watcher, machine, max_steps)
 
 
@@ -143,10 +145,12 @@ def resume(
     has moved. Raises UserError where there is no run, it is in use, or the data differ.
     """
     fabric = make_fabric(machine.device, devices=machine.devices, nodes=machine.nodes)
-    fabric.launch()
+    launch(fabric)
+    watcher = watcher if fabric.is_global_zero else Silent()
     with ExitStack() as stack:
         run = RunDirectory.open(path) if fabric.is_global_zero else RunDirectory.read(path)
         stack.enter_context(run)
+        barrier(fabric)  # the main process has mended what a crash tore
         job = _read_job(run)
         spec = data if data is not None else job.data
         if spec is None:
@@ -154,7 +158,7 @@ def resume(
         recipe = change(run.recipe)
         plan = make_plan(recipe)
         _tell_differences(run, recipe, watcher)
-        images = _open(spec, plan, machine, watcher, path)
+        images = _open(spec, plan, machine, watcher, path, fabric)
         _check_same_data(run, images)
         if fabric.is_global_zero and recipe != run.recipe:
             run.replace_recipe(recipe)
@@ -163,19 +167,30 @@ def resume(
 
 
 def _open(
-    spec: Spec, plan: Plan, machine: Machine, watcher: Watcher, splits_folder: Path
+    spec: Spec,
+    plan: Plan,
+    machine: Machine,
+    watcher: Watcher,
+    splits_folder: Path,
+    fabric: Fabric,
 ) -> ImageData:
+    """Open the data: first where they may have to be downloaded, then everywhere."""
+    if fabric.local_rank > 0:
+        barrier(fabric)
     data = open_data(
         spec,
         plan.recipe.data,
         plan.recipe.seed,
         splits_folder=splits_folder,
         workers=machine.workers,
-        download=machine.download,
+        download=machine.download and fabric.local_rank == 0,
         skip_corrupt=machine.skip_corrupt,
         progress=watcher.reading,
+        save_split=bool(fabric.is_global_zero),
     )
     watcher.reading(0, 0)
+    if fabric.local_rank == 0:
+        barrier(fabric)
     check_sizes(plan, data)
     return data
 
@@ -192,7 +207,7 @@ def _create(
     run = None
     if fabric.is_global_zero:
         run = RunDirectory.create(recipe, out=out, name=name, command=command)
-    path = fabric.broadcast(str(run.path) if run else "")
+    path = agreed_text(fabric, str(run.path.resolve()) if run else "")
     return run or RunDirectory.read(Path(path))
 
 
@@ -264,6 +279,7 @@ def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dic
     """Do what a job says, from wherever it was left, and write the report."""
     from dots import stages
 
+    barrier(session.fabric)  # a given genotype lies in the run directory
     given = _given_candidates(session, job)
     if job.kind == "operations":
         stages.search_operations(session)

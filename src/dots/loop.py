@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dots.batch import Batch
 from dots.engine import StepResult
@@ -38,6 +38,7 @@ class Stage(Protocol):
     def snapshot(self, epoch: int) -> dict[str, Any] | None: ...
     def current(self) -> Genotype | None: ...
     def finished(self, epoch: int) -> bool: ...
+    def module(self) -> nn.Module | None: ...
     def state(self) -> State: ...
     def load_state(self, state: State) -> None: ...
 
@@ -133,13 +134,23 @@ class Clock:
         self.wall, self.cpu = wall, cpu
 
 
+def _own(value: Tensor) -> Tensor:
+    """What a single process has is what all have."""
+    return value
+
+
+def _kept(network: nn.Module) -> None:
+    """The running statistics of a single process stay."""
+
+
 @dataclass
 class Loop:
     """Runs stages.
 
     `stop_signal` returns the number of a signal that asks to stop, or None. Besides the end
     of each epoch, state is saved after `save_every` seconds. `max_steps` ends each epoch
-    early (for a dry run). `sum_over_processes` adds up a tensor over all ranks.
+    early (for a dry run). `sum_over_processes` and `largest_of_processes` reduce a tensor
+    over all ranks, `share_statistics` makes the running statistics of a network the same.
     """
 
     seed: int
@@ -147,7 +158,9 @@ class Loop:
     journal: Journal
     watcher: Watcher
     stop_signal: Callable[[], int | None]
-    sum_over_processes: Callable[[Tensor], Tensor]
+    sum_over_processes: Callable[[Tensor], Tensor] = _own
+    largest_of_processes: Callable[[Tensor], Tensor] = _own
+    share_statistics: Callable[[nn.Module], None] = _kept
     save_every: float = 300.0
     max_steps: int | None = None
 
@@ -173,7 +186,9 @@ class Loop:
                 self._save(stage, epoch, step, meter, finished=done or epoch == stage.epochs)
                 if done:
                     break
-                self._stop_if_asked()
+                asked, _ = self._agreed(saved=None)
+                if asked:
+                    raise Interrupted(asked)
         self.watcher.stage_done(stage.name)
 
     def _epoch(self, stage: Stage, epoch: int, step: int, meter: Meter) -> None:
@@ -186,16 +201,22 @@ class Loop:
         for pair in stage.batches(epoch, step):
             seed_step(self.seed, stage.name, epoch, step)
             meter.add(step, stage.step(epoch, step, pair))
+            network = stage.module()
+            if network is not None:
+                self.share_statistics(network)
             step += 1
             clock.tick()
             self.watcher.stepped(epoch, step)
             if self.max_steps is not None and step >= self.max_steps:
                 break
-            asked = self.stop_signal() is not None
-            if step < stage.steps and (asked or time.monotonic() - saved > self.save_every):
+            if step == stage.steps:
+                break
+            asked, due = self._agreed(saved)
+            if asked or due:
                 self._save(stage, epoch, step, meter, finished=False)
                 saved = time.monotonic()
-                self._stop_if_asked()
+            if asked:
+                raise Interrupted(asked)
         self._record(stage, epoch, meter)
 
     def _record(self, stage: Stage, epoch: int, meter: Meter) -> None:
@@ -229,7 +250,12 @@ class Loop:
         }
         self.journal.save(stage.name, epoch, step, state)
 
-    def _stop_if_asked(self) -> None:
-        signal = self.stop_signal()
-        if signal is not None:
-            raise Interrupted(signal)
+    def _agreed(self, saved: float | None) -> tuple[int, bool]:
+        """(signal to stop by or 0, whether to save), the same on all processes.
+
+        A signal to one process stops all, and the clock of the slowest decides.
+        """
+        due = saved is not None and time.monotonic() - saved > self.save_every
+        wishes = torch.tensor([self.stop_signal() or 0, int(due)], device=self.device)
+        asked, due_anywhere = self.largest_of_processes(wishes).tolist()
+        return asked, bool(due_anywhere)

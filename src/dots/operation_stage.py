@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from torch import nn
+
 from dots.batch import Batch
 from dots.data import Batches
 from dots.engine import StepResult
@@ -73,6 +75,10 @@ class OperationStage:
 
     def finished(self, epoch: int) -> bool:
         return self.strategy.finished(epoch)
+
+    def module(self) -> nn.Module | None:
+        """The network with running statistics, if the strategy has one now."""
+        return self.strategy.supernet if isinstance(self.strategy, GradientSearch) else None
 
     def state(self) -> State:
         return self.strategy.state()

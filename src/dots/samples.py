@@ -38,8 +38,17 @@ def _mistakes(
         return []
     names = data.info.classes
     rows = torch.tensor([mistake.index for mistake in mistakes])
-    settings = session.recipe.train.model_copy(update={"batch": len(rows)})
-    batch = session.batches(rows, settings, "mistakes", test=True).batch(0, 0)
+    batch = Batches(  # all of them here: the other processes do not take part
+        data.test,
+        rows,
+        len(rows),
+        info=data.info,
+        augment=None,
+        shuffle=False,
+        seed=session.recipe.seed,
+        stream="mistakes",
+        device=session.fabric.device,
+    ).batch(0, 0)
     return [
         {
             "png": png,

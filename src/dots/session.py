@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -14,6 +15,7 @@ from dots.journal import RunJournal
 from dots.loop import Loop
 from dots.network import Shape, check_image_size
 from dots.progress import Shown, Silent
+from dots.ranks import average_statistics, barrier, largest, summed
 from dots.recipe import Recipe, TrainSettings
 from dots.recipe.settings import SearchSettings, StageSettings
 from dots.run import RunDirectory
@@ -179,22 +181,16 @@ def make_session(
     """Put a session together. The data move to the device where they are resident."""
     data = data.to(fabric.device)
 
-    def barrier() -> None:
-        fabric.barrier()
-
-    def sum_over_processes(value: Tensor) -> Tensor:
-        total = fabric.all_reduce(value, reduce_op="sum")
-        assert isinstance(total, Tensor)
-        return total
-
     minutes = plan.recipe.checkpoint_minutes
     loop = Loop(
         seed=plan.recipe.seed,
         device=fabric.device,
-        journal=RunJournal(run, main=bool(fabric.is_global_zero), barrier=barrier),
+        journal=RunJournal(run, main=bool(fabric.is_global_zero), barrier=partial(barrier, fabric)),
         watcher=watcher,
         stop_signal=stop_signal,
-        sum_over_processes=sum_over_processes,
+        sum_over_processes=partial(summed, fabric),
+        largest_of_processes=partial(largest, fabric),
+        share_statistics=partial(average_statistics, fabric),
         save_every=60 * minutes if minutes else float("inf"),
         max_steps=max_steps,
     )

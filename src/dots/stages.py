@@ -19,6 +19,7 @@ from dots.evaluate import TestResult, evaluate
 from dots.genotype import Genotype
 from dots.operation_stage import OperationStage
 from dots.random_cell import random_genotype
+from dots.ranks import barrier, gathered
 from dots.retain import retain
 from dots.samples import sample_pictures
 from dots.saved import save_network
@@ -73,7 +74,7 @@ def search_operations(session: Session) -> CandidateFile:
         save_genotype(session, POLICY_GENOTYPE, strategy.derive())
         content = to_json(space, recipe.strategy, recipe.retain, scores, kept)
         run.write_json(CANDIDATES, content)
-    session.fabric.barrier()
+    barrier(session.fabric)
     return CandidateFile(kept, scores)
 
 
@@ -111,7 +112,7 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
             save_genotype(session, POLICY_GENOTYPE, derive_darts(session.space, found.scores))
         run.write_json(TOPOLOGY, topology_record(stage, settings))
         save_genotype(session, GENOTYPE, genotype)
-    session.fabric.barrier()
+    barrier(session.fabric)
     return genotype
 
 
@@ -175,8 +176,6 @@ def train_cell(session: Session, genotype: Genotype, stage_name: str) -> None:
     session.loop.run(stage)
     result = _test(session, network)
     cost = network_cost(genotype, network.shape, data.info.image_size)
-    if not session.main:
-        return
     content = {
         **result.summary(),
         "parameters": cost.parameters,
@@ -185,10 +184,13 @@ def train_cell(session: Session, genotype: Genotype, stage_name: str) -> None:
         "classes": list(data.info.classes),
         "confusion": result.confusion,
     }
-    if stage_name == "train":
-        save_network(run.path, network, data.info)
-        run.write_json("samples.json", sample_pictures(batches, data, result.mistakes, session))
-    run.write_json(_test_file(stage_name), content)  # last: it says that the rest is there
+    if session.main:
+        if stage_name == "train":
+            save_network(run.path, network, data.info)
+            pictures = sample_pictures(batches, data, result.mistakes, session)
+            run.write_json("samples.json", pictures)
+        run.write_json(_test_file(stage_name), content)  # last: it says that the rest is there
+    barrier(session.fabric)
 
 
 def _test_file(stage_name: str) -> str:
@@ -196,15 +198,17 @@ def _test_file(stage_name: str) -> str:
 
 
 def _test(session: Session, network: DerivedNetwork) -> TestResult:
-    """Rank 0's network on every test image; each process takes a part of every batch."""
-    fabric = session.fabric
-    if fabric.world_size > 1:
-        for buffer in network.buffers():
-            fabric.broadcast(buffer)  # batch statistics differ between processes
-    everything = torch.arange(len(session.data.test))
-    batches = session.batches(everything, session.recipe.train, "test", test=True)
-    shown = batches.epoch(0)
-    return evaluate(network, shown, len(session.data.info.classes))
+    """Every test image once; each process takes a part of every batch."""
+    count = len(session.data.test)
+    settings = session.recipe.train
+    batches = session.batches(torch.arange(count), settings, "test", test=True)
+    rows = torch.cat([batches.rows(0, step) for step in range(batches.steps)])
+    return evaluate(
+        network,
+        batches.epoch(0),
+        len(session.data.info.classes),
+        gather=lambda table: gathered(session.fabric, table, rows, count),
+    )
 
 
 def write_result(session: Session) -> dict[str, Any]:

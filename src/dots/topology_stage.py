@@ -182,6 +182,10 @@ class TopologyStage:
     def finished(self, epoch: int) -> bool:
         return False
 
+    def module(self) -> nn.Module:
+        """The network with running statistics."""
+        return self.supernet
+
     @torch.no_grad()
     def genotype(self) -> Genotype:
         """argmax of β at every node, then of α' on the edges that it keeps."""

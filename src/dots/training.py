@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from dots.batch import Batch
 from dots.data import Batches
@@ -14,6 +15,7 @@ from dots.engine import Engine, StepResult
 from dots.loop import Pair, State
 from dots.optimisers import WeightOptimiser, training_rate
 from dots.recipe.settings import TrainSettings
+from dots.seeding import seed_step
 
 
 class TrainingStage:
@@ -68,6 +70,9 @@ class TrainingStage:
         return loss, logits
 
     def step(self, epoch: int, step: int, pair: Pair) -> StepResult:
+        rank = self.engine.fabric.global_rank
+        if rank:  # other paths are dropped than on the main process; the rest draws nothing
+            seed_step(torch.initial_seed(), "rank", rank)
         result = self.engine.gradients(pair[0], self._objective, self.optimiser.parameters)
         self.optimiser.apply()
         return result
@@ -83,6 +88,10 @@ class TrainingStage:
 
     def finished(self, epoch: int) -> bool:
         return False
+
+    def module(self) -> nn.Module:
+        """The network with running statistics."""
+        return self.network
 
     def state(self) -> State:
         return {"network": self.network.state_dict(), "optimiser": self.optimiser.state()}

@@ -299,7 +299,7 @@ class _Asked:
                     f"{session.run.path}",
                     file=sys.stderr,
                 )
-            return 128 + stopped.signal
+            return 128 + stopped.signal if session.main else 0
         if session.main:
             print_outcome(session, result, dry=self.dry_run)
         return 0
