@@ -1,0 +1,275 @@
+"""Fig. 1: do the weights of a search rank topologies as their true accuracies do?"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from dots.derive import build_genotype
+from dots.genotype import Genotype
+from dots.space import SearchSpace
+from dots.study import captions, figures, lines
+from dots.study.base import Line, Results, Row, Study
+from dots.study.ratings import Topology, importance, rating_of_search, summed
+from dots.study.searches import Found, found_by, search_trial, with_topology
+from dots.study.statistics import kendall_tau
+from dots.study.trial import Json, Trial
+
+DOTS = "DOTS: joint log-probability of β"
+DARTS = "DARTS: summed edge importance"
+EDGES = "PC-DARTS: summed edge weights"
+SIGMOID = "edge-level sigmoid: joint log-probability"
+OTHERS = {
+    EDGES: {"parameterisation": "edges", "edges": "pairs"},
+    SIGMOID: {"parameterisation": "sigmoid", "edges": "pairs"},
+}
+MOST_PANEL_ROWS = 4
+
+
+@dataclass(frozen=True)
+class Family:
+    """Topologies of the same operations, with the search that they come from.
+
+    `scores` are those of each measure, [topologies].
+    """
+
+    seed: int
+    base: Found
+    topologies: tuple[Topology, ...]
+    scores: Mapping[str, tuple[float, ...]]
+
+
+class Rank(Study):
+    """A family of topologies for each seed, rated by different weights.
+
+    The DOTS search decides the operations on all edges, and rates topologies by β. From these
+    operations PC-DARTS' edge weights and the edge-level sigmoid are searched anew. DARTS'
+    importance comes from the operation search.
+    """
+
+    name: ClassVar[str] = "rank"
+    title: ClassVar[str] = "Rank correlation of edge importance with accuracy"
+    edges: ClassVar[str]
+    """What the DOTS search chooses among: "any" or "pairs"."""
+
+    def check(self) -> None:
+        super().check()
+        self.options.check_strategy()
+
+    @property
+    def space(self) -> SearchSpace:
+        return self.options.space
+
+    @property
+    def kind(self) -> str:
+        """The cell kind whose topologies are rated: the first, normal one."""
+        return self.space.kinds[0]
+
+    def measures(self) -> tuple[str, ...]:
+        """What topologies are rated by."""
+        return (DOTS, DARTS, EDGES, SIGMOID)
+
+    def base(self, seed: int) -> Trial:
+        """The DOTS search."""
+        settings = {"parameterisation": "combinations", "edges": self.edges}
+        return search_trial(self.options, with_topology(self.options.seeded(seed), **settings))
+
+    def other(self, measure: str, seed: int, base: Found) -> Trial:
+        """The search of another topology parameterisation, with the operations of `base`."""
+        recipe = with_topology(self.options.seeded(seed), **OTHERS[measure])
+        operations = base.topology["operations"]
+        candidates: Json = {
+            "version": 1,
+            "space": self.space.name,
+            "candidates": {kind: [[op] for op in ops] for kind, ops in operations.items()},
+        }
+        return search_trial(self.options, recipe, candidates)
+
+    def trials(self, results: Results) -> list[Trial]:
+        trials = []
+        for seed in self.options.seeds:
+            trials.append(self.base(seed))
+            base = found_by(self.base(seed), results)
+            if isinstance(base, Found):
+                trials += [self.other(measure, seed, base) for measure in OTHERS]
+                trials += self.trainings(seed, base)
+        return trials
+
+    def trainings(self, seed: int, base: Found) -> list[Trial]:
+        """The trainings of a family, where there is no table."""
+        return []
+
+    @abstractmethod
+    def topologies(self, base: Found) -> tuple[Topology, ...]:
+        """The family's topologies."""
+
+    @abstractmethod
+    def judged(self, seed: int, base: Found, results: Results) -> Row | None:
+        """ "accuracies" of the family's topologies and what else is known of all of them.
+
+        None while something is still to be done, {"error": ...} where it has failed.
+        """
+
+    @abstractmethod
+    def rating(self, measure: str, base: Found) -> Any:
+        """A rating that needs no search of its own, or None."""
+
+    def rows(self, results: Results) -> list[Row]:
+        rows = []
+        for seed in self.options.seeds:
+            base = found_by(self.base(seed), results)
+            if isinstance(base, str):
+                rows += [self.failed(measure, seed, base) for measure in self.measures()]
+            elif base is not None:
+                judged = self.judged(seed, base, results)
+                if judged is not None:
+                    made = (self._row(m, seed, base, judged, results) for m in self.measures())
+                    rows += [row for row in made if row is not None]
+        return rows
+
+    def _row(
+        self, measure: str, seed: int, base: Found, judged: Row, results: Results
+    ) -> Row | None:
+        if judged.get("error"):
+            return self.failed(measure, seed, str(judged["error"]))
+        found: Found | str | None = base
+        if measure in OTHERS:
+            found = found_by(self.other(measure, seed, base), results)
+        if found is None:
+            return None
+        if isinstance(found, str):
+            return self.failed(measure, seed, found)
+        rating = self.rating(measure, base)
+        if rating is None and measure == DARTS:
+            rating = summed(self.space, importance(self.space, base.scores, self.kind))
+        elif rating is None:
+            rating = rating_of_search(self.space, found.topology, self.kind)
+        return self.row(measure, seed, base, judged, rating)
+
+    @abstractmethod
+    def row(self, measure: str, seed: int, base: Found, judged: Row, rating: Any) -> Row:
+        """The row of a measure and seed."""
+
+    def failed(self, measure: str, seed: int, error: str) -> Row:
+        """The row of what could not be done: the keys of `common`, all null but the error."""
+        return {**self.common(measure, seed, None), "error": error}
+
+    def common(self, measure: str, seed: int, base: Found | None) -> Row:
+        """The keys of every row, null where `row` fills them in."""
+        return {
+            "measure": measure,
+            "strategy": self.options.recipe.strategy,
+            "topology_search": measure != DARTS,
+            "seed": seed,
+            "topologies": None,
+            "tau": None,
+            "tau_equal_size": None,
+            "regret": None,
+            "accuracy": None,
+            "best_accuracy": None,
+            "seconds": sum(base.seconds) if base else None,
+            "undecided": base.undecided if base else None,
+            "operations": base.topology["operations"][self.kind] if base else None,
+            "scores": None,
+            "accuracies": None,
+            "error": None,
+        }
+
+    def compared(
+        self, row: Row, scores: Sequence[float], accuracies: Sequence[float], chosen: float
+    ) -> Row:
+        """The row with its correlation and the regret of having `chosen` that accuracy."""
+        best = max(accuracies)
+        return {
+            **row,
+            "topologies": len(accuracies),
+            "tau": kendall_tau(scores, accuracies),
+            "regret": best - chosen,
+            "accuracy": chosen,
+            "best_accuracy": best,
+            "scores": list(scores),
+            "accuracies": list(accuracies),
+        }
+
+    def genotype(self, base: Found, topology: Topology) -> Genotype:
+        """The cell of a topology with the operations that `base` decided on."""
+        operations = base.topology["operations"][self.kind]
+        chosen = {
+            incoming[position]: (operations[incoming[position]],)
+            for incoming, kept in zip(self.space.cell.incoming, topology, strict=True)
+            for position in kept
+        }
+        others = {
+            kind: {edge: (ops[edge],) for edge in base.topology["kept_edges"][kind]}
+            for kind, ops in base.topology["operations"].items()
+        }
+        return build_genotype(self.space, {**others, self.kind: chosen})
+
+    def columns(self) -> dict[str, tuple[str, float, int]]:
+        """Columns that the table summarises: heading, scale and digits of each."""
+        return {
+            "tau": ("Kendall τ", 1, 2),
+            "regret": ("regret, points", 100, 2),
+        }
+
+    def table(self, rows: Sequence[Row]) -> list[Line]:
+        found = []
+        for measure in self.measures():
+            members = [row for row in rows if row["measure"] == measure]
+            line: Line = {"measure": measure, "count": 0, "failed": 0}
+            line["count"] = sum(row["error"] is None for row in members)
+            line["failed"] = len(members) - line["count"]
+            for column in self.columns():
+                summary = lines.summary_of(members, column)
+                line[column] = summary.to_json() if summary else None
+            found.append(line)
+        return found
+
+    def markdown(self, rows: Sequence[Row]) -> str:
+        header = ["measure"]
+        for heading, _, _ in self.columns().values():
+            header += [heading, "95 % interval"]
+        body = []
+        for line in self.table(rows):
+            cells = [line["measure"]]
+            for column, (_, scale, digits) in self.columns().items():
+                cells.append(lines.spread(line[column], scale, digits))
+                cells.append(lines.interval(line[column], scale, digits))
+            failed = f" (+{line['failed']} failed)" if line["failed"] else ""
+            body.append([*cells, f"{line['count']}{failed}"])
+        parts = [lines.markdown([*header, "seeds"], body)]
+        if failures := lines.markdown_of_failures(rows, ("measure",)):
+            parts.append(failures)
+        return "\n\n".join(parts)
+
+    def caption(self, rows: Sequence[Row]) -> str:
+        return " ".join([self.opening(), *captions.about(self.options, rows)])
+
+    @abstractmethod
+    def opening(self) -> str:
+        """The first sentences of the caption."""
+
+    def draw(self, rows: Sequence[Row], path: Path) -> None:
+        """A row of panels for each of the first seeds, a column for each measure."""
+        drawn = [row for row in rows if row["error"] is None]
+        seeds = [s for s in self.options.seeds if any(row["seed"] == s for row in drawn)]
+        grid = [
+            [self.panel(row) for row in drawn if row["seed"] == seed]
+            for seed in seeds[:MOST_PANEL_ROWS]
+        ]
+        figures.panels(path, grid, self.title)
+
+    def panel(self, row: Row) -> figures.Panel:
+        """The scatter of a row."""
+        tau = "undefined" if row["tau"] is None else f"{row['tau']:.2f}"
+        title = f"{row['measure'].partition(':')[0]}, seed {row['seed']}: τ = {tau}"
+        return figures.Panel(
+            title,
+            row["scores"],
+            row["accuracies"],
+            noise=row.get("deviations"),
+            classes=row.get("sizes"),
+        )
