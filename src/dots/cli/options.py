@@ -63,7 +63,13 @@ def make_recipe(
     """The recipe of a command line; options of their own come before --set."""
     from dots.recipe import build_recipe
 
-    return build_recipe(preset, file, [*as_overrides(shortcuts), *(overrides or [])])
+    words = [*as_overrides(shortcuts), *(overrides or [])]
+    recipe = build_recipe(preset, file, words)  # without PyTorch: most mistakes end here
+    if recipe.strategy == "darts":
+        return recipe
+    from dots.strategies.published import recipe_for
+
+    return recipe_for(preset, file, words)
 
 
 def as_overrides(shortcuts: dict[str, Any]) -> list[str]:
