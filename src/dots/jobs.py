@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,6 @@ from dots.data import ImageData, open_data
 from dots.data.sources import Spec
 from dots.devices import launch, make_fabric
 from dots.errors import UserError
-from dots.files import write_bytes
 from dots.genotype import Genotype
 from dots.progress import Shown, Silent
 from dots.ranks import agreed_text, barrier
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 JOB = "job.json"
+MACHINE = "machine.json"
 SPLITS = "splits.json"
 Watcher = Shown | Silent
 
@@ -75,11 +76,13 @@ def begin(
     out: Path | None = None,
     name: str | None = None,
     command: Sequence[str] | None = None,
+    genotype: Genotype | None = None,
     max_steps: int | None = None,
 ) -> Iterator[Session]:
     """A session in a new run directory, for the time of the block.
 
-    Everything that can be wrong is found before the directory is made. Raises UserError.
+    `genotype` is the cell of a job of kind "train". Everything that can be wrong is found
+    before the directory is made. Raises UserError.
     """
     plan = make_plan(recipe)
     if job.candidates is not None:  # read for its errors; again when it is used
@@ -93,15 +96,16 @@ def begin(
     watcher = watcher if fabric.is_global_zero else Silent()
     with tempfile.TemporaryDirectory() as folder:
         data = _open(spec, plan, machine, watcher, Path(folder), fabric)
-        run = _create(fabric, recipe, out, name or _name_of(spec, data), command)
-        with run:
-            if fabric.is_global_zero:
-                splits = Path(folder) / SPLITS
-                if splits.exists():
-                    write_bytes(run.path / SPLITS, splits.read_bytes())
-                run.write_json(JOB, asdict(job))
-                run.write_json("data.json", describe(data))
-            barrier(fabric)
+        files = {
+            JOB: _json(asdict(job)),
+            "data.json": _json(describe(data)),
+            MACHINE: _json(_place(fabric)),
+        }
+        if genotype is not None:
+            files["genotype.json"] = genotype.to_text().encode()
+        if (Path(folder) / SPLITS).exists():
+            files[SPLITS] = (Path(folder) / SPLITS).read_bytes()
+        with _create(fabric, recipe, out, name or _name_of(spec, data), command, files) as run:
             yield from _session(plan, data, run, fabric, watcher, machine, max_steps)
 
 
@@ -157,7 +161,7 @@ def resume(
             raise UserError(f"{str(path)!r} was run on data given from Python: give them again")
         recipe = change(run.recipe)
         plan = make_plan(recipe)
-        _tell_differences(run, recipe, watcher)
+        _tell_differences(run, recipe, watcher, _place(fabric))
         images = _open(spec, plan, machine, watcher, path, fabric)
         _check_same_data(run, images)
         if fabric.is_global_zero and recipe != run.recipe:
@@ -201,14 +205,24 @@ def _create(
     out: Path | None,
     name: str,
     command: Sequence[str] | None,
+    files: dict[str, bytes],
 ) -> RunDirectory:
-    if fabric.world_size == 1:
-        return RunDirectory.create(recipe, out=out, name=name, command=command)
     run = None
     if fabric.is_global_zero:
-        run = RunDirectory.create(recipe, out=out, name=name, command=command)
+        run = RunDirectory.create(recipe, out=out, name=name, command=command, files=files)
+        if fabric.world_size == 1:
+            return run
     path = agreed_text(fabric, str(run.path.resolve()) if run else "")
     return run or RunDirectory.read(Path(path))
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _place(fabric: Fabric) -> dict[str, Any]:
+    """The content of machine.json: what may change numbers beside the recipe."""
+    return {"device": fabric.device.type, "processes": fabric.world_size}
 
 
 def _name_of(spec: Spec, data: ImageData) -> str:
@@ -251,13 +265,19 @@ def _brief(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _tell_differences(run: RunDirectory, recipe: Recipe, watcher: Watcher) -> None:
+def _tell_differences(
+    run: RunDirectory, recipe: Recipe, watcher: Watcher, place: dict[str, Any]
+) -> None:
     from dots.recipe import differences
 
     for name, old, new in differences(run.recipe, recipe):
         watcher.say(f"changed setting: {name} was {old}, is {new}")
     for line in run.environment_differences():
         watcher.say(f"changed since the run began: {line}")
+    before = run.read_json(MACHINE) if run.has(MACHINE) else {}
+    for name, value in place.items():
+        if isinstance(before, dict) and before.get(name, value) != value:
+            watcher.say(f"changed since the run began: {name} was {before[name]}, is {value}")
     for notice in run.checkpoints.notices:
         watcher.say(notice)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dots import environment
 from dots.errors import UserError
-from dots.files import read_json, write_json, write_text
+from dots.files import read_json, write_bytes, write_json, write_text
 from dots.jsonlines import JsonLines
 from dots.lock import Lock
 from dots.metrics import Metrics
@@ -24,6 +24,8 @@ RECIPE = "recipe.json"
 ENVIRONMENT = "environment.json"
 _LOCK = "lock"
 _PART = f".{RECIPE}.part"
+BEGUN = (ENVIRONMENT, "job.json", "data.json", "splits.json", "machine.json", "genotype.json")
+"""What a beginning writes before the recipe."""
 
 
 class RunDirectory:
@@ -49,11 +51,14 @@ class RunDirectory:
         name: str = "run",
         root: Path = Path("runs"),
         command: Sequence[str] | None = None,
+        files: Mapping[str, bytes] | None = None,
     ) -> RunDirectory:
         """Begin a run in `out`, or in the next free `root`/NAME-N, and lock it.
 
-        Writes recipe.json and environment.json (`command` as in dots.environment). Raises
-        UserError where `out` is no empty directory, holds a run, or cannot be written.
+        Writes `files` (by name), environment.json (`command` as in dots.environment) and, last,
+        recipe.json, which makes the directory a run: one that is there can be continued, and
+        in one that is not quite there a run can begin again. Raises UserError where `out` is
+        no empty directory, holds a run, or cannot be written.
         """
         try:
             path = numbered(root, name) if out is None else _empty(out)
@@ -64,8 +69,10 @@ class RunDirectory:
             raise UserError(f"cannot begin a run in {where!r}: {error}") from None
         try:
             _check_empty(path)  # again: another process may have been faster to the lock
-            write_json(path / RECIPE, recipe.to_json())  # this makes the directory a run
+            for name, content in (files or {}).items():
+                write_bytes(path / name, content)
             write_json(path / ENVIRONMENT, environment.collect(command))
+            write_json(path / RECIPE, recipe.to_json())
         except BaseException:
             lock.release()
             raise
@@ -213,8 +220,9 @@ def _check_empty(path: Path) -> None:
             f"{str(path)!r} holds a run already: choose another directory, "
             "or continue that run with --resume"
         )
-    others = (entry.name for entry in path.iterdir() if entry.name not in (_LOCK, _PART))
-    if next(others, None) is not None:
+    names = {entry.name for entry in path.iterdir()}
+    begun = {f".{name}.part" for name in BEGUN} | set(BEGUN) if _LOCK in names else set()
+    if names - begun - {_LOCK, _PART}:
         raise UserError(f"{str(path)!r} is not empty: choose another directory for the run")
 
 

@@ -251,10 +251,9 @@ class _Asked:
             out=out,
             name=Path(self.data).name or None,
             command=["dots", *sys.argv[1:]],
+            genotype=self.genotype,
             max_steps=steps,
         ) as session:
-            if self.genotype is not None and session.main:
-                session.run.write_text("genotype.json", self.genotype.to_text())
             return self._finish(session, job, watcher)
 
     def _continue(self, path: Path) -> int:
