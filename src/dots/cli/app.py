@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from dots.cli import genotypes, inspecting, recipes, running, using
+from dots.cli import genotypes, inspecting, recipes, running, studying, using
 from dots.errors import UserError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ using.add_to(app)
 genotypes.add_to(app)
 recipes.add_to(app)
 inspecting.add_to(app)
+studying.add_to(app)
 
 
 def run(arguments: Sequence[str]) -> int:
