@@ -140,7 +140,9 @@ class Shown:
             f"{duration(row['seconds'])}"
         )
         if "temperature" in row:
-            line += f"  T {row['temperature']:.3g}  undecided {100 * row['beta_entropy']:.0f} %"
+            line += f"  T {row['temperature']:.3g}"
+        if "beta_entropy" in row:
+            line += f"  undecided {100 * row['beta_entropy']:.0f} %"
         if genotype is not None:
             line += f"\n{'':13}{short_cell(genotype)}"
         self.say(line)
