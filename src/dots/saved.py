@@ -18,6 +18,7 @@ from dots.genotype import Genotype
 from dots.network import Shape
 
 VERSION = 1
+WEIGHTS = "weights.safetensors"
 
 
 class TrainedNetwork(nn.Module):
@@ -55,7 +56,9 @@ class TrainedNetwork(nn.Module):
         return torch.softmax(self(self.normalise(images)).float(), dim=1)
 
 
-def save_network(folder: Path, network: DerivedNetwork, info: DataInfo) -> None:
+def save_network(
+    folder: Path, network: DerivedNetwork, info: DataInfo, *, weights_name: str = WEIGHTS
+) -> None:
     """Write network.json and weights.safetensors, without the auxiliary head."""
     from safetensors.torch import save
 
@@ -65,7 +68,7 @@ def save_network(folder: Path, network: DerivedNetwork, info: DataInfo) -> None:
         if not name.startswith("auxiliary.")
     }
     content = save(weights)
-    write_bytes(folder / "weights.safetensors", content)
+    write_bytes(folder / weights_name, content)
     description = {
         "version": VERSION,
         "genotype": network.genotype.to_json(),
@@ -76,7 +79,7 @@ def save_network(folder: Path, network: DerivedNetwork, info: DataInfo) -> None:
     write_json(folder / "network.json", description)
 
 
-def load_network(folder: Path) -> TrainedNetwork:
+def load_network(folder: Path, *, weights_name: str = WEIGHTS) -> TrainedNetwork:
     """The trained network of a run directory, in evaluation mode, on the CPU.
 
     Raises UserError where the files are missing or damaged, or do not belong together.
@@ -86,7 +89,7 @@ def load_network(folder: Path) -> TrainedNetwork:
     genotype, shape, info = _parse(value, repr(str(path)))
     with torch.random.fork_rng([]):
         network = DerivedNetwork(genotype, shape)
-    _load_weights(network, folder / "weights.safetensors", value.get("sha256"))
+    _load_weights(network, folder / weights_name, value.get("sha256"))
     trained = TrainedNetwork(network, info)
     trained.eval()
     return trained

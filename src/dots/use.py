@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import Tensor
 
-from dots.data import Batches, open_test, prepare
+from dots.classify import Prediction, predict
+from dots.data import Batches, open_test
+from dots.data.info import DataInfo
 from dots.data.naming import remembered
 from dots.data.sources import Spec
 from dots.devices import make_fabric
@@ -19,21 +20,6 @@ from dots.run import RunDirectory
 from dots.saved import TrainedNetwork, load_network
 
 _BATCH = 256
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The most probable classes of an image, with their probabilities, best first."""
-
-    path: str
-    classes: tuple[tuple[str, float], ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {
-            "image": self.path,
-            "classes": [{"name": name, "probability": p} for name, p in self.classes],
-        }
 
 
 def load(run: str | Path) -> TrainedNetwork:
@@ -90,21 +76,26 @@ def _is_own(run: Path, spec: Spec) -> bool:
     return isinstance(job, dict) and named is not None and job.get("data") == named
 
 
+class RunClassifier:
+    """The network of a run as a `dots.classify.Classifier`, on a device."""
+
+    def __init__(self, run: Path, device: str | None = None) -> None:
+        self._place = make_fabric(device).device
+        self._trained = load(run).to(self._place)
+
+    @property
+    def info(self) -> DataInfo:
+        """How images are prepared, and what the classes are called."""
+        return self._trained.info
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits [B, classes] of normalised images [B, C, H, W]."""
+        logits: Tensor = self._trained(images.to(self._place))
+        return logits
+
+
 def predict_files(
     run: Path, images: Sequence[Path], *, top: int = 5, device: str | None = None
 ) -> list[Prediction]:
     """Classify image files. Raises UserError, naming the file, where one cannot be read."""
-    trained = load(run)
-    place = make_fabric(device).device
-    trained.to(place)
-    predictions = []
-    for start in range(0, len(images), _BATCH):
-        files = images[start : start + _BATCH]
-        batch = torch.cat([prepare(file, trained.info) for file in files]).to(place)
-        with torch.no_grad():
-            probabilities = torch.softmax(trained(batch).float(), dim=1).cpu()
-        best, classes = probabilities.topk(min(top, len(trained.classes)), dim=1)
-        for file, ps, indices in zip(files, best.tolist(), classes.tolist(), strict=True):
-            names = tuple((trained.classes[i], p) for i, p in zip(indices, ps, strict=True))
-            predictions.append(Prediction(str(file), names))
-    return predictions
+    return list(predict(RunClassifier(run, device), images, top=top))

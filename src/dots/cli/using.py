@@ -1,4 +1,4 @@
-"""dots test, predict, report, watch: what is done with a finished run."""
+"""dots test, report, watch: what is done with a finished run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.command("test")(on_test_part)
-    app.command()(predict)
     app.command()(report)
     app.command()(watch)
 
@@ -50,28 +49,6 @@ def on_test_part(
         print(f"top-5 accuracy      {100 * result.top5:>8.2f} %")
     print(f"balanced accuracy   {100 * result.balanced_accuracy:>8.2f} %")
     print(f"loss                {result.loss:>8.4f}")
-
-
-def predict(
-    run: Run,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
-    top: Annotated[int, typer.Option(help="Classes to print for each image.")] = 5,
-    device: o.Device = None,
-    as_json: AsJson = False,
-    debug: o.Debug = False,
-) -> None:
-    """Classify images with the network of RUN: a line for each, most probable class first."""
-    from dots.use import predict_files
-
-    if top < 1:
-        raise UserError(f"--top {top}: give a number from 1 up")
-    predictions = predict_files(run, images, top=top, device=device)
-    if as_json:
-        print(json.dumps([prediction.to_json() for prediction in predictions], indent=2))
-        return
-    for prediction in predictions:
-        shown = ", ".join(f"{name} {100 * p:.1f} %" for name, p in prediction.classes)
-        print(f"{prediction.path}: {shown}")
 
 
 def report(

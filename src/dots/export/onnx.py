@@ -1,0 +1,136 @@
+"""ONNX: one file, any batch size, checked in ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dots.data.info import DataInfo
+from dots.errors import UserError
+from dots.export.description import KEY, Description
+from dots.export.images import inputs
+from dots.export.interpret import LayerNetwork
+from dots.export.layers import INPUT
+from dots.export.package import Package
+from dots.export.target import Reader, Target
+
+OUTPUT = "logits"
+
+
+def write(package: Package, path: Path) -> None:
+    """Write the layer list as an ONNX file: `images` [B, C, H, W] to `logits` [B, classes].
+
+    The description is in the metadata, under "dots"; classes and preprocessing also under
+    names of their own, as JSON.
+    """
+    network = LayerNetwork(package.layers, package.tensors).eval()
+    example = torch.zeros(2, *package.layers.input)
+    with _silence():
+        program = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )
+    assert program is not None
+    description = package.description
+    program.model.metadata_props[KEY] = description.to_text()
+    program.model.metadata_props["classes"] = json.dumps(description.classes)
+    program.model.metadata_props["preprocessing"] = json.dumps(description.preprocessing())
+    program.model.graph.name = description.name
+    program.model.producer_name = "dots"
+    with _silence():
+        program.save(path, external_data=False)
+
+
+class OnnxNetwork:
+    """A network in an ONNX file that DOTS wrote, run by ONNX Runtime on the CPU."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises UserError where there is no such file, or ONNX Runtime is not installed."""
+        if not path.is_file():
+            raise UserError(f"no file {str(path)!r}: expected an ONNX network there")
+        self._session = _session(path)
+        texts = self._session.get_modelmeta().custom_metadata_map
+        if KEY not in texts:
+            raise UserError(
+                f"{str(path)!r} was not exported by DOTS: it does not say how to prepare images"
+            )
+        self.description = Description.from_text(texts[KEY], repr(str(path)))
+
+    @property
+    def info(self) -> DataInfo:
+        """How images are prepared, and what the classes are called."""
+        return self.description.info
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits [B, classes] of normalised images [B, C, H, W]."""
+        feed = {INPUT: images.contiguous().cpu().numpy()}
+        (result,) = self._session.run([OUTPUT], feed)
+        return torch.from_numpy(result)
+
+
+def _session(path: Path) -> Any:
+    try:
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as errors
+    except ImportError:
+        raise UserError(
+            f"{str(path)!r} needs onnxruntime: pip install 'dots-nas[export]'"
+        ) from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    refusals = (
+        errors.Fail,
+        errors.InvalidArgument,
+        errors.InvalidGraph,
+        errors.InvalidProtobuf,
+        errors.NoModel,
+        errors.NoSuchFile,
+        errors.NotImplemented,
+        errors.RuntimeException,
+    )
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except refusals as error:
+        line = (str(error).splitlines() or ["it cannot be read"])[0]
+        raise UserError(f"{str(path)!r} is no ONNX network: {line}") from None
+
+
+def answers(path: Path, files: Sequence[Path], reader: Reader) -> Tensor:
+    """Probabilities [N, classes] from the file; the first image alone, the others together."""
+    network = OnnxNetwork(path)
+    images = inputs(files, network.info)
+    parts = [part for part in (images[:1], images[1:]) if len(part)]
+    return torch.softmax(torch.cat([network.logits(part) for part in parts]), dim=1)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """The exporter tells much of itself that concerns no user."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+TARGET = Target("onnx", ".onnx", ("onnx", "onnxscript", "onnxruntime"), "export", write, answers)

@@ -1,0 +1,75 @@
+"""What every export is made from: layers, weights, description; read from a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dots.errors import UserError
+from dots.export.description import Description
+from dots.export.layers import LayerList
+from dots.export.names import cell_names
+from dots.export.record import record
+from dots.run import RunDirectory
+from dots.saved import TrainedNetwork, load_network
+
+FIGURES = (
+    "test_accuracy",
+    "test_top5",
+    "balanced_accuracy",
+    "test_loss",
+    "test_images",
+    "parameters",
+    "multiply_adds",
+    "search_seconds",
+    "train_seconds",
+    "seed",
+)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A trained network as exports take it, in float32 on the CPU."""
+
+    trained: TrainedNetwork
+    description: Description
+
+    @cached_property
+    def layers(self) -> LayerList:
+        """The network as plain layers, for its own image size."""
+        info = self.trained.info
+        shape = (info.channels, info.image_size, info.image_size)
+        network = self.trained.network
+        kinds = [plan.kind for plan in network.body.plans]
+        return record(network, shape, cell_names(network.genotype, kinds))
+
+    @cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The tensors of the layers by name, in row-major order."""
+        everything = self.trained.network.state_dict()
+        return {name: everything[name].contiguous() for name in self.layers.tensors}
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """What the network itself says of normalised images: [B, classes]."""
+        logits: Tensor = self.trained(images)
+        return logits.float()
+
+
+def read_package(run: Path) -> Package:
+    """The trained network of a run. Raises UserError where there is none."""
+    directory = RunDirectory.read(run)
+    trained = load_network(directory.path)
+    figures: dict[str, Any] = {}
+    if directory.has("result.json"):
+        result = directory.read_json("result.json")
+        if not isinstance(result, dict):
+            raise UserError(f"{str(run / 'result.json')!r} is damaged")
+        figures = {name: result[name] for name in FIGURES if result.get(name) is not None}
+    return Package(trained, Description(trained.info.name, trained.info, figures))

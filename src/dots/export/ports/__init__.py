@@ -1,0 +1,1 @@
+"""Programs in other frameworks: each file here is one, and is copied into an export."""

@@ -1,0 +1,156 @@
+"""The network in JAX: plain functions of a dictionary of arrays.
+
+    network = Network()                               # network.json and weights.safetensors here
+    logits = network(network.prepare(["picture.jpg"]))
+
+`apply` is pure: `jax.jit`, `jax.grad` and `jax.vmap` work on it. Images are [B, C, H, W].
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from safetensors.numpy import load_file
+
+from dots.export.pictures import main
+from dots.export.ports.inputs import prepared
+
+Tensors = dict[str, Any]
+_EXACT = lax.Precision.HIGHEST
+
+
+def apply(
+    layers: Sequence[Mapping[str, Any]], tensors: Tensors, images: Any, training: bool = False
+) -> tuple[Any, Tensors]:
+    """Logits [B, classes] of normalised images, and the running statistics from now on.
+
+    In training, batch norms take the statistics of the batch and the running ones change.
+    """
+    values = {"images": images}
+    running: Tensors = {}
+    for layer in layers:
+        inputs = [values[name] for name in layer["inputs"]]
+        held = {role: tensors[name] for role, name in layer["weights"].items()}
+        result = _layer(layer["kind"], layer["settings"], held, inputs, training)
+        if layer["kind"] == "batch_norm":
+            result, statistics = result
+            running |= {layer["weights"][role]: value for role, value in statistics.items()}
+        values[layer["name"]] = result
+    return values[layers[-1]["name"]], running
+
+
+def _layer(kind: str, settings: Any, held: Tensors, inputs: list[Any], training: bool) -> Any:
+    x = inputs[0]
+    match kind:
+        case "conv":
+            return _conv(x, held, settings)
+        case "batch_norm":
+            return _batch_norm(x, held, settings, training)
+        case "relu":
+            return jax.nn.relu(x)
+        case "max_pool":
+            return _windows(x, -jnp.inf, lax.max, settings)
+        case "avg_pool":  # by the pixels that are there, not by the padding
+            count = _windows(jnp.ones_like(x[:1, :1]), 0.0, lax.add, settings)
+            return _windows(x, 0.0, lax.add, settings) / count
+        case "slice":
+            (top, left), (down, across) = settings["start"], settings["step"]
+            return x[:, :, top::down, left::across]
+        case "pad":
+            return jnp.pad(x, _sides(settings))
+        case "add":
+            return sum(inputs[1:], x)
+        case "concat":
+            return jnp.concatenate(inputs, axis=1)
+        case "mean":
+            return x.mean(axis=(2, 3))
+    return jnp.matmul(x, held["weight"].T, precision=_EXACT) + held.get("bias", 0.0)
+
+
+def _conv(x: Any, held: Tensors, settings: Any) -> Any:
+    height, width = settings["padding"]
+    result = lax.conv_general_dilated(
+        x,
+        held["weight"],
+        settings["stride"],
+        [(height, height), (width, width)],
+        rhs_dilation=settings["dilation"],
+        feature_group_count=settings["groups"],
+        precision=_EXACT,
+    )
+    return result + held["bias"][:, None, None] if "bias" in held else result
+
+
+def _batch_norm(x: Any, held: Tensors, settings: Any, training: bool) -> tuple[Any, Tensors]:
+    mean, variance = held["running_mean"], held["running_var"]
+    running = {"running_mean": mean, "running_var": variance}
+    if training:
+        count = x.size // x.shape[1]
+        old = {"running_mean": mean, "running_var": variance}
+        mean, variance = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
+        new = {"running_mean": mean, "running_var": variance * count / (count - 1)}
+        share = settings["momentum"]
+        running = {role: (1 - share) * old[role] + share * new[role] for role in old}
+    scale = held.get("weight", 1.0) / jnp.sqrt(variance + settings["eps"])
+    shift = held.get("bias", 0.0) - mean * scale
+    return x * scale[:, None, None] + shift[:, None, None], running
+
+
+def _windows(x: Any, start: float, combine: Any, settings: Any) -> Any:
+    window, stride = (1, 1, *settings["kernel"]), (1, 1, *settings["stride"])
+    return lax.reduce_window(x, start, combine, window, stride, _sides(settings))
+
+
+def _sides(settings: Any) -> list[tuple[int, int]]:
+    top, left, bottom, right = settings["padding"]
+    return [(0, 0), (0, 0), (top, bottom), (left, right)]
+
+
+class Network:
+    """The layers and tensors of an export: `network(images)` gives logits."""
+
+    def __init__(self, folder: str | Path = Path(__file__).parent) -> None:
+        content = json.loads((Path(folder) / "network.json").read_text(encoding="utf-8"))
+        self.description = content["description"]
+        self.layers = content["layers"]["layers"]
+        arrays = load_file(Path(folder) / "weights.safetensors")
+        self.tensors = {name: jnp.asarray(array) for name, array in arrays.items()}
+        self._infer = jax.jit(lambda tensors, images: apply(self.layers, tensors, images)[0])
+
+    def __call__(self, images: Any) -> Any:
+        """Logits [B, classes] of normalised images [B, C, H, W]."""
+        return self._infer(self.tensors, jnp.asarray(images))
+
+    def prepare(self, paths: Sequence[str]) -> Any:
+        """Image files as the network takes them: normalised, float32 [B, C, H, W]."""
+        return prepared(paths, self.description["preprocessing"])
+
+    def probabilities(self, paths: Sequence[str]) -> Any:
+        """For each image file the probability of every class."""
+        return np.asarray(jax.nn.softmax(self(self.prepare(paths)), axis=1))
+
+    def train_step(self, images: Any, labels: Any, learning_rate: float) -> float:
+        """One step of plain gradient descent on the cross-entropy; the loss before it."""
+
+        def loss(tensors: Tensors) -> Any:
+            logits, running = apply(self.layers, tensors, images, training=True)
+            chosen = jax.nn.log_softmax(logits, axis=1)[jnp.arange(len(labels)), labels]
+            return -chosen.mean(), running
+
+        (value, running), gradients = jax.value_and_grad(loss, has_aux=True)(self.tensors)
+        self.tensors = {
+            name: tensor - learning_rate * gradients[name] for name, tensor in self.tensors.items()
+        } | running
+        return float(value)
+
+
+if __name__ == "__main__":
+    network = Network()
+    main(network.probabilities, network.description["classes"])

@@ -1,0 +1,38 @@
+"""What an export target is: how it is written, and how what was written answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from dots.export.package import Package
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How an export is loaded again: with `python` where it is a program of its own."""
+
+    python: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """One way out.
+
+    `suffix` is that of a file, or empty for a folder. `modules` must be installed to write and
+    to check it, and `extra` brings them; a `program` runs with its own interpreter, so there
+    they may be elsewhere. `write(package, path)` writes; `answers(path, files, reader)` loads
+    again and returns probabilities [N, classes], everything from the file to the class
+    included.
+    """
+
+    name: str
+    suffix: str
+    modules: tuple[str, ...]
+    extra: str
+    write: Callable[[Package, Path], None]
+    answers: Callable[[Path, Sequence[Path], Reader], Tensor]
+    program: bool = False
