@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from dots.cli import exporting, genotypes, inspecting, recipes, running, studying, using
+from dots.cli import exporting, genotypes, inspecting, published, recipes, running, studying, using
 from dots.errors import UserError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ running.add_to(app)
 using.add_to(app)
 exporting.add_to(app)
 genotypes.add_to(app)
+published.add_to(app)
 recipes.add_to(app)
 inspecting.add_to(app)
 studying.add_to(app)

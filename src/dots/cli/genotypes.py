@@ -1,9 +1,9 @@
-"""dots count and dots zoo: what cells are, and what they cost."""
+"""dots count: what a cell costs."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,13 +13,10 @@ from dots.errors import UserError
 Skeleton = Annotated[str, typer.Option(help="The network around the cell: cifar or imagenet.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-zoo = typer.Typer(help="Published cells.", no_args_is_help=True)
-
 
 def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
+    """Register the command."""
     app.command()(count)
-    app.add_typer(zoo, name="zoo")
 
 
 def count(
@@ -60,47 +57,3 @@ def count(
 def _check(name: str, number: int, most: int) -> None:
     if not 1 <= number <= most:
         raise UserError(f"{name} {number}: give a number from 1 to {most}")
-
-
-@zoo.command("list")
-def zoo_list(as_json: AsJson = False, debug: o.Debug = False) -> None:
-    """All published cells: source, printed figures."""
-    from dots import zoo as published
-
-    entries = published.entries()
-    if as_json:
-        print(json.dumps([entry.to_json() for entry in entries], indent=2))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("name", "paper", "searched on", "printed (millions)")
-    for entry in entries:
-        table.add_row(entry.name, entry.paper, entry.searched_on, _figures(entry.printed))
-    Console().print(table)
-
-
-def _figures(printed: Any) -> str:
-    figures: dict[str, float] = {}
-    for place in printed.values():
-        figures |= dict(place)
-    return ", ".join(f"{name} {value}" for name, value in figures.items())
-
-
-@zoo.command("show")
-def zoo_show(
-    name: Annotated[str, typer.Argument(help="A name of the zoo.")],
-    as_json: AsJson = False,
-    debug: o.Debug = False,
-) -> None:
-    """One published cell; with --json its genotype, ready for `dots train`."""
-    from dots import zoo as published
-
-    entry = published.load(name)
-    if as_json:
-        print(entry.genotype.to_text(), end="")
-        return
-    print(f"{entry.name}: {entry.paper}, searched on {entry.searched_on}")
-    print(entry.genotype.describe())
-    if entry.notes:
-        print(entry.notes)
