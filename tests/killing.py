@@ -72,6 +72,7 @@ def _serve() -> None:
     import tensorboard.summary.writer.event_file_writer  # noqa: F401 - imported ahead
     import torch
 
+    import dots.cli.app
     import dots.report
     import dots.stages  # noqa: F401 - imported ahead
     from dots import jobs  # noqa: F401 - imported ahead
@@ -86,6 +87,7 @@ def _serve() -> None:
 
 def _do(words: list[str], after: float | None, at: list[Any] | None, signal: int) -> dict[str, Any]:
     heard = Path(f"/tmp/killing-{os.getpid()}.txt")
+    heard.touch()
     began = time.monotonic()
     child = os.fork()
     if child == 0:
