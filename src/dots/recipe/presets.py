@@ -43,14 +43,14 @@ def quick() -> Recipe:
         preset="quick",
         data=DataSettings(limit=10_000, search_limit=3_000),
         operations=OperationSettings(
-            epochs=6, weight_epochs=2, cells=4, channels=8, batch=64, lr=0.05, lr_min=0.001,
-            arch_lr=5e-3,
+            epochs=5, weight_epochs=2, cells=3, channels=8, batch=64, lr=0.1, lr_min=0.001,
+            arch_lr=1e-2,
         ),
         topology=TopologySettings(
-            epochs=6, weight_epochs=1, cells=4, channels=8, batch=64, lr=0.05, lr_min=0.001,
+            epochs=5, weight_epochs=1, cells=4, channels=8, batch=64, lr=0.1, lr_min=0.001,
             arch_lr=1e-2, arch_betas=(0.9, 0.999),
         ),
-        train=TrainSettings(epochs=20, cells=5, channels=16, batch=64, lr=0.05),
+        train=TrainSettings(epochs=14, cells=4, channels=14, batch=64, lr=0.1),
     )  # fmt: skip
 
 
