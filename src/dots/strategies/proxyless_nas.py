@@ -87,8 +87,8 @@ class ProxylessNas(SampledSearch):
 
     def __init__(self, context: SearchContext, method: MethodSettings) -> None:
         super().__init__(context, method)
-        self.steps_since = 0
-        """Steps of w since the last one of α."""
+        self.steps_since = self.method.weight_steps
+        """Steps of w since the last one of α. However short a search is, α takes one."""
         self.costs: Costs = {}
         self.reference = 0.0
         if self.method.resource != "none":
@@ -115,14 +115,14 @@ class ProxylessNas(SampledSearch):
         return ArchitectureOptimiser(self.architecture_parameters(), settings)
 
     def step(self, epoch: int, batch: Batch, held_out: Batch | None) -> StepResult:
-        """w in every step, then α in every `weight_steps`-th."""
+        """w in every step, then α in the first of each `weight_steps`."""
         self.draw_noise()
         result = self.weight_step(batch)
         if held_out is not None:
-            self.steps_since += 1
             if self.steps_since >= self.method.weight_steps:
                 self.architecture_step(held_out)
                 self.steps_since = 0
+            self.steps_since += 1
         return result
 
     def weight_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
