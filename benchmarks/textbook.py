@@ -248,16 +248,17 @@ class DerivedNetwork(nn.Module):
         self.stem = cifar_stem(3 * channels)
         before, last, width, after_reduction = 3 * channels, 3 * channels, channels, False
         self.cells = nn.ModuleList()
-        self.auxiliary: AuxiliaryHead | None = None
+        two_thirds = 0
         for index in range(cells):
             reduction = index in (cells // 3, 2 * cells // 3)
             width *= 2 if reduction else 1
             cell = genotype.cells["reduce" if reduction else "normal"]
             self.cells.append(DerivedCell(cell, before, last, width, reduction, after_reduction))
             before, last, after_reduction = last, len(cell.concat) * width, reduction
-            if auxiliary and index == 2 * cells // 3:
-                self.auxiliary = AuxiliaryHead(last, classes)
+            if index == 2 * cells // 3:
+                two_thirds = last
         self.classifier = nn.Linear(last, classes)
+        self.auxiliary = AuxiliaryHead(two_thirds, classes) if auxiliary else None
 
     def forward(self, images: Tensor, drop_path: float = 0.0) -> tuple[Tensor, Tensor | None]:
         before = last = self.stem(images)

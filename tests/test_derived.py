@@ -149,11 +149,11 @@ def test_the_auxiliary_head_takes_any_size(side: int, imagenet: bool) -> None:
 
 
 def test_drop_path_drops_samples_and_keeps_the_mean() -> None:
-    from dots.derived import _drop_path
+    from dots.derived import _kept
 
     torch.manual_seed(0)
     x = torch.ones(20_000, 1, 1, 1)
-    dropped = _drop_path(x, 0.3)
+    dropped = x * _kept(x, 0.3)
     low, high = sorted(set(dropped.flatten().tolist()))
     assert (low, high) == (0.0, pytest.approx(1 / 0.7))
     assert float(dropped.mean()) == pytest.approx(1, abs=0.02)

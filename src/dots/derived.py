@@ -94,18 +94,15 @@ class DerivedCell(nn.Module):
         return complete(self.shortcuts[str(index)](node), fast=node.fast)
 
     def _term(self, operation: nn.Module, source: Source, drop_path: float) -> Term:
-        parts = operation(source)
-        one = parts.features.new_ones(())
-        if not (drop_path and self.training) or isinstance(operation, Identity):
-            return Term(parts.features, one, parts.pointwise, parts.norm)
-        return Term(_drop_path(complete(parts, fast=source.fast), drop_path), one, None, None)
+        features, pointwise, norm = operation(source)
+        dropped = drop_path and self.training and not isinstance(operation, Identity)
+        return Term(features, _kept(features, drop_path) if dropped else None, pointwise, norm)
 
 
-def _drop_path(x: Tensor, probability: float) -> Tensor:
-    """Zero whole samples of [B, C, H, W] with this probability, scale the others up."""
-    keep = 1 - probability
-    mask = torch.rand(len(x), 1, 1, 1, device=x.device) < keep
-    return x * (mask.to(x.dtype) / keep)
+def _kept(x: Tensor, drop_path: float) -> Tensor:
+    """[B, 1, 1, 1]: zero for a sample of [B, C, H, W] that is dropped, more than one for others."""
+    keep = 1 - drop_path
+    return (torch.rand(len(x), 1, 1, 1, device=x.device) < keep).to(x.dtype) / keep
 
 
 class AuxiliaryHead(nn.Module):

@@ -19,7 +19,6 @@ differentiation. Values are the stock modules' up to rounding, running statistic
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -36,16 +35,21 @@ from dots.statistics import (
     update_running,
 )
 
+WIDEST = 64
+"""Channels up to which folding is faster. It trades passes over memory, whose cost grows with
+the channels, for products, whose cost grows with their square."""
+
 
 class Term(NamedTuple):
     """One summand of a node: weight · norm(conv1x1(features, pointwise)).
 
-    features: [B, Cin, H, W]; weight: 0-d; pointwise: [Cout, Cin, 1, 1] or None (identity);
-    norm: a batch norm over the Cout channels or None (identity).
+    features: [B, Cin, H, W]; weight: 0-d, or [B, 1, 1, 1] (which gets no gradient), or None
+    (one); pointwise: [Cout, Cin, 1, 1] or None (identity); norm: a batch norm over the Cout
+    channels or None (identity).
     """
 
     features: Tensor
-    weight: Tensor
+    weight: Tensor | None
     pointwise: Tensor | None
     norm: nn.BatchNorm2d | None
 
@@ -62,7 +66,7 @@ def combine(terms: Sequence[Term], fast: bool) -> Tensor:
         raise ValueError("combine needs at least one term")
     if fast and all(foldable(term.features, term.norm) for term in terms):
         return _as_map(_folded_sum(terms), terms[0].features)
-    values = [term.weight * _plain(term) for term in terms]
+    values = [_plain(term) for term in terms]
     return sum(values[1:], values[0])
 
 
@@ -70,8 +74,8 @@ def normed_pointwise(
     x: Tensor, pointwise: Tensor, norm: nn.BatchNorm2d, *, relu: bool, fast: bool
 ) -> Tensor:
     """norm(conv1x1(x, pointwise)), then ReLU where `relu`: [B, Cin, H, W] -> [B, Cout, H, W]."""
-    term = Term(x, pointwise.new_ones(()), pointwise, norm)
-    if not fast or not foldable(term.features, term.norm):
+    term = Term(x, None, pointwise, norm)
+    if not fast or not foldable(x, norm):
         value = _plain(term)
         return F.relu(value) if relu else value
     rows = _folded_sum([term])
@@ -79,11 +83,11 @@ def normed_pointwise(
 
 
 def _plain(term: Term) -> Tensor:
-    """norm(conv1x1(features, pointwise)) with the stock modules."""
+    """The term with the stock modules."""
     value = term.features if term.pointwise is None else F.conv2d(term.features, term.pointwise)
     if term.norm is not None:
         value = term.norm(value)
-    return value
+    return value if term.weight is None else term.weight * value
 
 
 def foldable(x: Tensor, norm: nn.BatchNorm2d | None) -> bool:
@@ -112,83 +116,104 @@ class Normalised(NamedTuple):
 
 def normalised(x: Tensor, eps: float) -> Normalised:
     """Normalise a foldable map once, for all who would do so with norms without parameters."""
-    rows = [_as_rows(x)]
-    identity = torch.eye(x.shape[1], dtype=x.dtype)[None]
-    rows, mean, variance = batch_statistics(rows, identity, x.new_full((1, 1), eps))
+    (rows,), mean, variance = batch_statistics([_as_rows(x)], None, eps)
     slope = torch.rsqrt(variance[0] + eps)
-    total = accumulate((-slope * mean[0]).to(x.dtype), [slope.diag().to(x.dtype)], rows, None, [])
+    total = accumulate((-slope * mean[0]).to(x.dtype), [], [(rows, slope.to(x.dtype))])
     return Normalised(_as_map(total, x), mean[0].detach(), variance[0].detach())
 
 
 def _as_rows(x: Tensor) -> Tensor:
-    """[B, C, H, W] -> [blocks, positions, C]: a view where x is channels-last.
-
-    Sums over positions are taken in float32 within a block, in float64 over blocks. About five
-    hundred positions are enough for fast products and few enough for small rounding errors.
-    """
-    positions = x.shape[0] * x.shape[2] * x.shape[3]
-    blocks = math.gcd(positions, max(1, positions // 512))
-    return x.permute(0, 2, 3, 1).reshape(blocks, -1, x.shape[1])
+    """[B, C, H, W] -> [B, H·W, C]: a view where x is channels-last."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2).contiguous()
 
 
 def _as_map(rows: Tensor, like: Tensor) -> Tensor:
-    """Undo `_as_rows`: a map of the size of `like`, of as many channels as the rows have."""
-    batch, _, height, width = like.shape
-    return rows.view(batch, height, width, -1).permute(0, 3, 1, 2)
+    """Undo `_as_rows`: a map of the height and width of `like`."""
+    return rows.view(len(rows), *like.shape[2:], -1).permute(0, 3, 1, 2)
 
 
 def _folded_sum(terms: Sequence[Term]) -> Tensor:
     """The sum of the terms: rows as of `_as_rows`."""
-    scaled = [term for term in terms if term.norm is None and term.pointwise is None]
-    weights = torch.stack([term.weight for term in scaled]) if scaled else None
-    by_width: dict[int, list[Term]] = {}
-    for term in terms:
-        if term.norm is not None or term.pointwise is not None:
-            by_width.setdefault(term.features.shape[1], []).append(term)
+    scaled: list[tuple[Tensor, Tensor | None]] = []
+    mapped: list[tuple[Tensor, Tensor]] = []
+    groups: dict[tuple[bool, int, bool, float], list[Term]] = {}
+    for term in map(_in_rows, terms):
+        rows, weight, pointwise, norm = term
+        if norm is None and pointwise is None:
+            scaled.append((rows, weight))
+        elif weight is not None and weight.dim() > 0:
+            scaled.append((_affine_sum([term._replace(weight=None)]), weight))
+        else:
+            eps = 0.0 if norm is None else norm.eps
+            key = (pointwise is not None, rows.shape[2], takes_batch(norm), eps)
+            groups.setdefault(key, []).append(term)
     bias: Tensor | None = None
-    matrices: list[Tensor] = []
-    mapped: list[Tensor] = []
-    for alike in by_width.values():
-        part, stacked, features = _affine_maps(alike)
+    for (has_pointwise, *_), alike in groups.items():
+        part, maps, factors = _affine_maps(alike)
         bias = part if bias is None else bias + part
-        matrices += stacked.unbind()
-        mapped += features
-    return accumulate(bias, matrices, mapped, weights, [_as_rows(t.features) for t in scaled])
+        (mapped if has_pointwise else scaled).extend(zip(maps, factors.unbind(), strict=True))
+    return accumulate(bias, mapped, scaled)
 
 
-def _affine_maps(terms: Sequence[Term]) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Terms of features of equal width as bias [Cout], matrices [T, Cout, Cin], and T maps."""
-    # Norms that take the statistics of the batch come first.
-    terms = sorted(terms, key=lambda term: not takes_batch(term.norm))
-    training = [t.norm for t in terms if t.norm is not None and takes_batch(t.norm)]
-    fixed = [term.norm for term in terms[len(training) :]]
-    features = [_as_rows(term.features) for term in terms]
-    identity = torch.eye(features[0].shape[2], dtype=features[0].dtype)
-    pointwise = torch.stack(
-        [identity if t.pointwise is None else t.pointwise.flatten(1) for t in terms]
-    )
-    mean, inverse_std = fixed_statistics(fixed, pointwise[len(training) :, :, 0])
-    if training:
-        chosen, batch_mean, batch_inverse = _in_training(
-            features[: len(training)], pointwise[: len(training)], training
-        )
-        features[: len(training)] = chosen
-        mean, inverse_std = torch.cat([batch_mean, mean]), torch.cat([batch_inverse, inverse_std])
-    scale, shift = scales_and_shifts([term.norm for term in terms], mean)
-    weights = torch.stack([term.weight for term in terms])[:, None]
-    slope = weights * scale * inverse_std
-    bias = (weights * shift - slope * mean).sum(0)
-    dtype = features[0].dtype
-    return bias.to(dtype), (slope[:, :, None] * pointwise).to(dtype), features
+def _affine_sum(terms: Sequence[Term]) -> Tensor:
+    """The sum of terms as of `_in_rows`, alike in width and kind."""
+    bias, maps, factors = _affine_maps(terms)
+    pairs = list(zip(maps, factors.unbind(), strict=True))
+    return accumulate(bias, *((pairs, []) if factors.dim() == 3 else ([], pairs)))
+
+
+def _in_rows(term: Term) -> Term:
+    """The term with features as of `_as_rows`, and a pointwise [Cout, Cin] worth folding."""
+    rows, pointwise = _as_rows(term.features), term.pointwise
+    if pointwise is not None:
+        pointwise = pointwise.flatten(1)
+        outputs, inputs = pointwise.shape
+        if inputs > outputs or inputs > WIDEST:
+            rows, pointwise = accumulate(None, [(rows, pointwise)], []), None
+    weight = term.weight
+    if weight is not None and weight.dim() > 0:
+        weight = weight.flatten(2)
+    return Term(rows, weight, pointwise, term.norm)
+
+
+def _affine_maps(terms: Sequence[Term]) -> tuple[Tensor, Sequence[Tensor], Tensor]:
+    """A bias [Cout], T maps, and T factors, matrices [Cout, Cin] or scales [Cout].
+
+    The terms, as of `_in_rows`, are alike in width, in having a pointwise, and in whether their
+    norms take the statistics of the batch.
+    """
+    maps: Sequence[Tensor] = [term.features for term in terms]
+    norms = [term.norm for term in terms]
+    pointwise = None
+    if terms[0].pointwise is not None:
+        pointwise = torch.stack([t.pointwise for t in terms if t.pointwise is not None])
+    if takes_batch(norms[0]):
+        maps, mean, slope = _in_training(maps, pointwise, [n for n in norms if n is not None])
+    else:
+        width = maps[0].shape[2] if pointwise is None else pointwise.shape[1]
+        mean, slope = fixed_statistics(norms, maps[0].new_empty(len(terms), width))
+    parameters = scales_and_shifts(norms, mean)
+    if parameters is not None:
+        slope = slope * parameters[0]
+    bias = -slope * mean
+    if parameters is not None:
+        bias = bias + parameters[1]
+    weights = [term.weight for term in terms]
+    if any(weight is not None for weight in weights):
+        one = maps[0].new_ones(())
+        column = torch.stack([one if weight is None else weight for weight in weights])[:, None]
+        slope, bias = column * slope, column * bias
+    factors = slope if pointwise is None else slope[:, :, None] * pointwise
+    dtype = maps[0].dtype
+    return bias.sum(0).to(dtype), maps, factors.to(dtype)
 
 
 def _in_training(
-    features: list[Tensor], pointwise: Tensor, norms: Sequence[nn.BatchNorm2d]
-) -> tuple[list[Tensor], Tensor, Tensor]:
-    """The features to use from now on, and mean and 1/std; the norms have seen the batch."""
-    eps = pointwise.new_tensor([[norm.eps] for norm in norms])
-    features, mean, variance = batch_statistics(features, pointwise, eps)
-    count = features[0].shape[0] * features[0].shape[1]
+    maps: Sequence[Tensor], pointwise: Tensor | None, norms: Sequence[nn.BatchNorm2d]
+) -> tuple[Sequence[Tensor], Tensor, Tensor]:
+    """The maps to use from now on, and mean and 1/std; the norms have seen the batch."""
+    maps, mean, variance = batch_statistics(maps, pointwise, norms[0].eps)
+    count = maps[0].shape[0] * maps[0].shape[1]
     for norm, mu, var in zip(norms, mean.detach(), variance.detach(), strict=True):
         update_running(norm, mu, var, count)
-    return features, mean, torch.rsqrt(variance + eps)
+    return maps, mean, torch.rsqrt(variance + norms[0].eps)

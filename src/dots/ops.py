@@ -91,8 +91,7 @@ def complete(parts: Parts, *, fast: bool = True) -> Tensor:
     """Take the last linear step: norm(pointwise(features)), [B, C_out, H', W']."""
     if parts.pointwise is None and parts.norm is None:
         return parts.features
-    one = parts.features.new_ones(())
-    return combine([Term(parts.features, one, parts.pointwise, parts.norm)], fast=fast)
+    return combine([Term(parts.features, None, parts.pointwise, parts.norm)], fast=fast)
 
 
 class Zero(nn.Module):

@@ -19,20 +19,43 @@ def takes_batch(norm: nn.BatchNorm2d | None) -> bool:
 
 
 def batch_statistics(
-    features: list[Tensor], pointwise: Tensor, eps: Tensor
+    maps: Sequence[Tensor], pointwise: Tensor | None, eps: float
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Mean and (biased) variance of T products pointwise · features, [T, Cout] each.
+    """Mean and (biased) variance of T maps after a 1×1 convolution, [T, Cout] each.
 
-    features: T maps [blocks, positions, Cin]; pointwise: [T, Cout, Cin]; eps: [T, 1], what
-    will be added to the variances. The first result are the features to use from now on (see
-    `moments`).
+    maps: [images, positions, Cin]; pointwise: [T, Cout, Cin], or None for none; eps: what will
+    be added to the variances. The first result are the maps to use from now on (see `moments`).
     """
-    same, first, second = moments(features)
-    mean, variance = _of_products(pointwise, first, second)
-    if _cancelled(variance + eps, pointwise, second):
-        same, first, second = moments(features, exact=True)
-        mean, variance = _of_products(pointwise.double(), first, second)
+    full = pointwise is not None
+    same, first, second = moments(maps, full=full)
+    mean, variance, cancelled = _of_products(pointwise, first, second, maps[0].dtype, eps)
+    if cancelled:
+        same, first, second = moments(maps, full=full, exact=True)
+        mean, variance, _ = _of_products(pointwise, first, second, torch.float64, eps)
     return same, mean, variance
+
+
+def _of_products(
+    pointwise: Tensor | None, first: Tensor, second: Tensor, dtype: torch.dtype, eps: float
+) -> tuple[Tensor, Tensor, bool]:
+    """Mean and variance [T, Cout] from float64 moments, computed in `dtype`.
+
+    And whether a variance is so small a difference of moments that `dtype` is not enough.
+    """
+    if pointwise is None:
+        mean, variance = first.to(dtype), (second - first.square()).to(dtype)
+        largest = second.detach().to(dtype)
+    else:
+        pointwise = pointwise.to(dtype)
+        covariance = (second - first[:, :, None] * first[:, None, :]).to(dtype)
+        variance = (torch.bmm(pointwise, covariance) * pointwise).sum(2)
+        mean = torch.bmm(pointwise, first[:, :, None].to(dtype)).squeeze(2)
+        root = second.detach().diagonal(dim1=1, dim2=2).sqrt().to(dtype)
+        largest = torch.bmm(pointwise.detach().abs(), root[:, :, None]).squeeze(2).square_()
+    cancelled = dtype != torch.float64 and bool(
+        (variance.detach() + eps < CONDITIONED * largest).any()
+    )
+    return mean, variance.clamp(min=0.0), cancelled
 
 
 def fixed_statistics(norms: Sequence[nn.BatchNorm2d | None], like: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,10 +70,10 @@ def fixed_statistics(norms: Sequence[nn.BatchNorm2d | None], like: Tensor) -> tu
 
 def scales_and_shifts(
     norms: Sequence[nn.BatchNorm2d | None], like: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The parameters of each norm, broadcastable to `like` [T, Cout]; 1 and 0 where it has none."""
+) -> tuple[Tensor, Tensor] | None:
+    """The parameters of each norm, [T, Cout] as `like`; None where no norm has any."""
     if not any(norm is not None and norm.affine for norm in norms):
-        return like.new_ones(()), like.new_zeros(())
+        return None
     one, zero = like.new_ones(like.shape[1]), like.new_zeros(like.shape[1])
     pairs = [
         (norm.weight, norm.bias) if norm is not None and norm.affine else (one, zero)
@@ -75,23 +98,6 @@ def update_running(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: 
         if share is None:
             share = 1.0 / float(norm.num_batches_tracked)
     share = 0.0 if share is None else share
-    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), share)
     unbiased = variance * (count / (count - 1))
+    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), share)
     norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), share)
-
-
-def _of_products(pointwise: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of pointwise · z from the float64 moments of z, [T, Cout] each."""
-    covariance = (second - first[:, :, None] * first[:, None, :]).to(pointwise.dtype)
-    variance = (pointwise @ covariance * pointwise).sum(2).clamp(min=0.0)
-    return (pointwise @ first[:, :, None].to(pointwise.dtype)).squeeze(2), variance
-
-
-@torch.no_grad()
-def _cancelled(variance: Tensor, pointwise: Tensor, second: Tensor) -> bool:
-    """Whether a variance [T, Cout] is so small a difference of moments that precision is lost."""
-    if pointwise.dtype == torch.float64:
-        return False
-    magnitude = second.diagonal(dim1=1, dim2=2).sqrt().to(pointwise.dtype)
-    bound = (pointwise.abs() @ magnitude[:, :, None]).squeeze(2).square()
-    return bool((variance < CONDITIONED * bound).any())
