@@ -15,6 +15,7 @@ from dots.batch import Batch
 from dots.engine import StepResult
 from dots.errors import UserError
 from dots.genotype import Genotype
+from dots.memory import MemoryGuard
 from dots.seeding import isolated_random_state, seed_step
 
 State = dict[str, Any]
@@ -151,6 +152,7 @@ class Loop:
     of each epoch, state is saved after `save_every` seconds. `max_steps` ends each epoch
     early (for a dry run). `sum_over_processes` and `largest_of_processes` reduce a tensor
     over all ranks, `share_statistics` makes the running statistics of a network the same.
+    `guard` takes a step again where memory runs out.
     """
 
     seed: int
@@ -161,6 +163,7 @@ class Loop:
     sum_over_processes: Callable[[Tensor], Tensor] = _own
     largest_of_processes: Callable[[Tensor], Tensor] = _own
     share_statistics: Callable[[nn.Module], None] = _kept
+    guard: MemoryGuard | None = None
     save_every: float = 300.0
     max_steps: int | None = None
 
@@ -175,7 +178,8 @@ class Loop:
             epoch, step = point["epoch"], point["step"]
             stage.load_state(point["stage"])
             meter.load_state(point["meter"])
-            if point["finished"]:
+            ended = epoch >= stage.epochs or point.get("stopped", True)
+            if point["finished"] and ended:  # else it has been given more epochs
                 return
         self.watcher.stage_started(stage.name, stage.epochs, stage.steps, epoch)
         with isolated_random_state():
@@ -183,7 +187,8 @@ class Loop:
                 self._epoch(stage, epoch, step, meter)
                 done = stage.finished(epoch)
                 epoch, step, meter = epoch + 1, 0, Meter(self.device)
-                self._save(stage, epoch, step, meter, finished=done or epoch == stage.epochs)
+                finished = done or epoch == stage.epochs
+                self._save(stage, epoch, step, meter, finished=finished, stopped=done)
                 if done:
                     break
                 asked, _ = self._agreed(saved=None)
@@ -199,8 +204,7 @@ class Loop:
         saved = time.monotonic()
         clock = Clock(meter)
         for pair in stage.batches(epoch, step):
-            seed_step(self.seed, stage.name, epoch, step)
-            meter.add(step, stage.step(epoch, step, pair))
+            meter.add(step, self._step(stage, epoch, step, pair))
             network = stage.module()
             if network is not None:
                 self.share_statistics(network)
@@ -218,6 +222,13 @@ class Loop:
             if asked:
                 raise Interrupted(asked)
         self._record(stage, epoch, meter)
+
+    def _step(self, stage: Stage, epoch: int, step: int, pair: Pair) -> StepResult:
+        def take() -> StepResult:
+            seed_step(self.seed, stage.name, epoch, step)
+            return stage.step(epoch, step, pair)
+
+        return take() if self.guard is None else self.guard.step(stage, epoch, step, take)
 
     def _record(self, stage: Stage, epoch: int, meter: Meter) -> None:
         loss, accuracy, first_bad = meter.read(self.sum_over_processes)
@@ -240,11 +251,21 @@ class Loop:
         self.journal.epoch_done(row, stage.snapshot(epoch))
         self.watcher.epoch_done(row, stage.current())
 
-    def _save(self, stage: Stage, epoch: int, step: int, meter: Meter, *, finished: bool) -> None:
+    def _save(
+        self,
+        stage: Stage,
+        epoch: int,
+        step: int,
+        meter: Meter,
+        *,
+        finished: bool,
+        stopped: bool = False,
+    ) -> None:
         state = {
             "epoch": epoch,
             "step": step,
             "finished": finished,
+            "stopped": stopped,  # by itself, before its last epoch
             "stage": stage.state(),
             "meter": meter.state(),
         }

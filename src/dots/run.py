@@ -22,9 +22,18 @@ if TYPE_CHECKING:
 
 RECIPE = "recipe.json"
 ENVIRONMENT = "environment.json"
+NOTICES = "notices.json"
 _LOCK = "lock"
 _PART = f".{RECIPE}.part"
-BEGUN = (ENVIRONMENT, "job.json", "data.json", "splits.json", "machine.json", "genotype.json")
+BEGUN = (
+    ENVIRONMENT,
+    "job.json",
+    "data.json",
+    "splits.json",
+    "machine.json",
+    "plan.json",
+    "genotype.json",
+)
 """What a beginning writes before the recipe."""
 
 
@@ -144,6 +153,17 @@ class RunDirectory:
         """Continue with other settings than the run began with."""
         self.write_json(RECIPE, recipe.to_json())
         self.recipe = recipe
+
+    def notice(self, line: str) -> None:
+        """Add a line to what result.json and the report tell about the run."""
+        said = self.notices()
+        if line not in said:
+            self.write_json(NOTICES, [*said, line])
+
+    def notices(self) -> list[str]:
+        """The lines so far."""
+        said = self.read_json(NOTICES) if self.has(NOTICES) else []
+        return [str(line) for line in said] if isinstance(said, list) else []
 
     def environment_differences(self) -> tuple[str, ...]:
         """What differs between where the run began and here, in words; see dots.environment."""

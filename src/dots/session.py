@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from dots.data import Augmentation, Batches, ColourJitter, ImageData, class_weig
 from dots.engine import Engine
 from dots.journal import RunJournal
 from dots.loop import Loop
+from dots.memory import MemoryGuard
 from dots.network import Shape, check_image_size
 from dots.progress import Shown, Silent
 from dots.ranks import average_statistics, barrier, largest, summed
@@ -71,6 +72,9 @@ class Session:
     loop: Loop
     watcher: Shown | Silent
     workers: int = 0
+    before_stage: Callable[[str], None] = lambda stage: None
+    """Called ahead of a later stage: what is left of the recipe may still change."""
+    _engine: Engine | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -86,7 +90,12 @@ class Session:
         return bool(self.fabric.is_global_zero)
 
     def engine(self) -> Engine:
-        """How gradients are taken in every stage."""
+        """How gradients are taken in every stage: one for all of them."""
+        if self._engine is None:
+            self._engine = self._new_engine()
+        return self._engine
+
+    def _new_engine(self) -> Engine:
         weights = None
         if self.recipe.data.class_weights:
             weights = class_weights(self.data.train.labels, len(self.data.info.classes))
@@ -194,7 +203,19 @@ def make_session(
         save_every=60 * minutes if minutes else float("inf"),
         max_steps=max_steps,
     )
-    return Session(plan, data, run, fabric, loop, watcher, workers)
+    session = Session(plan, data, run, fabric, loop, watcher, workers)
+    loop.guard = MemoryGuard(session.engine(), partial(record_parts, session), fabric.world_size)
+    return session
+
+
+def record_parts(session: Session, parts: int, line: str) -> None:
+    """Remember for a resume and for the result that batches are taken in `parts` now."""
+    recipe = session.recipe.model_copy(update={"accumulate": parts})
+    session.plan = replace(session.plan, recipe=recipe)
+    session.watcher.say(line)
+    if session.main:
+        session.run.replace_recipe(recipe)
+        session.run.notice(line)
 
 
 def new_supernet(session: Session, settings: SearchSettings, candidates: Candidates) -> Supernet:

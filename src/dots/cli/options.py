@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from dots.jobs import Machine, Watcher
+    from dots.limits import Limits
     from dots.recipe import Recipe
 
 Data = Annotated[
@@ -42,6 +43,21 @@ Resume = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the result.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+TimeLimit = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Cut epochs so that all ends in time: 45m, 2h, 1h30m."),
+]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Take batches in parts to stay below: 800M, 8G (measured)."),
+]
+LowMemory = Annotated[
+    bool, typer.Option("--low-memory", help="Compute cells again in the backward pass.")
+]
+Extend = Annotated[
+    int | None,
+    typer.Option(metavar="EPOCHS", help="With --resume: train so many epochs more, test again."),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Take one batch through every stage, then stop.")
 ]
@@ -79,6 +95,18 @@ def as_overrides(shortcuts: dict[str, Any]) -> list[str]:
     if batch is not None:
         given |= {f"{stage}.batch": batch for stage in ("operations", "topology", "train")}
     return [f"{name}={value}" for name, value in given.items()]
+
+
+def make_limits(time_limit: str | None, max_memory: str | None) -> Limits:
+    """The limits of a command line. Raises UserError for what is no time or no size."""
+    from dots.limits import Limits
+    from dots.max_memory import bytes_of
+    from dots.time_limit import seconds_of
+
+    return Limits(
+        seconds=None if time_limit is None else seconds_of(time_limit),
+        memory=None if max_memory is None else bytes_of(max_memory),
+    )
 
 
 def make_watcher(quiet: bool) -> Watcher:
