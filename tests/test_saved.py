@@ -83,3 +83,14 @@ def test_an_altered_description_is_refused(
     path.write_text(json.dumps({**description, key: value}))
     with pytest.raises(UserError, match=message):
         load_network(folder)
+
+
+def test_unknown_skeletons_and_references_are_refused(folder: Path) -> None:
+    path = folder / "network.json"
+    description = json.loads(path.read_text())
+    path.write_text(json.dumps({**description, "skeleton": "round"}))
+    with pytest.raises(UserError, match="unknown skeleton 'round'"):
+        load_network(folder)
+    path.write_text(json.dumps({**description, "reference": "mobile"}))
+    with pytest.raises(UserError, match="no reference network 'mobile'"):
+        load_network(folder)

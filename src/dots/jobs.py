@@ -15,13 +15,17 @@ from dots.data import ImageData, open_data
 from dots.data.sources import Spec
 from dots.devices import launch, make_fabric
 from dots.errors import UserError
+from dots.extension import extended, reopen
 from dots.genotype import Genotype
+from dots.limits import PLAN, Limits, fitted, keep_to
 from dots.progress import Shown, Silent
 from dots.ranks import agreed_text, barrier
 from dots.recipe import Recipe
 from dots.run import RunDirectory, check_free
-from dots.session import Plan, Session, check_sizes, make_plan, make_session
+from dots.session import Plan, Session, check_sizes, make_plan, make_session, stage_shape
 from dots.signals import stop_requests
+from dots.time_limit import TimeLimit
+from dots.trainee import DARTS, CellTrainee, ReferenceTrainee, Trainee
 from dots.truth import Truth
 
 if TYPE_CHECKING:
@@ -56,13 +60,16 @@ class Job:
     `kind` is "run" (everything), "search" (up to the genotype), "operations" (up to the
     candidates) or "train" (a given genotype). `data` is a name or an absolute path, or None
     for data that only Python has. `candidates` is the file that a search started from, `table`
-    that of a benchmark which knows the true accuracies.
+    that of a benchmark which knows the true accuracies. A training may be that of a
+    `reference` network instead of a genotype, or put the genotype into another `skeleton`.
     """
 
     kind: str
     data: str | None
     candidates: str | None = None
     table: str | None = None
+    reference: str | None = None
+    skeleton: str = DARTS
 
 
 @contextmanager
@@ -78,11 +85,12 @@ def begin(
     command: Sequence[str] | None = None,
     genotype: Genotype | None = None,
     max_steps: int | None = None,
+    limits: Limits | None = None,
 ) -> Iterator[Session]:
     """A session in a new run directory, for the time of the block.
 
-    `genotype` is the cell of a job of kind "train". Everything that can be wrong is found
-    before the directory is made. Raises UserError.
+    `limits` may cut the recipe. `genotype` is the cell of a job of kind "train". Everything
+    that can be wrong is found before the directory is made. Raises UserError.
     """
     plan = make_plan(recipe)
     if job.candidates is not None:  # read for its errors; again when it is used
@@ -96,16 +104,24 @@ def begin(
     watcher = watcher if fabric.is_global_zero else Silent()
     with tempfile.TemporaryDirectory() as folder:
         data = _open(spec, plan, machine, watcher, Path(folder), fabric)
+        _check_trainee(plan, data, job, genotype)
         files = {
             JOB: _json(asdict(job)),
             "data.json": _json(describe(data)),
             MACHINE: _json(_place(fabric)),
         }
+        if max_steps is None:
+            has_candidates = job.candidates is not None
+            plan, timed = fitted(
+                plan, data, job.kind, limits or Limits(), fabric, watcher, candidates=has_candidates
+            )
+            if timed is not None:
+                files[PLAN] = _json(timed.to_json())
         if genotype is not None:
             files["genotype.json"] = genotype.to_text().encode()
         if (Path(folder) / SPLITS).exists():
             files[SPLITS] = (Path(folder) / SPLITS).read_bytes()
-        with _create(fabric, recipe, out, name or _name_of(spec, data), command, files) as run:
+        with _create(fabric, plan.recipe, out, name or _name_of(spec, data), command, files) as run:
             yield from _session(plan, data, run, fabric, watcher, machine, max_steps)
 
 
@@ -122,7 +138,7 @@ def _session(
         watcher.say(notice)
     watcher.say(f"run directory: {run.path}")
     with stop_requests() as asked:
-        yield make_session(
+        session = make_session(
             plan,
             data,
             run,
@@ -132,6 +148,9 @@ def _session(
             workers=machine.workers,
             max_steps=max_steps,
         )
+        if run.has(PLAN):
+            keep_to(session, TimeLimit.from_json(run.read_json(PLAN), str(run.path / PLAN)))
+        yield session
 
 
 @contextmanager
@@ -142,11 +161,13 @@ def resume(
     watcher: Watcher,
     change: Callable[[Recipe], Recipe] = lambda recipe: recipe,
     data: Spec | None = None,
+    extend: int = 0,
 ) -> Iterator[tuple[Session, Job]]:
     """A session in an existing run directory, and what job it was.
 
     `change` may alter settings; what it alters is said. `data` replaces the source where it
-    has moved. Raises UserError where there is no run, it is in use, or the data differ.
+    has moved. `extend` adds epochs to the training, finished or not (see `dots.extension`).
+    Raises UserError where there is no run, it is in use, or the data differ.
     """
     fabric = make_fabric(machine.device, devices=machine.devices, nodes=machine.nodes)
     launch(fabric)
@@ -160,12 +181,17 @@ def resume(
         if spec is None:
             raise UserError(f"{str(path)!r} was run on data given from Python: give them again")
         recipe = change(run.recipe)
+        if extend:
+            recipe = extended(recipe, job.kind, extend)
         plan = make_plan(recipe)
         _tell_differences(run, recipe, watcher, _place(fabric))
         images = _open(spec, plan, machine, watcher, path, fabric)
         _check_same_data(run, images)
+        if fabric.is_global_zero and extend:
+            reopen(run)
         if fabric.is_global_zero and recipe != run.recipe:
             run.replace_recipe(recipe)
+        barrier(fabric)
         for session in _session(plan, images, run, fabric, watcher, machine, None):
             yield session, job
 
@@ -197,6 +223,21 @@ def _open(
         barrier(fabric)
     check_sizes(plan, data)
     return data
+
+
+def _trainee(plan: Plan, data: ImageData, job: Job, genotype: Genotype | None) -> Trainee:
+    """What a job of kind "train" trains."""
+    info = data.info
+    if job.reference is not None:
+        return ReferenceTrainee(job.reference, len(info.classes), info.channels, info.image_size)
+    assert genotype is not None
+    return CellTrainee(genotype, stage_shape(plan.recipe, plan.recipe.train, data), job.skeleton)
+
+
+def _check_trainee(plan: Plan, data: ImageData, job: Job, genotype: Genotype | None) -> None:
+    """Raise UserError where a network without parts to choose cannot be built for these data."""
+    if job.reference is not None or job.skeleton != DARTS:
+        _trainee(plan, data, job, genotype).cost(data.info.image_size)
 
 
 def _create(
@@ -306,10 +347,11 @@ def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dic
     elif job.kind == "search":
         stages.search(session, given)
     elif job.kind == "train":
-        cell = genotype or Genotype.load(session.run.path / stages.GENOTYPE)
-        stages.train_and_test(session, cell)
+        if genotype is None and job.reference is None:
+            genotype = Genotype.load(session.run.path / stages.GENOTYPE)
+        stages.train_and_test(session, _trainee(session.plan, session.data, job, genotype))
     else:
-        stages.train_and_test(session, stages.search(session, given))
+        stages.run_everything(session, given)
     if job.table is not None:
         stages.record_truth(session, Truth.load(Path(job.table), session.space))
     result = stages.write_result(session)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,22 @@ from dots.errors import UserError, shown
 from dots.files import read_json, write_bytes, write_json
 from dots.genotype import Genotype
 from dots.network import Shape
+from dots.trainee import CellTrainee, Network, ReferenceTrainee, skeleton_named, trainee_of
 
 VERSION = 1
 WEIGHTS = "weights.safetensors"
 
 
-class TrainedNetwork(nn.Module):
-    """A derived network with what it needs to be used: preprocessing and class names.
+class TrainedModel(nn.Module):
+    """A trained network with what it needs to be used: preprocessing and class names.
 
     Called on normalised images [B, C, H, W] it returns logits [B, classes]; `probabilities`
     takes images as they are (see `dots.data`), scaled to [0, 1].
     """
 
-    def __init__(self, network: DerivedNetwork, info: DataInfo) -> None:
+    def __init__(self, network: Network, info: DataInfo) -> None:
         super().__init__()
-        self.network = network
+        self.network: nn.Module = network
         self.info = info
         self.register_buffer("mean", torch.tensor(info.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(info.std).view(1, -1, 1, 1), persistent=False)
@@ -56,8 +56,14 @@ class TrainedNetwork(nn.Module):
         return torch.softmax(self(self.normalise(images)).float(), dim=1)
 
 
+class TrainedNetwork(TrainedModel):
+    """The trained network of a cell in the skeleton of the search."""
+
+    network: DerivedNetwork
+
+
 def save_network(
-    folder: Path, network: DerivedNetwork, info: DataInfo, *, weights_name: str = WEIGHTS
+    folder: Path, network: Network, info: DataInfo, *, weights_name: str = WEIGHTS
 ) -> None:
     """Write network.json and weights.safetensors, without the auxiliary head."""
     from safetensors.torch import save
@@ -71,33 +77,53 @@ def save_network(
     write_bytes(folder / weights_name, content)
     description = {
         "version": VERSION,
-        "genotype": network.genotype.to_json(),
-        "shape": asdict(network.shape),
+        **trainee_of(network, len(info.classes), info.channels, info.image_size).to_json(),
         "data": info.to_json(),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
     write_json(folder / "network.json", description)
 
 
-def load_network(folder: Path, *, weights_name: str = WEIGHTS) -> TrainedNetwork:
+def load_model(folder: Path, *, weights_name: str = WEIGHTS) -> TrainedModel:
     """The trained network of a run directory, in evaluation mode, on the CPU.
 
     Raises UserError where the files are missing or damaged, or do not belong together.
     """
     path = folder / "network.json"
     value = read_json(path, what="a trained network (did the run finish?)")
-    genotype, shape, info = _parse(value, repr(str(path)))
+    trainee, info = _parse(value, repr(str(path)))
     with torch.random.fork_rng([]):
-        network = DerivedNetwork(genotype, shape)
+        network = trainee.build()
     _load_weights(network, folder / weights_name, value.get("sha256"))
-    trained = TrainedNetwork(network, info)
+    derived = isinstance(network, DerivedNetwork)
+    trained = TrainedNetwork(network, info) if derived else TrainedModel(network, info)
     trained.eval()
     return trained
 
 
-def _parse(value: Any, where: str) -> tuple[Genotype, Shape, DataInfo]:
+def load_network(folder: Path, *, weights_name: str = WEIGHTS) -> TrainedNetwork:
+    """The same of a cell in the skeleton of the search; raises UserError for other networks."""
+    trained = load_model(folder, weights_name=weights_name)
+    if not isinstance(trained, TrainedNetwork):
+        raise UserError(
+            f"{str(folder)!r} holds a network without a cell, or in a skeleton of its own: "
+            "dots test and dots predict take it, this does not"
+        )
+    return trained
+
+
+def _parse(value: Any, where: str) -> tuple[CellTrainee | ReferenceTrainee, DataInfo]:
     if not isinstance(value, dict) or value.get("version") != VERSION:
         raise UserError(f"{where} is not a network description of version {VERSION}")
+    if "reference" in value:
+        info = DataInfo.from_json(value.get("data"), where=f"{where}, data")
+        name, classes = str(value["reference"]), len(info.classes)
+        return ReferenceTrainee(name, classes, info.channels, info.image_size), info
+    genotype, shape, info = _parse_cell(value, where)
+    return CellTrainee(genotype, shape, skeleton_named(value, where)), info
+
+
+def _parse_cell(value: dict[str, Any], where: str) -> tuple[Genotype, Shape, DataInfo]:
     shape = value.get("shape")
     if not isinstance(shape, dict) or set(shape) != set(Shape.__dataclass_fields__):
         raise UserError(f"{where}: the shape is not complete: {shown(shape)}")
@@ -115,7 +141,7 @@ def _parse(value: Any, where: str) -> tuple[Genotype, Shape, DataInfo]:
     return genotype, Shape(**shape), info
 
 
-def _load_weights(network: DerivedNetwork, path: Path, sha256: object) -> None:
+def _load_weights(network: nn.Module, path: Path, sha256: object) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load
 

@@ -12,9 +12,7 @@ from typing import Any
 import torch
 
 from dots.candidates import CandidateFile, read_candidates, to_json
-from dots.cost import network_cost
 from dots.derive import derive_darts
-from dots.derived import DerivedNetwork
 from dots.evaluate import TestResult, evaluate
 from dots.genotype import Genotype
 from dots.operation_stage import OperationStage
@@ -28,6 +26,7 @@ from dots.session import Session, new_supernet
 from dots.topology import make_topology
 from dots.topology_record import topology_record
 from dots.topology_stage import TopologyStage
+from dots.trainee import DARTS, CellTrainee, Network, Trainee
 from dots.training import TrainingStage
 from dots.truth import Truth
 
@@ -38,12 +37,13 @@ RANDOM_GENOTYPE = "genotype-random.json"
 RESULT = "result.json"
 TOPOLOGY = "topology.json"
 TRUTH = "truth.json"
+EXTENSIONS = "extensions.json"
 
 
-def run_everything(session: Session) -> dict[str, Any]:
-    """The main job: search, train, test, report; returns the content of result.json."""
-    genotype = search(session)
-    return train_and_test(session, genotype)
+def run_everything(session: Session, given: CandidateFile | None = None) -> dict[str, Any]:
+    """The main job: search, train, test; returns the content of result.json."""
+    genotype = search(session, given)
+    return train_and_test(session, cell_trainee(session, genotype))
 
 
 def search(session: Session, given: CandidateFile | None = None) -> Genotype:
@@ -80,6 +80,8 @@ def search_operations(session: Session) -> CandidateFile:
 
 def search_topology(session: Session, found: CandidateFile) -> Genotype:
     """Stage 2 (Sec. 4.1): which edges does each node keep?"""
+    if not session.run.has(GENOTYPE):
+        session.before_stage("topology")
     recipe, run, data = session.recipe, session.run, session.data
     if run.has(GENOTYPE):
         return Genotype.load(run.path / GENOTYPE)
@@ -130,13 +132,19 @@ def save_genotype(session: Session, name: str, genotype: Genotype) -> None:
     session.run.write_text(name, genotype.to_text())
 
 
-def train_and_test(session: Session, genotype: Genotype) -> dict[str, Any]:
-    """Stage 3: the found cell and its baselines, trained from scratch by one recipe, tested."""
-    if session.main and not session.run.has(GENOTYPE):
-        save_genotype(session, GENOTYPE, genotype)
-    train_cell(session, genotype, "train")
+def cell_trainee(session: Session, genotype: Genotype, skeleton: str = DARTS) -> CellTrainee:
+    """The network of a cell at the size that the recipe asks for."""
+    return CellTrainee(genotype, session.shape(session.recipe.train), skeleton)
+
+
+def train_and_test(session: Session, trainee: Trainee) -> dict[str, Any]:
+    """Stage 3: a network and its baselines, trained from scratch by one recipe, tested."""
+    if isinstance(trainee, CellTrainee) and session.main and not session.run.has(GENOTYPE):
+        save_genotype(session, GENOTYPE, trainee.genotype)
+    session.before_stage("train")
+    train_network(session, trainee, "train")
     for name, cell in baseline_cells(session).items():
-        train_cell(session, cell, f"train-{name}")
+        train_network(session, cell_trainee(session, cell), f"train-{name}")
     return write_result(session)
 
 
@@ -155,32 +163,27 @@ def baseline_cells(session: Session) -> dict[str, Genotype]:
     return cells
 
 
-def train_cell(session: Session, genotype: Genotype, stage_name: str) -> None:
-    """Train a cell's network on all training images and test it once, after the last epoch."""
+def train_network(session: Session, trainee: Trainee, stage_name: str) -> None:
+    """Train a network on all training images and test it once, after the last epoch."""
     recipe, data, run = session.recipe, session.data, session.run
     if run.has(_test_file(stage_name)):
         return
     settings = recipe.train
     with isolated_random_state():
         seed_step(recipe.seed, stage_name, "weights")
-        network = DerivedNetwork(
-            genotype,
-            session.shape(settings),
-            auxiliary=settings.auxiliary > 0,
-            fast=recipe.fast,
-        )
+        network = trainee.build(auxiliary=settings.auxiliary > 0, fast=recipe.fast)
     network.to(session.fabric.device)
     everything = torch.arange(len(data.train))
     batches = session.batches(everything, settings, "train")
     stage = TrainingStage(network, settings, session.engine(), batches, stage_name)
     session.loop.run(stage)
     result = _test(session, network)
-    cost = network_cost(genotype, network.shape, data.info.image_size)
+    cost = trainee.cost(data.info.image_size)
     content = {
         **result.summary(),
         "parameters": cost.parameters,
         "multiply_adds": cost.multiply_adds,
-        "genotype": genotype.to_json(),
+        **trainee.to_json(),
         "classes": list(data.info.classes),
         "confusion": result.confusion,
     }
@@ -197,7 +200,7 @@ def _test_file(stage_name: str) -> str:
     return stage_name.replace("train", "test", 1) + ".json"
 
 
-def _test(session: Session, network: DerivedNetwork) -> TestResult:
+def _test(session: Session, network: Network) -> TestResult:
     """Every test image once; each process takes a part of every batch."""
     count = len(session.data.test)
     settings = session.recipe.train
@@ -215,7 +218,9 @@ def write_result(session: Session) -> dict[str, Any]:
     """Put result.json together from what the stages left."""
     run = session.run
     rows = run.metrics.rows()
-    result = _outcome(run.read_json("test.json")) if run.has("test.json") else _no_test()
+    test = run.read_json("test.json") if run.has("test.json") else None
+    result = _no_test() if test is None else _outcome(test)
+    result |= {name: test[name] for name in ("reference", "skeleton") if test and name in test}
     searched = [row for row in rows if row["stage"] in ("operations", "topology")]
     result |= {
         "search_seconds": _total(searched, "seconds"),
@@ -223,6 +228,7 @@ def write_result(session: Session) -> dict[str, Any]:
         "train_seconds": _total([row for row in rows if row["stage"] == "train"], "seconds"),
         "seed": session.recipe.seed,
         "baselines": {},
+        "notices": run.notices(),
     }
     for name in session.recipe.baselines:
         if run.has(f"test-{name}.json"):
@@ -233,6 +239,8 @@ def write_result(session: Session) -> dict[str, Any]:
                 "train_seconds": _total(trained, "seconds"),
                 "genotype": content["genotype"],
             }
+    if run.has(EXTENSIONS):
+        result["before_extension"] = run.read_json(EXTENSIONS)
     if run.has(TRUTH):
         result |= run.read_json(TRUTH)
     if session.main:

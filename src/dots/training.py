@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from dots.batch import Batch
 from dots.data import Batches
-from dots.derived import DerivedNetwork
 from dots.engine import Engine, StepResult
 from dots.loop import Pair, State
 from dots.optimisers import WeightOptimiser, training_rate
@@ -18,12 +17,30 @@ from dots.recipe.settings import TrainSettings
 from dots.seeding import seed_step
 
 
+class Trainable(Protocol):
+    """What the training asks of a network (a torch module) besides learning."""
+
+    drop_path: float
+    """Probability of dropping a path; the training sets it."""
+
+    def forward_with_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits [B, classes], and those of an auxiliary head, or None without one."""
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+    def train(self) -> Any: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any: ...
+
+
 class TrainingStage:
-    """Trains a derived network with auxiliary head, drop path, label smoothing as set."""
+    """Trains a network from scratch, with auxiliary head, drop path, label smoothing as set."""
 
     def __init__(
         self,
-        network: DerivedNetwork,
+        network: Trainable,
         settings: TrainSettings,
         engine: Engine,
         batches: Batches,
@@ -91,6 +108,7 @@ class TrainingStage:
 
     def module(self) -> nn.Module:
         """The network with running statistics."""
+        assert isinstance(self.network, nn.Module)
         return self.network
 
     def state(self) -> State:

@@ -17,14 +17,14 @@ from dots.devices import make_fabric
 from dots.evaluate import TestResult, evaluate
 from dots.files import read_json
 from dots.run import RunDirectory
-from dots.saved import TrainedNetwork, load_network
+from dots.saved import TrainedModel, load_model
 
 _BATCH = 256
 
 
-def load(run: str | Path) -> TrainedNetwork:
+def load(run: str | Path) -> TrainedModel:
     """The trained network of a run directory, with its preprocessing and class names."""
-    return load_network(RunDirectory.read(Path(run)).path)
+    return load_model(RunDirectory.read(Path(run)).path)
 
 
 def evaluate_run(

@@ -20,7 +20,7 @@ def print_outcome(session: Session, result: dict[str, Any], *, dry: bool = False
 
         print(Genotype.load(path / "genotype.json").describe())
     if result["test_accuracy"] is not None:
-        print(_line("found cell", result))
+        print(_line(result.get("reference", "found cell"), result))
         for name, baseline in result["baselines"].items():
             print(_line(f"{name} cell", baseline))
     for line in _truth_lines(result):
@@ -28,7 +28,7 @@ def print_outcome(session: Session, result: dict[str, Any], *, dry: bool = False
     print(f"search {result['search_seconds']:.1f} s, training {result['train_seconds']:.1f} s")
     if session.run.has("genotype.json"):
         print(f"genotype: {path / 'genotype.json'}")
-    else:
+    elif "reference" not in result:
         print(f"candidates: {path / 'candidates.json'}")
     print(f"report:   {path / 'report.html'}")
 

@@ -58,7 +58,11 @@ def run(
     recipe: o.RecipeFile = None,
     table: Table = None,
     baselines: Baselines = False,
+    time_limit: o.TimeLimit = None,
+    max_memory: o.MaxMemory = None,
+    low_memory: o.LowMemory = False,
     resume: o.Resume = None,
+    extend: o.Extend = None,
     skip_corrupt: o.SkipCorrupt = False,
     no_download: o.NoDownload = False,
     dry_run: o.DryRun = False,
@@ -67,14 +71,16 @@ def run(
 ) -> None:
     """Search a cell for DATA, train its network, test it, and write a report."""
     asked = _Asked("run", data, resume, dry_run, quiet, out)
-    asked.table = table
+    asked.table, asked.extend = table, extend
     asked.machine = o.make_machine(
         device, devices, workers, skip_corrupt=skip_corrupt, no_download=no_download
     )
+    asked.limits = (time_limit, max_memory)
     asked.preset, asked.file, asked.overrides = preset, recipe, set_
     asked.shortcuts = {
         "seed": seed,
         "batch": batch,
+        "low_memory": "true" if low_memory else None,
         "data.image_size": image_size,
         "strategy": strategy,
         "space": space,
@@ -100,6 +106,9 @@ def search(
     set_: o.Set = None,
     recipe: o.RecipeFile = None,
     table: Table = None,
+    time_limit: o.TimeLimit = None,
+    max_memory: o.MaxMemory = None,
+    low_memory: o.LowMemory = False,
     resume: o.Resume = None,
     skip_corrupt: o.SkipCorrupt = False,
     no_download: o.NoDownload = False,
@@ -114,13 +123,16 @@ def search(
         raise UserError("--until operations and --candidates exclude each other")
     asked = _Asked("operations" if until else "search", data, resume, dry_run, quiet, out)
     asked.candidates, asked.table = candidates, table
+    asked.positional = {"--until": until}
     asked.machine = o.make_machine(
         device, devices, workers, skip_corrupt=skip_corrupt, no_download=no_download
     )
+    asked.limits = (time_limit, max_memory)
     asked.preset, asked.file, asked.overrides = preset, recipe, set_
     asked.shortcuts = {
         "seed": seed,
         "batch": batch,
+        "low_memory": "true" if low_memory else None,
         "data.image_size": image_size,
         "strategy": strategy,
         "space": space,
@@ -131,7 +143,11 @@ def search(
 def train(
     genotype: Annotated[
         str | None,
-        typer.Argument(show_default=False, help="A genotype file, a run, or a name of the zoo."),
+        typer.Argument(
+            show_default=False,
+            help="A genotype file, a run, a name of the zoo, or a reference network: mobilenet, "
+            "densenet_bc, ...",
+        ),
     ] = None,
     data: o.Data = None,
     preset: o.Preset = None,
@@ -144,10 +160,20 @@ def train(
     image_size: o.ImageSize = None,
     set_: o.Set = None,
     recipe: o.RecipeFile = None,
+    own_skeleton: Annotated[
+        bool,
+        typer.Option(
+            "--own-skeleton", help="Put a cell of the zoo into the network it was published in."
+        ),
+    ] = False,
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also train a random cell of the same space.")
     ] = False,
+    time_limit: o.TimeLimit = None,
+    max_memory: o.MaxMemory = None,
+    low_memory: o.LowMemory = False,
     resume: o.Resume = None,
+    extend: o.Extend = None,
     skip_corrupt: o.SkipCorrupt = False,
     no_download: o.NoDownload = False,
     dry_run: o.DryRun = False,
@@ -156,30 +182,24 @@ def train(
 ) -> None:
     """Train the network of GENOTYPE on DATA from scratch, and test it."""
     asked = _Asked("train", data, resume, dry_run, quiet, out)
+    asked.extend = extend
     if resume is None:
-        asked.genotype = _genotype(genotype)
+        asked.trainee(genotype, own_skeleton)
+    asked.positional = {"GENOTYPE": genotype, "--own-skeleton": own_skeleton or None}
     asked.machine = o.make_machine(
         device, devices, workers, skip_corrupt=skip_corrupt, no_download=no_download
     )
+    asked.limits = (time_limit, max_memory)
     asked.preset, asked.file, asked.overrides = preset, recipe, set_
     asked.shortcuts = {
         "seed": seed,
         "batch": batch,
+        "low_memory": "true" if low_memory else None,
         "data.image_size": image_size,
         "space": asked.genotype.space if asked.genotype else None,
-        "baselines": "random" if baselines else "[]",
+        "baselines": "random" if baselines else None if resume else "[]",
     }
     asked.go()
-
-
-def _genotype(text: str | None) -> Genotype:
-    from dots import zoo
-
-    if text is None:
-        raise UserError("nothing to train: give a genotype file, a run, or a name of the zoo")
-    genotype = zoo.resolve(text)
-    genotype.check_buildable()
-    return genotype
 
 
 class _Asked:
@@ -204,6 +224,31 @@ class _Asked:
         self.candidates: Path | None = None
         self.table: Path | None = None
         self.genotype: Genotype | None = None
+        self.limits: tuple[str | None, str | None] = (None, None)
+        self.extend: int | None = None
+        self.positional: dict[str, object] = {}
+        self.reference: str | None = None
+        self.skeleton: str = "darts"
+
+    def trainee(self, text: str | None, own_skeleton: bool) -> None:
+        """What is to be trained. Raises UserError where there is no such thing."""
+        from dots import zoo
+        from dots.reference import find_reference
+        from dots.zoo.sizes import own_skeleton as skeleton_of
+
+        if text is None:
+            raise UserError(
+                "nothing to train: give a genotype file, a run, a name of the zoo or a reference "
+                "network"
+            )
+        self.reference = find_reference(text)
+        if self.reference is None:
+            self.genotype = zoo.resolve(text)
+            self.genotype.check_buildable()
+        if own_skeleton:
+            if self.reference is not None or zoo.find(text) is None:
+                raise UserError(f"--own-skeleton: {text!r} is no cell of the zoo")
+            self.skeleton = skeleton_of(zoo.load(text).name)
 
     def go(self) -> None:
         """Begin or continue the job; leave with its exit status."""
@@ -214,6 +259,10 @@ class _Asked:
     def _status(self) -> int:
         if self.resume is not None:
             return self._continue(self.resume)
+        if self.extend is not None:
+            raise UserError(
+                "--extend adds epochs to a run that is there: say which by --resume DIR"
+            )
         if self.data is None:
             raise UserError(f"no DATA: say what to use, as in 'dots {self.kind} digits'")
         recipe = o.make_recipe(
@@ -238,7 +287,14 @@ class _Asked:
         assert self.machine is not None
         candidates = str(self.candidates.resolve()) if self.candidates else None
         table = str(self.table.resolve()) if self.table else None
-        job = Job(self.kind, remembered(self.data), candidates, table)
+        job = Job(
+            self.kind,
+            remembered(self.data),
+            candidates,
+            table,
+            reference=self.reference,
+            skeleton=self.skeleton,
+        )
         watcher = o.make_watcher(self.quiet)
         recipe = dry_recipe(recipe) if self.dry_run else recipe
         steps = 1 if self.dry_run else None
@@ -253,6 +309,7 @@ class _Asked:
             command=["dots", *sys.argv[1:]],
             genotype=self.genotype,
             max_steps=steps,
+            limits=o.make_limits(*self.limits),
         ) as session:
             return self._finish(session, job, watcher)
 
@@ -262,14 +319,27 @@ class _Asked:
         self._refuse_new_settings()
         assert self.machine is not None
         watcher = o.make_watcher(self.quiet)
-        with resume(path, machine=self.machine, watcher=watcher, data=self.data) as (session, job):
+        if self.extend is not None and self.extend < 1:
+            raise UserError(f"--extend {self.extend}: give a number of epochs from 1 up")
+        more = self.extend or 0
+        with resume(path, machine=self.machine, watcher=watcher, data=self.data, extend=more) as (
+            session,
+            job,
+        ):
             return self._finish(session, job, watcher)
 
     def _refuse_new_settings(self) -> None:
         """A resumed run has its own settings; none that is given here may be ignored silently."""
-        given = [f"--{name.split('.')[-1]}" for name, value in self.shortcuts.items() if value]
-        given = [name.replace("_", "-") for name in given if name != "--baselines"]
+        given = [
+            f"--{name.split('.')[-1].replace('_', '-')}"
+            for name, value in self.shortcuts.items()
+            if value is not None
+        ]
         others = {
+            **self.positional,
+            "--time-limit": self.limits[0],
+            "--max-memory": self.limits[1],
+            "--dry-run": self.dry_run or None,
             "--preset": self.preset,
             "--recipe": self.file,
             "--set": self.overrides,
@@ -277,7 +347,7 @@ class _Asked:
             "--candidates": self.candidates,
             "--table": self.table,
         }
-        given += [name for name, value in others.items() if value]
+        given += [name for name, value in others.items() if value is not None]
         if given:
             raise UserError(
                 f"--resume continues with the run's own settings: leave out {', '.join(given)}, "

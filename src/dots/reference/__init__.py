@@ -22,7 +22,14 @@ from dots.reference.proxyless import ProxylessNAS
 from dots.reference.shufflenet import ShuffleNet
 from dots.reference.vision import inception, mnasnet, shufflenet_v2
 
-__all__ = ["REFERENCES", "Reference", "ReferenceNetwork", "build_reference", "reference_cost"]
+__all__ = [
+    "REFERENCES",
+    "Reference",
+    "ReferenceNetwork",
+    "build_reference",
+    "find_reference",
+    "reference_cost",
+]
 
 SMALL = 64
 """Images of fewer pixels a side than this keep their resolution through the stem."""
@@ -96,6 +103,12 @@ class ReferenceNetwork(nn.Module):
     def forward_with_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits, and None for those of an auxiliary head: there is none."""
         return self(images), None
+
+
+def find_reference(name: str) -> str | None:
+    """The reference network called `name`; case, '-' and '_' do not matter. None: there is none."""
+    wanted = name.strip().casefold().replace("-", "_").replace(" ", "_")
+    return wanted if wanted in REFERENCES else None
 
 
 def build_reference(

@@ -20,7 +20,7 @@ from dots.files import parse_json
 from dots.genotype import Genotype
 from dots.space import DARTS_OPERATIONS
 
-__all__ = ["ZooEntry", "entries", "load", "names", "resolve"]
+__all__ = ["ZooEntry", "entries", "find", "load", "names", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,14 @@ def load(name: str) -> ZooEntry:
 
     Raises UserError for an unknown name.
     """
-    entry = _find(name)
+    entry = find(name)
     if entry is None:
         raise UserError(f"no published cell {shown(name)}: {did_you_mean(name, names())}")
     return entry
 
 
-def _find(name: str) -> ZooEntry | None:
+def find(name: str) -> ZooEntry | None:
+    """The published cell called `name`, or None."""
     wanted = _folded(name)
     return next((entry for entry in entries() if _folded(entry.name) == wanted), None)
 
@@ -118,7 +119,7 @@ def resolve(text: str) -> Genotype:
 
     Raises UserError where `text` is none of them, or the file is no genotype.
     """
-    if (entry := _find(text)) is not None:
+    if (entry := find(text)) is not None:
         return entry.genotype
     if os.path.isdir(text):
         return Genotype.load(Path(text) / "genotype.json")
