@@ -8,7 +8,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from dots.cost import network_cost
+import torch
+
+from dots.derived import DerivedNetwork
 from dots.errors import UserError
 from dots.genotype import Genotype
 from dots.network import Shape
@@ -19,7 +21,6 @@ from dots.truth import Truth
 
 # The network that NAS-Bench-201 trained on CIFAR-10.
 _BENCHMARK = Shape(cells=15, channels=16, image_channels=3, classes=10)
-_BENCHMARK_PIXELS = 32
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Judge(ABC):
 
 
 class TableJudge(Judge):
-    """The table's accuracies, whatever the seed; costs are those of the benchmark's network."""
+    """The table's accuracies, whatever the seed; parameters are the benchmark's network's."""
 
     def __init__(self, truth: Truth, column: str) -> None:
         self.truth = truth
@@ -71,11 +72,17 @@ class TableJudge(Judge):
         except UserError as error:  # two operations on an edge
             return Verdict(error=str(error))
         accuracy = truth[self.column]["accuracy"] / 100
-        try:
-            cost = network_cost(genotype, _BENCHMARK, _BENCHMARK_PIXELS)
-        except UserError:  # no path from input to output: the benchmark trained it all the same
-            return Verdict(accuracy, truth=truth)
-        return Verdict(accuracy, cost.parameters, cost.multiply_adds, truth=truth)
+        return Verdict(accuracy, parameters=_parameters(genotype), truth=truth)
+
+
+def _parameters(genotype: Genotype) -> int | None:
+    """Of the benchmark's network; None for a cell without a path from input to output."""
+    try:
+        with torch.device("meta"):
+            network = DerivedNetwork(genotype, _BENCHMARK, fast=False)
+    except UserError:  # the benchmark trained it all the same
+        return None
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 class TrainingJudge(Judge):

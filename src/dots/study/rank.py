@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,16 +30,12 @@ MOST_PANEL_ROWS = 4
 
 
 @dataclass(frozen=True)
-class Family:
-    """Topologies of the same operations, with the search that they come from.
+class Choice:
+    """The cell that a measure's own rule keeps: the mean accuracy of equally rated ones."""
 
-    `scores` are those of each measure, [topologies].
-    """
-
-    seed: int
-    base: Found
-    topologies: tuple[Topology, ...]
-    scores: Mapping[str, tuple[float, ...]]
+    genotype: Genotype
+    accuracy: float
+    parameters: int | None
 
 
 class Rank(Study):
@@ -170,6 +166,8 @@ class Rank(Study):
             "regret": None,
             "accuracy": None,
             "best_accuracy": None,
+            "parameters": None,
+            "skips": None,
             "seconds": sum(base.seconds) if base else None,
             "undecided": base.undecided if base else None,
             "operations": base.topology["operations"][self.kind] if base else None,
@@ -179,17 +177,24 @@ class Rank(Study):
         }
 
     def compared(
-        self, row: Row, scores: Sequence[float], accuracies: Sequence[float], chosen: float
+        self,
+        row: Row,
+        topologies: Sequence[Topology],
+        scores: Sequence[float],
+        accuracies: Sequence[float],
+        kept: Choice,
     ) -> Row:
-        """The row with its correlation and the regret of having `chosen` that accuracy."""
+        """The row with its correlation, and with what the measure's own rule keeps."""
         best = max(accuracies)
         return {
             **row,
-            "topologies": len(accuracies),
+            "topologies": len(topologies),
             "tau": kendall_tau(scores, accuracies),
-            "regret": best - chosen,
-            "accuracy": chosen,
+            "regret": best - kept.accuracy,
+            "accuracy": kept.accuracy,
             "best_accuracy": best,
+            "parameters": kept.parameters,
+            "skips": kept.genotype.skips(self.kind),
             "scores": list(scores),
             "accuracies": list(accuracies),
         }
@@ -265,7 +270,7 @@ class Rank(Study):
     def panel(self, row: Row) -> figures.Panel:
         """The scatter of a row."""
         tau = "undefined" if row["tau"] is None else f"{row['tau']:.2f}"
-        title = f"{row['measure'].partition(':')[0]}, seed {row['seed']}: τ = {tau}"
+        title = f"{row['measure'].partition(':')[0]}\nseed {row['seed']}, τ = {tau}"
         return figures.Panel(
             title,
             row["scores"],

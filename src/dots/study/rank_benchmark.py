@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 from dots.study.base import Results, Row
-from dots.study.rank import DARTS, DOTS, EDGES, Rank
+from dots.study.judges import TableJudge
+from dots.study.rank import DARTS, DOTS, EDGES, Choice, Rank
 from dots.study.ratings import NodeRating, Topology, all_topologies, edge_count, rate
 from dots.study.searches import Found
 from dots.study.statistics import kendall_tau
@@ -24,6 +26,11 @@ class RankBenchmark(Rank):
     title: ClassVar[str] = "Ratings of the 21 topologies of the operations found (NAS-Bench-201)"
     edges: ClassVar[str] = "any"
 
+    @cached_property
+    def judge(self) -> TableJudge:
+        assert self.options.truth is not None
+        return TableJudge(self.options.truth, self.options.true_column)
+
     def measures(self) -> tuple[str, ...]:
         return (*super().measures(), COUNT)
 
@@ -34,8 +41,7 @@ class RankBenchmark(Rank):
         return tuple(all_topologies(self.space))
 
     def judged(self, seed: int, base: Found, results: Results) -> Row:
-        assert self.options.truth is not None
-        table, column = self.options.truth.table, self.options.true_column
+        table, column = self.judge.truth.table, self.judge.column
         cells = (self.genotype(base, topology) for topology in self.topologies(base))
         return {"accuracies": [table.look_up(cell)[column].accuracy / 100 for cell in cells]}
 
@@ -49,8 +55,12 @@ class RankBenchmark(Rank):
         topologies, accuracies = self.topologies(base), judged["accuracies"]
         scores = [rate(rating, topology) for topology in topologies]
         allowed = [self._may_choose(measure, topology) for topology in topologies]
+        best = _best(scores, allowed)
+        kept = self.genotype(base, topologies[best[0]])
+        accuracy = sum(accuracies[place] for place in best) / len(best)
+        choice = Choice(kept, accuracy, self.judge.verdict(kept, seed, {}).parameters)
         row = self.common(measure, seed, base)
-        row = self.compared(row, scores, accuracies, _chosen(scores, accuracies, allowed))
+        row = self.compared(row, topologies, scores, accuracies, choice)
         sizes = [tuple(map(len, topology)) for topology in topologies]
         return {
             **row,
@@ -86,9 +96,8 @@ class RankBenchmark(Rank):
         )
 
 
-def _chosen(scores: Sequence[float], accuracies: Sequence[float], allowed: Sequence[bool]) -> float:
-    """The accuracy of the best rated; the mean of those that are rated equally."""
+def _best(scores: Sequence[float], allowed: Sequence[bool]) -> list[int]:
+    """The places of the best rated of those that are allowed."""
     places = [place for place, may in enumerate(allowed) if may]
     top = max(scores[place] for place in places)
-    best = [accuracies[place] for place in places if scores[place] == top]
-    return sum(best) / len(best)
+    return [place for place in places if scores[place] == top]

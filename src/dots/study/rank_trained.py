@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from dots.errors import UserError
 from dots.study.base import Results, Row
 from dots.study.judges import TrainingJudge
-from dots.study.rank import Rank
+from dots.study.rank import Choice, Rank
 from dots.study.ratings import Topology
 from dots.study.searches import Found
 from dots.study.statistics import kendall_tau
@@ -78,7 +78,7 @@ class RankTrained(Rank):
 
     def judged(self, seed: int, base: Found, results: Results) -> Row | None:
         """Mean, deviation and single accuracies of each pair that was trained at least once."""
-        trained = []
+        trained, parameters = [], []
         for topology in self.topologies(base):
             genotype = self.genotype(base, topology)
             verdicts = [
@@ -88,6 +88,8 @@ class RankTrained(Rank):
             if any(verdict is None for verdict in verdicts):
                 return None
             trained.append([v.accuracy for v in verdicts if v is not None])
+            known = [v.parameters for v in verdicts if v is not None and v.parameters is not None]
+            parameters.append(known[0] if known else None)
         complete = [[a for a in accuracies if a is not None] for accuracies in trained]
         if not all(complete):
             return {"error": "a pair could not be trained with any seed: see trials/train-*"}
@@ -95,6 +97,7 @@ class RankTrained(Rank):
             "accuracies": [sum(values) / len(values) for values in complete],
             "deviations": [_deviation(values) for values in complete],
             "single": trained,
+            "parameters": parameters,
         }
 
     def rating(self, measure: str, base: Found) -> None:
@@ -105,12 +108,14 @@ class RankTrained(Rank):
         return {**super().common(measure, seed, base), **dict.fromkeys(more)}
 
     def row(self, measure: str, seed: int, base: Found, judged: Row, rating: Any) -> Row:
-        pairs = [topology[self.node] for topology in self.topologies(base)]
-        scores = [rating(self.node, pair) for pair in pairs]
+        topologies = self.topologies(base)
+        scores = [rating(self.node, topology[self.node]) for topology in topologies]
         accuracies, deviations = judged["accuracies"], judged["deviations"]
-        chosen = accuracies[max(range(len(scores)), key=scores.__getitem__)]
+        best = max(range(len(scores)), key=scores.__getitem__)
+        kept = self.genotype(base, topologies[best])
+        choice = Choice(kept, accuracies[best], judged["parameters"][best])
         row = self.common(measure, seed, base)
-        row = self.compared(row, scores, accuracies, chosen)
+        row = self.compared(row, topologies, scores, accuracies, choice)
         known = [deviation for deviation in deviations if deviation is not None]
         noise = math.sqrt(sum(d * d for d in known) / len(known)) if known else None
         return {

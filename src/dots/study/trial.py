@@ -17,7 +17,7 @@ import torch
 
 from dots.files import write_json
 from dots.genotype import Genotype
-from dots.jobs import JOB, Job, Machine, begin, execute, resume
+from dots.jobs import Job, Machine, begin, execute, resume
 from dots.progress import Silent
 from dots.recipe import Recipe, recipe_from_json
 from dots.run import RunDirectory
@@ -132,14 +132,22 @@ def _run(
     machine, watcher = Machine(**spec["machine"]), Silent()
     if (path / RESULT).exists():
         return RunDirectory.read(path)
-    if (path / "data.json").exists() and (path / JOB).exists():
+    if (path / "recipe.json").exists():  # the last file of a beginning
         with resume(path, machine=machine, watcher=watcher, data=spec["data"]) as (session, _):
             execute(session, job, genotype)
     else:
         if path.exists():  # it died while it began
             shutil.rmtree(path)
         made = recipe_from_json(spec["recipe"])
-        with begin(spec["data"], made, job, machine=machine, watcher=watcher, out=path) as session:
+        with begin(
+            spec["data"],
+            made,
+            job,
+            machine=machine,
+            watcher=watcher,
+            out=path,
+            genotype=genotype,
+        ) as session:
             execute(session, job, genotype)
     shutil.rmtree(path / "checkpoints", ignore_errors=True)  # nothing will go on from them
     return RunDirectory.read(path)
