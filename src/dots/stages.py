@@ -13,7 +13,9 @@ import torch
 
 from dots.candidates import CandidateFile, read_candidates, to_json
 from dots.derive import derive_darts
+from dots.errors import UserError
 from dots.evaluate import TestResult, evaluate
+from dots.finetune import INITIAL, start_from
 from dots.genotype import Genotype
 from dots.operation_stage import OperationStage
 from dots.random_cell import random_genotype
@@ -160,7 +162,17 @@ def baseline_cells(session: Session) -> dict[str, Genotype]:
                 save_genotype(session, RANDOM_GENOTYPE, cells[name])
         elif run.has(POLICY_GENOTYPE):
             cells[name] = Genotype.load(run.path / POLICY_GENOTYPE)
-    return cells
+    return {name: cell for name, cell in cells.items() if _can_be_built(session, name, cell)}
+
+
+def _can_be_built(session: Session, name: str, cell: Genotype) -> bool:
+    """A search may end in a cell without any connection; that is said, and no run fails of it."""
+    try:
+        cell.check_buildable()
+    except UserError as error:
+        session.watcher.say(f"the {name} cell is not trained: {error}")
+        return False
+    return True
 
 
 def train_network(session: Session, trainee: Trainee, stage_name: str) -> None:
@@ -172,6 +184,8 @@ def train_network(session: Session, trainee: Trainee, stage_name: str) -> None:
     with isolated_random_state():
         seed_step(recipe.seed, stage_name, "weights")
         network = trainee.build(auxiliary=settings.auxiliary > 0, fast=recipe.fast)
+    if stage_name == "train" and run.has(INITIAL):
+        start_from(network, run.path / INITIAL)
     network.to(session.fabric.device)
     everything = torch.arange(len(data.train))
     batches = session.batches(everything, settings, "train")
