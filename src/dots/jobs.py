@@ -16,6 +16,7 @@ from dots.data.sources import Spec
 from dots.devices import launch, make_fabric
 from dots.errors import UserError
 from dots.extension import extended, reopen
+from dots.finetune import INITIAL, backbone
 from dots.genotype import Genotype
 from dots.limits import PLAN, Limits, fitted, keep_to
 from dots.progress import Shown, Silent
@@ -61,7 +62,8 @@ class Job:
     candidates) or "train" (a given genotype). `data` is a name or an absolute path, or None
     for data that only Python has. `candidates` is the file that a search started from, `table`
     that of a benchmark which knows the true accuracies. A training may be that of a
-    `reference` network instead of a genotype, or put the genotype into another `skeleton`.
+    `reference` network instead of a genotype, or put the genotype into another `skeleton`, or
+    begin with the `weights` of another run's network.
     """
 
     kind: str
@@ -70,6 +72,7 @@ class Job:
     table: str | None = None
     reference: str | None = None
     skeleton: str = DARTS
+    weights: str | None = None
 
 
 @contextmanager
@@ -117,6 +120,8 @@ def begin(
             )
             if timed is not None:
                 files[PLAN] = _json(timed.to_json())
+        if job.weights is not None:
+            files[INITIAL] = backbone(Path(job.weights), _trainee(plan, data, job, genotype))
         if genotype is not None:
             files["genotype.json"] = genotype.to_text().encode()
         if (Path(folder) / SPLITS).exists():

@@ -166,6 +166,13 @@ def train(
             "--own-skeleton", help="Put a cell of the zoo into the network it was published in."
         ),
     ] = False,
+    from_weights: Annotated[
+        bool,
+        typer.Option(
+            "--from-weights",
+            help="Begin with the weights of a run's network; only its classifier is new.",
+        ),
+    ] = False,
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also train a random cell of the same space.")
     ] = False,
@@ -180,12 +187,20 @@ def train(
     quiet: o.Quiet = False,
     debug: o.Debug = False,
 ) -> None:
-    """Train the network of GENOTYPE on DATA from scratch, and test it."""
+    """Train the network of GENOTYPE on DATA, from scratch unless told otherwise, and test it."""
     asked = _Asked("train", data, resume, dry_run, quiet, out)
     asked.extend = extend
+    sized: dict[str, object] = {}
     if resume is None:
-        asked.trainee(genotype, own_skeleton)
-    asked.positional = {"GENOTYPE": genotype, "--own-skeleton": own_skeleton or None}
+        if from_weights:
+            sized = asked.tuned(genotype, own_skeleton)
+        else:
+            asked.trainee(genotype, own_skeleton)
+    asked.positional = {
+        "GENOTYPE": genotype,
+        "--own-skeleton": own_skeleton or None,
+        "--from-weights": from_weights or None,
+    }
     asked.machine = o.make_machine(
         device, devices, workers, skip_corrupt=skip_corrupt, no_download=no_download
     )
@@ -198,6 +213,7 @@ def train(
         "data.image_size": image_size,
         "space": asked.genotype.space if asked.genotype else None,
         "baselines": "random" if baselines else None if resume else "[]",
+        **sized,
     }
     asked.go()
 
@@ -229,6 +245,7 @@ class _Asked:
         self.positional: dict[str, object] = {}
         self.reference: str | None = None
         self.skeleton: str = "darts"
+        self.weights: str | None = None
 
     def trainee(self, text: str | None, own_skeleton: bool) -> None:
         """What is to be trained. Raises UserError where there is no such thing."""
@@ -249,6 +266,17 @@ class _Asked:
             if self.reference is not None or zoo.find(text) is None:
                 raise UserError(f"--own-skeleton: {text!r} is no cell of the zoo")
             self.skeleton = skeleton_of(zoo.load(text).name)
+
+    def tuned(self, run: str | None, own_skeleton: bool) -> dict[str, object]:
+        """Go on from the weights of a run's network; the settings of its size."""
+        from dots.finetune import settings, source
+
+        if run is None or own_skeleton:
+            raise UserError("--from-weights goes on from a run's network: name the run alone")
+        trainee = source(Path(run))
+        self.genotype, self.skeleton = trainee.genotype, trainee.skeleton
+        self.weights = str(Path(run).resolve())
+        return settings(trainee)
 
     def go(self) -> None:
         """Begin or continue the job; leave with its exit status."""
@@ -294,6 +322,7 @@ class _Asked:
             table,
             reference=self.reference,
             skeleton=self.skeleton,
+            weights=self.weights,
         )
         watcher = o.make_watcher(self.quiet)
         recipe = dry_recipe(recipe) if self.dry_run else recipe

@@ -36,7 +36,9 @@ def program(name: str) -> str:
     head = head.replace("import json\n", "import json\nimport sys\n", 1)
     head = head.replace("import Mapping, Sequence", "import Callable, Mapping, Sequence")
     head = head.replace("abc import Sequence", "abc import Callable, Sequence")
-    return "\n".join([head.rstrip(), "from PIL import Image", "", *own, body])
+    known = ["import numpy as np", "from PIL import Image"]
+    missing = [line for line in known if f"\n{line}\n" not in head]
+    return "\n".join([head.rstrip(), *missing, "", *own, body])
 
 
 def _text(name: str) -> str:
