@@ -55,7 +55,7 @@ class AskedStudy:
         else:
             options = self._options(**more)
             make_study(self.name, options)
-            _check_data(options)
+            self._check_data()
             command = ["dots", *sys.argv[1:]]
             directory = StudyDirectory.create(self.name, options, out=self.out, command=command)
         try:
@@ -64,6 +64,13 @@ class AskedStudy:
             directory.close()
         if status:
             raise typer.Exit(status)
+
+    def _check_data(self) -> None:
+        """Raise UserError for data that cannot be opened; download them before trials race."""
+        from dots.data.sources import read_source
+
+        assert self.data is not None
+        read_source(self.data, download=not self.no_download)
 
     def _machine(self) -> Machine:
         from dots.devices import make_fabric
@@ -177,10 +184,3 @@ def _gpus(device: str | None) -> tuple[str, ...]:
     """The numbers in a device such as "0,1"."""
     parts = device.split(",") if device else []
     return tuple(parts) if all(part.strip().isdigit() for part in parts) else ()
-
-
-def _check_data(options: Options) -> None:
-    """Raise UserError for data that cannot be opened, and download them before trials race."""
-    from dots.data.sources import read_source
-
-    read_source(options.data, download=options.machine.download)

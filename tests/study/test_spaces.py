@@ -1,0 +1,44 @@
+"""Every strategy searches a cell in every other space, or refuses by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dots.errors import UserError
+from dots.genotype import Genotype
+from dots.jobs import Machine
+from dots.recipe import build_recipe
+from dots.strategies import STRATEGIES
+from dots.study.trial import run_trial, search_spec
+
+SMALL = [
+    "baselines=[]", "data.limit=60", "operations.epochs=2", "operations.weight_epochs=0",
+    "topology.epochs=1",
+]  # fmt: skip
+REFUSING = {("drop-nas", "s4"), ("p-darts", "s4"), ("darts-plus", "s4")}
+"""S4 has neither skips nor two groups."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", ["nasbench201", "s2", "s3", "s4"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_strategy_searches_a_space_from_end_to_end(
+    strategy: str, space: str, tmp_path: Path
+) -> None:
+    recipe = build_recipe("tiny", overrides=[f"space={space}", f"strategy={strategy}", *SMALL])
+    spec = search_spec("digits", recipe, Machine(device="cpu"))
+    try:
+        found = run_trial(spec, str(tmp_path))
+    except UserError as error:
+        assert repr(strategy) in str(error)
+        assert repr(space) in str(error)
+        refused = True
+    else:
+        for name in ("genotype", "policy"):
+            assert Genotype.from_json(found[name]).space == space
+        Genotype.from_json(found["genotype"]).check_buildable()
+        refused = False
+    expected = (strategy, space) in REFUSING or (strategy == "merge-nas" and space != "nasbench201")
+    assert refused == expected
