@@ -96,9 +96,7 @@ def _names(names: Any, space: SearchSpace, where: str) -> tuple[str, ...]:
 def _scores(value: Any, space: SearchSpace, where: str) -> Scores:
     kinds = _kinds(value, space, where)
     return {
-        kind: [
-            _row(row, space, f"{where}, {kind} edge {index}") for index, row in enumerate(edges)
-        ]
+        kind: [_row(row, space, f"{where}, {kind} edge {index}") for index, row in enumerate(edges)]
         for kind, edges in kinds.items()
     }
 

@@ -164,7 +164,7 @@ def darts_space(
     operations: Sequence[str] = DARTS_OPERATIONS,
     name: str = "darts",
 ) -> SearchSpace:
-    """The DARTS space (methods.md 0): two inputs, two cell kinds, nodes concatenated."""
+    """The DARTS space (Sec. 3.1): two inputs, two cell kinds, nodes concatenated."""
     chosen = tuple(operations)
     groups = {
         scheme: kept
