@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,11 @@ def test_plug_in_compares_from_the_same_search_and_ends_with_the_random_cell(
     assert compared["label"] == "darts: topology search − own rule"
     assert compared["difference"]["mean"] == pytest.approx(np.mean(gains))
     assert compared["wins"] == sum(gain > 0 for gain in gains)
+    page = (Path(__file__).parents[2] / "docs" / "studies.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[0], names)
+    said = names["gains"](tmp_path / "study")
+    assert said[compared["label"]] == pytest.approx(100 * np.mean(gains))
 
 
 def test_plug_in_in_the_benchmark_has_its_rule_and_the_two_edge_rule(

@@ -145,7 +145,10 @@ class AskedStudy:
         from dots.study.progress import Bar, NoBar
         from dots.study.studies import make_study
 
-        made = make_study(self.name, directory.options)
+        options = directory.options
+        if self.resume is not None and (self.device is not None or self.no_download):
+            options = options.on(self._machine())
+        made = make_study(self.name, options)
         bar = NoBar() if self.quiet else Bar(Console(stderr=True))
         if not self.quiet:
             print(f"study directory: {directory.path}", file=sys.stderr)
