@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -54,29 +55,12 @@ def fewest_parts(
     `resident` bytes of images that lie there during the run are added. Raises UserError where
     even the most parts take more.
     """
-    request = {
-        "recipe": recipe.to_json(),
-        "info": info.to_json(),
-        "device": str(device),
-        "processes": processes,
-    }
     best: tuple[int, int] | None = None
-    command = [sys.executable, "-m", "dots.max_memory"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        child.stdin.write(json.dumps(request))
-        child.stdin.close()
-        for line in child.stdout:
-            parts, peak = map(int, line.split())
-            if peak + resident > limit:
-                if best is None:
-                    best = (0, peak + resident)
-                child.kill()
-                break
-            best = (parts, peak + resident)
+    for parts, peak in _peaks(recipe, info, device, processes, tuple(halved(_largest(recipe)))):
+        if peak + resident > limit:
+            best = best or (0, peak + resident)
+            break
+        best = (parts, peak + resident)
     if best is None:
         raise UserError("--max-memory: the measurement failed, see above")
     if best[0] == 0:
@@ -85,6 +69,48 @@ def fewest_parts(
             f"small parts: set low_memory=true, fewer channels or cells, or a smaller image_size"
         )
     return best
+
+
+def step_peak(recipe: Recipe, info: DataInfo, device: torch.device) -> int:
+    """The peak in bytes of a process that takes a step of every stage, as the recipe says."""
+    for _, peak in _peaks(recipe, info, device, 1, (recipe.accumulate,)):
+        return peak
+    raise UserError("the memory of a step could not be measured, see above")
+
+
+def _largest(recipe: Recipe) -> int:
+    return max(settings_batch(recipe, stage) for stage in STAGES)
+
+
+def _peaks(
+    recipe: Recipe,
+    info: DataInfo,
+    device: torch.device,
+    processes: int,
+    parts: tuple[int, ...],
+) -> Iterator[tuple[int, int]]:
+    """(parts, peak in bytes) for each number of parts, from a process of their own."""
+    request = {
+        "recipe": recipe.to_json(),
+        "info": info.to_json(),
+        "device": str(device),
+        "processes": processes,
+        "parts": parts,
+    }
+    command = [sys.executable, "-m", "dots.max_memory"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(json.dumps(request))
+        child.stdin.close()
+        try:
+            for line in child.stdout:
+                count, peak = map(int, line.split())
+                yield count, peak
+        finally:
+            child.kill()
 
 
 def halved(batch: int) -> list[int]:
@@ -102,7 +128,7 @@ def _measure(request: dict[str, Any]) -> None:
     device, processes = torch.device(request["device"]), int(request["processes"])
     plan = make_plan(recipe)
     shares = {stage: -(-settings_batch(recipe, stage) // processes) for stage in STAGES}
-    for parts in halved(max(shares.values())):
+    for parts in request["parts"]:
         engine = alone(device, parts, recipe.precision)
         for rehearsal in rehearse(plan, info, engine):
             rehearsal.late(shares[rehearsal.stage])

@@ -240,3 +240,19 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if values.min() < 0 or values.max() > 65_535:
         raise ImageError("", "its 32-bit pixels are not all from 0 to 65535")
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
+def whole(image: Image.Image, where: str) -> Uint8:
+    """Decode an opened image in its own size into [H, W, 3], upright, and close it.
+
+    Transparency and depth as in `pixels`. Raises ImageError.
+    """
+    try:
+        with image:
+            image.load()
+            array = np.asarray(_flatten(_upright(image), "RGB"))
+    except ImageError as error:
+        raise ImageError(where, error.reason) from None
+    except BROKEN as error:
+        raise ImageError(where, str(error) or type(error).__name__) from None
+    return array
