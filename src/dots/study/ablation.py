@@ -72,15 +72,18 @@ class Ablation(CellStudy):
         for scheme in RETAIN_SCHEMES:
             for seed in self.options.seeds:
                 found = found_by(self._retaining(scheme, seed), results)
-                cells.append(self._cell(B, scheme, scheme, seed, found))
+                search = self._retaining(scheme, seed).name
+                cells.append(self._cell(B, scheme, scheme, seed, found, search))
         return [cell for cell in cells if cell is not None]
 
     def _cell_4a(self, variant: str, seed: int, results: Results) -> Cell | None:
-        base = found_by(self._base(seed), results)
+        retain, trial = self.options.recipe.retain, self._base(seed)
+        base = found_by(trial, results)
         if variant == BASE or not isinstance(base, Found):
-            return self._cell(A, variant, self.options.recipe.retain, seed, base)
-        found = found_by(self._topology(variant, seed, base), results)
-        return self._cell(A, variant, self.options.recipe.retain, seed, found, base)
+            return self._cell(A, variant, retain, seed, base, trial.name)
+        trial = self._topology(variant, seed, base)
+        found = found_by(trial, results)
+        return self._cell(A, variant, retain, seed, found, trial.name, base)
 
     def _cell(
         self,
@@ -89,6 +92,7 @@ class Ablation(CellStudy):
         scheme: str,
         seed: int,
         found: Found | str | None,
+        search: str,
         base: Found | None = None,
     ) -> Cell | None:
         """A row; the operation search of `base` counts where `found` had none of its own."""
@@ -102,7 +106,7 @@ class Ablation(CellStudy):
             "topology_search": True,
         }
         if isinstance(found, str):
-            return Cell(labels, seed, None, found)
+            return Cell(labels, seed, None, found, search=search)
         first = base or found
         return Cell(
             labels,
@@ -111,6 +115,7 @@ class Ablation(CellStudy):
             seconds=first.seconds[0] + found.seconds[1],
             cpu_seconds=first.cpu_seconds[0] + found.cpu_seconds[1],
             undecided=found.undecided,
+            search=search,
         )
 
     def comparisons(self, rows: Sequence[Row]) -> list[Line]:

@@ -32,6 +32,8 @@ class Cell:
     seconds: float | None = None
     cpu_seconds: float | None = None
     undecided: float | None = None
+    search: str | None = None
+    """The trial of the search, whose folder holds its run and its log."""
 
 
 class CellStudy(Study):
@@ -65,11 +67,12 @@ class CellStudy(Study):
         rows = []
         for cell in self.cells(results):
             if cell.genotype is None:
-                rows.append(_row(cell, {"error": cell.error}))
+                rows.append(_row(cell, {"error": cell.error}, []))
                 continue
             verdict = self.judge.verdict(cell.genotype, cell.seed, results)
             if verdict is not None:
-                rows.append(_row(cell, vars(verdict)))
+                trainings = self.judge.trials(cell.genotype, cell.seed)
+                rows.append(_row(cell, vars(verdict), trainings))
         return rows
 
     def table(self, rows: Sequence[Row]) -> list[Line]:
@@ -118,7 +121,7 @@ class CellStudy(Study):
         figures.dots(path, groups, self.references(), self.title)
 
 
-def _row(cell: Cell, verdict: Mapping[str, Any]) -> Row:
+def _row(cell: Cell, verdict: Mapping[str, Any], trainings: Sequence[Trial]) -> Row:
     """Always the same keys, null where nothing is known."""
     genotype = cell.genotype
     kind = next(iter(genotype.cells)) if genotype else ""
@@ -136,5 +139,6 @@ def _row(cell: Cell, verdict: Mapping[str, Any]) -> Row:
         "undecided": cell.undecided,
         "truth": verdict.get("truth"),
         "genotype": genotype.to_json() if genotype else None,
+        "trials": [*([cell.search] if cell.search else []), *(one.name for one in trainings)],
         "error": verdict.get("error"),
     }

@@ -9,7 +9,7 @@ from dots.progress import duration
 from dots.study.base import Line, Row
 from dots.study.statistics import Summary, summarise
 
-_SUMMARISED = ("accuracy", "seconds", "parameters", "skips", "edges")
+_SUMMARISED = ("accuracy", "seconds", "cpu_seconds", "parameters", "skips", "edges")
 _HEADINGS = {"topology_search": "TS", "retained": "#op"}
 
 
@@ -47,7 +47,9 @@ def comparison(label: str, pairs: Sequence[tuple[float, float]]) -> Line:
     }
 
 
-def paired(rows: Sequence[Row], first: Mapping[str, Any], second: Mapping[str, Any]) -> Any:
+def paired(
+    rows: Sequence[Row], first: Mapping[str, Any], second: Mapping[str, Any]
+) -> list[tuple[float, float]]:
     """The accuracies of two groups, seed by seed, for the seeds that both have."""
     one, other = _by_seed(rows, first), _by_seed(rows, second)
     return [(one[seed], other[seed]) for seed in one if seed in other]
@@ -88,19 +90,21 @@ def _escaped(cell: str) -> str:
 def markdown_of_summaries(table: Sequence[Line], keys: Sequence[str]) -> str:
     """The main table: accuracies in percent, mean ± standard deviation over seeds."""
     header = [_HEADINGS.get(key, key) for key in keys]
-    header += ["accuracy %", "95 % interval", "best", "search time", "parameters"]
-    header += ["skips", "edges", "seeds"]
+    header += ["accuracy %", "95 % interval", "best", "search time", "CPU time"]
+    header += ["parameters", "skips", "edges", "seeds"]
     body = []
     for line in table:
         accuracy = line["accuracy"]
-        seconds = line["seconds"]
         body.append(
             [
                 *(_shown(line[key]) for key in keys),
                 spread(accuracy, 100, 2),
                 interval(accuracy, 100, 2),
                 f"{100 * accuracy['best']:.2f}" if accuracy else "–",
-                duration(seconds["mean"]) if seconds else "–",
+                *(
+                    duration(line[column]["mean"]) if line[column] else "–"
+                    for column in ("seconds", "cpu_seconds")
+                ),
                 f"{line['parameters']['mean'] / 1e6:.3f} M" if line["parameters"] else "–",
                 f"{line['skips']['mean']:.1f}" if line["skips"] else "–",
                 f"{line['edges']['mean']:.1f}" if line["edges"] else "–",

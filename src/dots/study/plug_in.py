@@ -99,8 +99,9 @@ class PlugIn(CellStudy):
     def _cell(self, name: str, variant: str, seed: int, found: Found | str) -> Cell:
         searched = variant == WITH
         labels = {"strategy": name, "variant": variant, "topology_search": searched}
+        search = self._search(name, seed).name
         if isinstance(found, str):
-            return Cell(labels, seed, None, found)
+            return Cell(labels, seed, None, found, search=search)
         stages = 2 if searched else 1
         return Cell(
             labels,
@@ -109,6 +110,7 @@ class PlugIn(CellStudy):
             seconds=sum(found.seconds[:stages]),
             cpu_seconds=sum(found.cpu_seconds[:stages]),
             undecided=found.undecided if searched else None,
+            search=search,
         )
 
     def _derived(self, variant: str, found: Found) -> Genotype:
@@ -147,5 +149,6 @@ class PlugIn(CellStudy):
             "Both ways of a strategy and seed start from the same operation search, whose time "
             f"alone counts without topology search (TS). The TS chose among what {retain} "
             "retained on each edge. Random cells: a uniformly random choice of edges and of "
-            "operations other than none. Skips and edges are counted in the normal cell."
+            "operations other than none. Skips and edges are counted in the normal cell. Where a "
+            "difference is a mean over strategies, its spread is that of the strategies."
         )

@@ -6,14 +6,14 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from dots.derive import build_genotype
 from dots.genotype import Genotype
 from dots.space import SearchSpace
 from dots.study import captions, figures, lines
 from dots.study.base import Line, Results, Row, Study
-from dots.study.ratings import Topology, importance, rating_of_search, summed
+from dots.study.ratings import NodeRating, Topology, importance, rating_of_search, summed
 from dots.study.searches import Found, found_by, search_trial, with_topology
 from dots.study.statistics import kendall_tau
 from dots.study.trial import Json, Trial
@@ -110,7 +110,7 @@ class Rank(Study):
         """
 
     @abstractmethod
-    def rating(self, measure: str, base: Found) -> Any:
+    def rating(self, measure: str, base: Found) -> NodeRating | None:
         """A rating that needs no search of its own, or None."""
 
     def rows(self, results: Results) -> list[Row]:
@@ -146,7 +146,7 @@ class Rank(Study):
         return self.row(measure, seed, base, judged, rating)
 
     @abstractmethod
-    def row(self, measure: str, seed: int, base: Found, judged: Row, rating: Any) -> Row:
+    def row(self, measure: str, seed: int, base: Found, judged: Row, rating: NodeRating) -> Row:
         """The row of a measure and seed."""
 
     def failed(self, measure: str, seed: int, error: str) -> Row:

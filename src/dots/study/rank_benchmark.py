@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from dots.study.base import Results, Row
 from dots.study.judges import TableJudge
@@ -51,7 +51,7 @@ class RankBenchmark(Rank):
     def common(self, measure: str, seed: int, base: Found | None) -> Row:
         return {**super().common(measure, seed, base), "sizes": None}
 
-    def row(self, measure: str, seed: int, base: Found, judged: Row, rating: Any) -> Row:
+    def row(self, measure: str, seed: int, base: Found, judged: Row, rating: NodeRating) -> Row:
         topologies, accuracies = self.topologies(base), judged["accuracies"]
         scores = [rate(rating, topology) for topology in topologies]
         allowed = [self._may_choose(measure, topology) for topology in topologies]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import combinations as pairs_of
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from dots.errors import UserError
 from dots.study.base import Results, Row
 from dots.study.judges import TrainingJudge
 from dots.study.rank import Choice, Rank
-from dots.study.ratings import Topology
+from dots.study.ratings import NodeRating, Topology
 from dots.study.searches import Found
 from dots.study.statistics import kendall_tau
 from dots.study.trial import Trial
@@ -107,7 +107,7 @@ class RankTrained(Rank):
         more = ("deviations", "single_accuracies", "noise", "spread", "tau_between_seeds")
         return {**super().common(measure, seed, base), **dict.fromkeys(more)}
 
-    def row(self, measure: str, seed: int, base: Found, judged: Row, rating: Any) -> Row:
+    def row(self, measure: str, seed: int, base: Found, judged: Row, rating: NodeRating) -> Row:
         topologies = self.topologies(base)
         scores = [rating(self.node, topology[self.node]) for topology in topologies]
         accuracies, deviations = judged["accuracies"], judged["deviations"]

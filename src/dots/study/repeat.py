@@ -53,7 +53,7 @@ def searched_cells(study: Repeat, results: Results) -> list[Cell]:
     for seed, trial in zip(options.seeds, study.searches({}), strict=True):
         found = found_by(trial, results)
         if isinstance(found, str):
-            cells.append(Cell(labels, seed, None, found))
+            cells.append(Cell(labels, seed, None, found, search=trial.name))
         elif found is not None:
             cells.append(
                 Cell(
@@ -63,6 +63,7 @@ def searched_cells(study: Repeat, results: Results) -> list[Cell]:
                     seconds=sum(found.seconds),
                     cpu_seconds=sum(found.cpu_seconds),
                     undecided=found.undecided,
+                    search=trial.name,
                 )
             )
     return cells
