@@ -8,6 +8,7 @@ from typing import Any
 
 from dots.derived import DerivedNetwork
 from dots.export.description import Description
+from dots.skeletons import OwnNetwork
 
 _ROWS = (
     ("test accuracy", "test_accuracy", "percent"),
@@ -22,7 +23,7 @@ _ROWS = (
 )
 
 
-def card(description: Description, network: DerivedNetwork) -> str:
+def card(description: Description, network: DerivedNetwork | OwnNetwork) -> str:
     """The card: metadata, the cell, the report's numbers, preprocessing, use."""
     name, shape = _plain(description.name), network.shape
     how = description.preprocessing()

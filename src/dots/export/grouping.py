@@ -96,7 +96,9 @@ def _is_module(chain: list[Layer]) -> bool:
 
 
 def _within(part: str, name: str) -> str:
-    return name.removeprefix(f"{part}.")
+    """A layer's name in its part, that can be a name in Python but for its dots."""
+    inner = name.removeprefix(f"{part}.")
+    return f"layers.{inner}" if inner[0].isdigit() else inner
 
 
 def _block(part: str, layer: Layer) -> str:

@@ -19,23 +19,26 @@ from dots.export.images import inputs
 from dots.export.package import Package
 from dots.export.target import Reader, Target
 from dots.files import read_json, write_json, write_text
-from dots.saved import TrainedNetwork, load_network, save_network
+from dots.saved import TrainedModel, load_model, save_network
+from dots.skeletons import OwnNetwork
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
+CellNetwork = DerivedNetwork | OwnNetwork
 
 
-class PretrainedNetwork(TrainedNetwork):
+class PretrainedNetwork(TrainedModel):
     """A trained network that goes to a folder or the Hugging Face hub, and comes from there.
 
     `figures` are the numbers of the run's report that the model card shows.
     """
 
     def __init__(
-        self, network: DerivedNetwork, info: DataInfo, figures: Mapping[str, Any] | None = None
+        self, network: CellNetwork, info: DataInfo, figures: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__(network, info)
+        self.network: CellNetwork = network
         self.figures = dict(figures or {})
 
     @property
@@ -65,11 +68,18 @@ class PretrainedNetwork(TrainedNetwork):
         path = Path(where)
         if not path.is_dir():
             path = _downloaded(str(where), revision, local_files_only)
-        trained = load_network(path, weights_name=WEIGHTS)
+        trained = load_model(path, weights_name=WEIGHTS)
         value = read_json(path / CONFIG, what="the configuration of a network")
         figures = value.get("figures", {}) if isinstance(value, dict) else {}
-        result = cls(trained.network, trained.info, figures if isinstance(figures, dict) else {})
-        return result.eval()
+        known = figures if isinstance(figures, dict) else {}
+        return cls(_of_cells(trained), trained.info, known).eval()
+
+
+def _of_cells(trained: TrainedModel) -> CellNetwork:
+    network = trained.network
+    if not isinstance(network, DerivedNetwork | OwnNetwork):
+        raise UserError("only networks of cells go to timm and the hub: choose another --to")
+    return network
 
 
 def _downloaded(name: str, revision: str | None, local_files_only: bool) -> Path:
@@ -97,8 +107,9 @@ def config(trained: PretrainedNetwork) -> dict[str, Any]:
     """The content of config.json, in timm's keys: `timm.create_model("hf-hub:USER/NAME")`."""
     network = trained.network
     shape = asdict(network.shape)
-    classifier = network.body.classifier
-    stem = "stem0.0.0" if _has_deep_stem(network) else "conv.0"
+    own = isinstance(network, OwnNetwork)
+    classifier = network.classifier if isinstance(network, OwnNetwork) else network.body.classifier
+    prefix = "network" if own else "network.body"
     return {
         "architecture": "dots_network",
         "num_classes": len(trained.classes),
@@ -111,26 +122,31 @@ def config(trained: PretrainedNetwork) -> dict[str, Any]:
             "channels": shape["channels"],
             "stem": shape["stem"],
             "head_norm": shape["head_norm"],
+            "skeleton": network.rules.name if isinstance(network, OwnNetwork) else "darts",
             "in_chans": shape["image_channels"],
             "num_classes": len(trained.classes),
         },
         "pretrained_cfg": {
             **trained.description.preprocessing(),
-            "first_conv": f"network.body.stem.{stem}",
-            "classifier": "network.body.classifier",
+            "first_conv": f"{prefix}.stem.{_first_convolution(network)}",
+            "classifier": f"{prefix}.classifier",
         },
         "library_name": "dots-nas",
         "figures": dict(trained.figures),
     }
 
 
-def _has_deep_stem(network: DerivedNetwork) -> bool:
-    return network.shape.stem == "imagenet" and network.genotype.space != "nasbench201"
+def _first_convolution(network: CellNetwork) -> str:
+    """The path in the stem."""
+    if isinstance(network, OwnNetwork):
+        return "0"
+    deep = network.shape.stem == "imagenet" and network.genotype.space != "nasbench201"
+    return "stem0.0.0" if deep else "conv.0"
 
 
 def _pretrained(package: Package) -> PretrainedNetwork:
     trained = package.trained
-    return PretrainedNetwork(trained.network, trained.info, package.description.figures)
+    return PretrainedNetwork(_of_cells(trained), trained.info, package.description.figures)
 
 
 def write_hub(package: Package, path: Path) -> None:

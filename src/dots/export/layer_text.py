@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from dots.export.layers import Layer
 
+_WIDTH = 100
+
 
 def numbers(layer: Layer, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
     """The numbers of channels in a module's text: what may differ between alike parts."""
@@ -124,7 +126,18 @@ def join(kind: str, inputs: Sequence[str]) -> list[str]:
     if kind == "add":
         rows = [f"            {'+ ' if number else ''}{x}" for number, x in enumerate(inputs)]
         return ["(", *rows, "        )"]
-    return ["torch.cat(", f"            [{', '.join(inputs)}], dim=1", "        )"]
+    row = f"            [{', '.join(inputs)}], dim=1"
+    if len(row) <= _WIDTH:
+        return ["torch.cat(", row, "        )"]
+    rows = [f"                {x}," for x in inputs]
+    return [
+        "torch.cat(",
+        "            [",
+        *rows,
+        "            ],",
+        "            dim=1,",
+        "        )",
+    ]
 
 
 def _short(value: object) -> object:

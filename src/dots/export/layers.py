@@ -27,8 +27,8 @@ PyTorch's: running = (1 - momentum) · running + momentum · batch, with the unb
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from dots.errors import UserError, shown
@@ -182,36 +182,3 @@ def check(network: LayerList, where: str) -> None:
         known.add(layer.name)
     if not network.layers:
         raise UserError(f"{where}: a network without layers")
-
-
-def joined_sums(layers: Sequence[Layer]) -> list[Layer]:
-    """Sums of sums as one sum each, where nothing else takes what is between."""
-    uses: dict[str, int] = {}
-    for layer in layers:
-        for name in layer.inputs:
-            uses[name] = uses.get(name, 0) + 1
-    inner: dict[str, Layer] = {}
-    result = []
-    for layer in layers:
-        if layer.kind == "add":
-            terms = [inner.pop(name).inputs if name in inner else (name,) for name in layer.inputs]
-            layer = replace(layer, inputs=tuple(name for term in terms for name in term))
-            if uses.get(layer.name) == 1 and _goes_into_sum(layer, layers):
-                inner[layer.name] = layer
-                continue
-        result.append(layer)
-    return result
-
-
-def _goes_into_sum(layer: Layer, layers: Sequence[Layer]) -> bool:
-    taker = next(other for other in layers if layer.name in other.inputs)
-    return taker.kind == "add" and taker.part == layer.part
-
-
-def needed(layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    """The layers that the last one depends on, and itself."""
-    wanted = {layers[-1].name}
-    for layer in reversed(layers):
-        if layer.name in wanted:
-            wanted.update(layer.inputs)
-    return tuple(layer for layer in layers if layer.name in wanted)

@@ -54,11 +54,12 @@ def _shared(layers: Sequence[Layer], names: Mapping[str, str]) -> dict[str, str]
     new: dict[str, str] = {}
     for layer in layers:
         takers = sum(layer.name in other.inputs for other in layers)
-        if layer.kind != "relu" or takers < 2 or not layer.part.startswith("cells."):
+        alone = takers < 2 and "_of_" not in layer.name
+        if layer.kind != "relu" or alone or not layer.part.startswith("cells."):
             continue
         source = names.get(layer.inputs[0], layer.inputs[0])
         within = source.startswith(f"{layer.part}.")
-        block = source.removeprefix(f"{layer.part}.").split(".")[0] if within else "input"
+        block = source.removeprefix(f"{layer.part}.").split(".")[0] if within else "before"
         name = f"{layer.part}.relu_{block}"
         if name not in names.values() and name not in new.values():
             new[layer.name] = name

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from dots.derived import DerivedNetwork
 from dots.errors import UserError
 from dots.export.description import Description
 from dots.export.layers import LayerList
-from dots.export.names import cell_names
+from dots.export.names import CellNames, cell_names
 from dots.export.record import record
 from dots.run import RunDirectory
-from dots.saved import TrainedNetwork, load_network
+from dots.saved import TrainedModel, load_model
+from dots.skeletons import OwnNetwork
 
 FIGURES = (
     "test_accuracy",
@@ -37,7 +39,7 @@ FIGURES = (
 class Package:
     """A trained network as exports take it, in float32 on the CPU."""
 
-    trained: TrainedNetwork
+    trained: TrainedModel
     description: Description
 
     @cached_property
@@ -46,8 +48,7 @@ class Package:
         info = self.trained.info
         shape = (info.channels, info.image_size, info.image_size)
         network = self.trained.network
-        kinds = [plan.kind for plan in network.body.plans]
-        return record(network, shape, cell_names(network.genotype, kinds))
+        return record(network, shape, names_of(network))
 
     @cached_property
     def tensors(self) -> Mapping[str, Tensor]:
@@ -62,10 +63,20 @@ class Package:
         return logits.float()
 
 
+def names_of(network: nn.Module) -> CellNames:
+    """What the cells of a network are; none in one that is not made of cells."""
+    match network:
+        case DerivedNetwork():
+            return cell_names(network.genotype, [plan.kind for plan in network.body.plans])
+        case OwnNetwork():
+            return cell_names(network.genotype, [plan.kind for plan in network.plans])
+    return CellNames(0, {}, {})
+
+
 def read_package(run: Path) -> Package:
     """The trained network of a run. Raises UserError where there is none."""
     directory = RunDirectory.read(run)
-    trained = load_network(directory.path)
+    trained = load_model(directory.path)
     figures: dict[str, Any] = {}
     if directory.has("result.json"):
         result = directory.read_json("result.json")

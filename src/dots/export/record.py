@@ -16,12 +16,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from dots.errors import UserError
-from dots.export.layers import INPUT, Kind, Layer, LayerList, Setting, joined_sums, needed
+from dots.export.layers import INPUT, Kind, Layer, LayerList, Setting
 from dots.export.names import CellNames, part_of
+from dots.export.tidy import SHARED, needed, tidy
 
 Sides = tuple[int, int, int, int]
-
-_SHARED = ("relu", "max_pool", "avg_pool", "slice", "pad")
 
 
 def record(network: nn.Module, input_shape: tuple[int, int, int], names: CellNames) -> LayerList:
@@ -34,7 +33,7 @@ def record(network: nn.Module, input_shape: tuple[int, int, int], names: CellNam
     recorder = _Recorder({id(tensor): name for name, tensor in tensors.items()}, images)
     with _plain(network), recorder.following(network), torch.no_grad(), recorder:
         output = network(images)
-    layers = joined_sums(recorder.layers)
+    layers = tidy(recorder.layers)
     assert layers[-1].name == recorder.value(output)
     return LayerList(input_shape, needed(names.renamed(layers)), names.parts)
 
@@ -133,7 +132,7 @@ class _Recorder(TorchFunctionMode):
         path = first.rpartition(".")[0] if first else f"{self._path[-1]}.{kind}".strip(".")
         part = part_of(path)
         key = (part, kind, names, tuple(settings.items()))
-        if kind in _SHARED and key in self._seen:
+        if kind in SHARED and key in self._seen:
             self._values[id(result)] = self._seen[key]
             return
         shape = tuple(result.shape[1:])
