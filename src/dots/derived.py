@@ -72,7 +72,7 @@ class DerivedCell(nn.Module):
         shortcuts = {str(node): parts.shortcut(node, plan) for node in self.concat if node < inputs}
         self.shortcuts = nn.ModuleDict({k: m for k, m in shortcuts.items() if m is not None})
 
-    def forward(self, states: Sequence[Tensor], drop_path: float, fast: bool) -> Tensor:
+    def forward(self, states: Sequence[Source], drop_path: float, fast: bool) -> Source:
         """[B, C·outputs, H, W] from the outputs before this cell, oldest first."""
         nodes: list[Source | None] = list(self.preprocess(states, fast))
         for operations, sources in zip(self.nodes, self.sources, strict=True):
@@ -86,12 +86,13 @@ class DerivedCell(nn.Module):
             nodes.append(Source(combine(terms, fast=fast), fast=fast) if terms else None)
         outputs = ((index, nodes[index]) for index in self.concat)
         parts = [self._output(index, node) for index, node in outputs if node is not None]
-        return torch.cat(parts, dim=1)
+        return Source(parts, fast=fast)
 
-    def _output(self, index: int, node: Source) -> Tensor:
+    def _output(self, index: int, node: Source) -> Source:
         if str(index) not in self.shortcuts:
-            return node.x
-        return complete(self.shortcuts[str(index)](node), fast=node.fast)
+            return node
+        features = complete(self.shortcuts[str(index)](node), fast=node.fast)
+        return Source(features, fast=node.fast)
 
     def _term(self, operation: nn.Module, source: Source, drop_path: float) -> Term:
         features, pointwise, norm = operation(source)
@@ -173,23 +174,23 @@ class DerivedNetwork(nn.Module):
         if fast:
             channels_last(self)
 
-    def _call(self, cell: nn.Module, states: list[Tensor]) -> Tensor:
-        output: Tensor = cell(states, self.drop_path, self.fast)
+    def _call(self, cell: nn.Module, states: list[Source]) -> Source:
+        output: Source = cell(states, self.drop_path, self.fast)
         return output
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, classes] of images [B, C, H, W]."""
-        return self.body(images, self._call)  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
+        return self.body(images, self._call, self.fast)  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
 
     def forward_with_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits, and those of the auxiliary head where there is one."""
-        outputs = self.body.states(images, self._call)
+        outputs = self.body.states(images, self._call, self.fast)
         extra = None
         if self.auxiliary is not None:
-            extra = self.auxiliary(outputs[self.auxiliary_cell])
-        return self.body.classify(outputs[-1]), extra
+            extra = self.auxiliary(outputs[self.auxiliary_cell].x)
+        return self.body.classify(outputs[-1].x), extra
 
     def features(self, images: Tensor) -> list[Tensor]:
         """The last output [B, C, H, W] at each resolution, finest first: for a backbone."""
-        by_size = {output.shape[2:]: output for output in self.body.states(images, self._call)}
-        return list(by_size.values())
+        outputs = [state.x for state in self.body.states(images, self._call, self.fast)]
+        return list({output.shape[2:]: output for output in outputs}.values())

@@ -168,17 +168,17 @@ class Preprocess(nn.Module):
             case "reduce":
                 return FactorizedReduce(channels_in, channels, affine)
 
-    def forward(self, states: Sequence[Tensor], fast: bool) -> list[Source]:
+    def forward(self, states: Sequence[Source], fast: bool) -> list[Source]:
         """`states` are the outputs before the cell, oldest first."""
-        sources = []
-        for step, x in zip(self.steps, states, strict=True):
-            plain = isinstance(step, nn.Identity)
-            features = x if plain else complete(step(Source(x, fast=fast)), fast=fast)
-            sources.append(Source(features, fast=fast))
-        return sources
+        return [
+            state
+            if isinstance(step, nn.Identity)
+            else Source(complete(step(state), fast=fast), fast=fast)
+            for step, state in zip(self.steps, states, strict=True)
+        ]
 
 
-CellCall = Callable[[nn.Module, list[Tensor]], Tensor]
+CellCall = Callable[[nn.Module, list[Source]], Source]
 
 
 class Body(nn.Module):
@@ -218,12 +218,16 @@ class Body(nn.Module):
         self.head = nn.Sequential(BatchNorm(width), nn.ReLU()) if normed else nn.Identity()
         self.classifier = nn.Linear(width, shape.classes)
 
-    def states(self, images: Tensor, call: CellCall) -> list[Tensor]:
+    def states(self, images: Tensor, call: CellCall, fast: bool) -> list[Source]:
         """The outputs of all cells; `call(cell, states)` runs one on the states before it."""
-        states: list[Tensor] = list(self.stem(images))
+        states: list[Source] = []
+        for x in self.stem(images):
+            same = bool(states) and states[-1].x is x
+            states.append(states[-1] if same else Source(x, fast=fast))
         outputs = []
         for transition, cell in zip(self.transitions, self.cells, strict=True):
-            states[-1] = transition(states[-1])
+            if not isinstance(transition, nn.Identity):
+                states[-1] = Source(transition(states[-1].x), fast=fast)
             output = call(cell, states)
             outputs.append(output)
             states = [*states[1:], output]
@@ -235,8 +239,8 @@ class Body(nn.Module):
         logits: Tensor = self.classifier(pooled)
         return logits
 
-    def forward(self, images: Tensor, call: CellCall) -> Tensor:
-        return self.classify(self.states(images, call)[-1])
+    def forward(self, images: Tensor, call: CellCall, fast: bool) -> Tensor:
+        return self.classify(self.states(images, call, fast)[-1].x)
 
 
 def smallest_image(space: SearchSpace, shape: Shape) -> int:

@@ -7,6 +7,7 @@ can take the last steps of all its edges at once (see `dots.folding`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -27,19 +28,32 @@ class Parts(NamedTuple):
 
 
 class Source:
-    """A node's features `x` [B, C, H, W] with what its outgoing edges share, computed once."""
+    """A node's features `x` [B, C, H, W] with what its outgoing edges share, computed once.
 
-    def __init__(self, x: Tensor, *, fast: bool = True) -> None:
-        self.x = x
+    Or those of several sources side by side, as a cell returns them.
+    """
+
+    def __init__(self, x: Tensor | Sequence[Source], *, fast: bool = True) -> None:
+        self._given = x
         self.fast = fast
         self._pooled: dict[tuple[str, int], Tensor] = {}
         self._normalised: dict[tuple[str, int, float], Normalised] = {}
         self._split: dict[int, tuple[Source, Source]] = {}
 
     @cached_property
+    def x(self) -> Tensor:
+        """The features."""
+        if isinstance(self._given, Tensor):
+            return self._given
+        return torch.cat([part.x for part in self._given], dim=1)
+
+    @cached_property
     def relu(self) -> Tensor:
         """ReLU(x), the first step of every convolution."""
-        return F.relu(self.x)
+        if isinstance(self._given, Tensor) or not self.fast:
+            return F.relu(self.x)
+        # Within the cell most have been rectified already, and x may not be needed at all.
+        return torch.cat([part.relu for part in self._given], dim=1)
 
     def pooled(self, kind: str, stride: int) -> Tensor:
         """3×3 pooling, "max" or "avg", with padding 1, which the average does not count."""

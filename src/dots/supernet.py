@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dots.errors import UserError
 from dots.folding import Term, combine
-from dots.network import Body, CellPlan, Preprocess, Shape, channels_last, search_style
+from dots.network import Body, CellCall, CellPlan, Preprocess, Shape, channels_last, search_style
 from dots.operations import make_operation
 from dots.ops import OperationStyle, Source, Zero
 from dots.space import Candidates, CellSpec, SearchSpace
@@ -113,7 +113,7 @@ class SearchCell(nn.Module):
             for index, (edge, names) in enumerate(zip(spec.edges, candidates, strict=True))
         )
 
-    def forward(self, states: Sequence[Tensor], mixture: Mixture, fast: bool) -> Tensor:
+    def forward(self, states: Sequence[Source], mixture: Mixture, fast: bool) -> Source:
         """[B, C·outputs, H, W] from the outputs before this cell, oldest first."""
         nodes = self.preprocess(states, fast)
         operations = [row.unbind() for row in mixture.operations.unbind()]
@@ -126,7 +126,7 @@ class SearchCell(nn.Module):
                 terms += self.edges[index](source, operations[index], gammas[index], runs)
             x = combine(terms, fast=fast) if terms else self._nothing(nodes[0].x)
             nodes.append(Source(x, fast=fast))
-        return torch.cat([nodes[index].x for index in self.spec.concat], dim=1)
+        return Source([nodes[index] for index in self.spec.concat], fast=fast)
 
     def _nothing(self, x: Tensor) -> Tensor:
         """What a node without a running operation holds: zeros of the cell's resolution."""
@@ -176,40 +176,38 @@ class Supernet(nn.Module):
 
     def forward(self, images: Tensor, mixtures: Mapping[str, Mixture]) -> Tensor:
         """Logits [B, classes] of images [B, C, H, W] under a mixture for each cell kind."""
-        return self.body(images, self._caller(mixtures))  # type: ignore[no-any-return]
+        return self.body(images, self._caller(mixtures), self.fast)  # type: ignore[no-any-return]
 
     def cell_outputs(self, images: Tensor, mixtures: Mapping[str, Mixture]) -> list[Tensor]:
         """The output of every cell, for inspection."""
-        return self.body.states(images, self._caller(mixtures))
+        return [state.x for state in self.body.states(images, self._caller(mixtures), self.fast)]
 
-    def _caller(
-        self, mixtures: Mapping[str, Mixture]
-    ) -> Callable[[nn.Module, list[Tensor]], Tensor]:
-        def call(cell: nn.Module, states: list[Tensor]) -> Tensor:
+    def _caller(self, mixtures: Mapping[str, Mixture]) -> CellCall:
+        def call(cell: nn.Module, states: list[Source]) -> Source:
             assert isinstance(cell, SearchCell)
             mixture = mixtures[cell.kind]
             if self.low_memory and torch.is_grad_enabled():
                 return _recomputed(cell, states, mixture, self.fast)
-            output: Tensor = cell(states, mixture, self.fast)
+            output: Source = cell(states, mixture, self.fast)
             return output
 
         return call
 
 
-def _recomputed(cell: SearchCell, states: list[Tensor], mixture: Mixture, fast: bool) -> Tensor:
+def _recomputed(cell: SearchCell, states: list[Source], mixture: Mixture, fast: bool) -> Source:
     """Run a cell now and again in the backward pass, which must not count its statistics."""
 
     def run(*inputs: Tensor) -> Tensor:
-        output: Tensor = cell(inputs, mixture, fast)
-        return output
+        output: Source = cell([Source(x, fast=fast) for x in inputs], mixture, fast)
+        return output.x
 
     output: Tensor = checkpoint(
         run,
-        *states,
+        *(state.x for state in states),
         use_reentrant=False,
         context_fn=lambda: (_Statistics(cell, frozen=False), _Statistics(cell, frozen=True)),
     )
-    return output
+    return Source(output, fast=fast)
 
 
 class _Statistics:

@@ -14,6 +14,7 @@ from dots.errors import UserError
 from dots.genotype import Genotype
 from dots.network import CellPlan, InputStep, Shape, Stem, channels_last, reductions
 from dots.norm import BatchNorm
+from dots.ops import Source
 from dots.skeletons.parts import OwnParts
 from dots.skeletons.rules import RULES, SkeletonRules
 from dots.zoo.sizes import PublishedSize
@@ -109,11 +110,11 @@ class OwnNetwork(nn.Module):
         if fast:
             channels_last(self)
 
-    def _outputs(self, images: Tensor) -> list[Tensor]:
-        first: Tensor = self.stem(images)
+    def _outputs(self, images: Tensor) -> list[Source]:
+        first = Source(self.stem(images), fast=self.fast)
         states, outputs = [first, first], []
         for cell in self.cells:
-            output: Tensor = cell(states, self.drop_path, self.fast)
+            output: Source = cell(states, self.drop_path, self.fast)
             outputs.append(output)
             states = [states[1], output]
         return outputs
@@ -124,19 +125,20 @@ class OwnNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, classes] of images [B, C, H, W]."""
-        return self._classify(self._outputs(images)[-1])
+        return self._classify(self._outputs(images)[-1].x)
 
     def forward_with_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits, and those of the auxiliary head where there is one."""
         outputs = self._outputs(images)
         extra = None
         if self.auxiliary is not None:
-            extra = self.auxiliary(outputs[self.auxiliary_cell])
-        return self._classify(outputs[-1]), extra
+            extra = self.auxiliary(outputs[self.auxiliary_cell].x)
+        return self._classify(outputs[-1].x), extra
 
     def features(self, images: Tensor) -> Sequence[Tensor]:
         """The last output [B, C, H, W] at each resolution, finest first."""
-        return list({output.shape[2:]: output for output in self._outputs(images)}.values())
+        outputs = [output.x for output in self._outputs(images)]
+        return list({output.shape[2:]: output for output in outputs}.values())
 
 
 def published_cost(genotype: Genotype, size: PublishedSize) -> Cost:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from dots.errors import UserError
 from dots.network import CellPlan
@@ -107,13 +107,13 @@ class OwnPreprocess(nn.Module):
             return [FactorizedReduce(width, plan.channels, affine=True)]
         return [ReluConvNorm(width, plan.channels, 1, 1, affine=True)]
 
-    def forward(self, states: Sequence[Tensor], fast: bool) -> list[Source]:
+    def forward(self, states: Sequence[Source], fast: bool) -> list[Source]:
         """`states` are the two outputs before the cell, the older one first."""
         sources = []
-        for steps, x in zip((self.older, self.newer), states, strict=True):
+        for steps, state in zip((self.older, self.newer), states, strict=True):
             for step in steps:
-                x = complete(step(Source(x, fast=fast)), fast=fast)
-            sources.append(Source(x, fast=fast))
+                state = Source(complete(step(state), fast=fast), fast=fast)
+            sources.append(state)
         return sources
 
 
