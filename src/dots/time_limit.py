@@ -24,14 +24,17 @@ MARGIN = 0.85
 RESERVED = 0.5
 """The least share of it that the final training keeps, as far as it wants it."""
 
+_ATTEMPTS, _STEP = 120, 0.95
+
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "": 1}
 
 
 def seconds_of(text: str) -> float:
     """ "2h", "90m", "1h30m", "45s" in seconds. Raises UserError for anything else."""
     pieces = re.findall(r"(\d+(?:\.\d+)?)\s*(min|[smhd])?", text.strip().lower())
-    whole = re.fullmatch(r"(\s*\d{1,9}(\.\d{1,9})?\s*(min|[smhd])?)+", text.strip().lower())
-    total = sum(float(number) * _UNITS[unit] for number, unit in pieces)
+    number = r"\d{1,9}(\.\d{1,9})?\s*"
+    whole = re.fullmatch(rf"({number}(min|[smhd])\s*)*({number})?", text.strip().lower())
+    total = sum(float(count) * _UNITS[unit] for count, unit in pieces)
     if not whole or total <= 0:
         raise UserError(f"--time-limit {text!r}: write a time as 45m, 2h or 1h30m")
     return total
@@ -122,13 +125,17 @@ def cut(
     for_train = min(train, max(RESERVED * usable, usable - search))
     for_search = usable - for_train
     names = {part.name for part in plan}
+    shares = (
+        for_search / search if search > for_search else 1.0,
+        for_train / train if train > for_train else 1.0,
+    )
     shorter = recipe
-    if search and for_search < search:
-        shorter = _cut_search(shorter, for_search / search, names)
-    if train and for_train < train:
-        shorter = _cut_train(shorter, for_train / train)
-    if sum(part.seconds for part in again(shorter)) <= usable:
-        return shorter
+    for attempt in range(_ATTEMPTS):  # a stage that keeps one epoch may take more than its share
+        less = _STEP**attempt
+        shorter = _cut_search(recipe, shares[0] * less, names) if search else recipe
+        shorter = _cut_train(shorter, min(shares[1], 2 * less)) if train else shorter
+        if sum(part.seconds for part in again(shorter)) <= usable:
+            return shorter
     if recipe.baselines:
         bare = recipe.model_copy(update={"baselines": ()})
         return cut(bare, again(bare), usable, again, limit)
