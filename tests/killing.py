@@ -17,6 +17,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+QUICKEST = (
+    "--preset", "tiny", "--quiet", "--device", "cpu", "--set", "nodes=2",
+    "--set", "data.limit=260", "--set", "operations.cells=2", "--set", "topology.cells=2",
+    "--set", "train.cells=2", "--set", "checkpoint_minutes=0.001",
+    "--set", "train.auxiliary=0", "--set", "train.drop_path=0.1",
+)  # fmt: skip
+"""The options of a run of a few seconds that saves its state every few steps."""
+
 
 @dataclass(frozen=True)
 class End:

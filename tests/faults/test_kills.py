@@ -8,15 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from killing import End, Killer
+from killing import QUICKEST, End, Killer
 from run_equality import differing
-
-QUICKEST = (
-    "--preset", "tiny", "--quiet", "--device", "cpu", "--set", "nodes=2",
-    "--set", "data.limit=260", "--set", "operations.cells=2", "--set", "topology.cells=2",
-    "--set", "train.cells=2", "--set", "checkpoint_minutes=0.001",
-    "--set", "train.auxiliary=0", "--set", "train.drop_path=0.1",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from killing import Killer
+from killing import QUICKEST, Killer
 from run_equality import differing
-from test_kills import QUICKEST
 
 
 @pytest.fixture(scope="module")
