@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,17 +68,11 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(
 
 
 def test_a_run_in_use_is_refused(killer: Killer, copy: Path) -> None:
-    with subprocess.Popen(
-        ["flock", "--exclusive", str(copy / "lock"), "sleep", "60"], start_new_session=True
-    ) as holder:
-        try:
-            while killer.run("run", "--resume", str(copy), "--quiet", after=0.0).status == -9:
-                pass  # until the holder has it
-            end = killer.run("run", "--resume", str(copy), "--quiet")
-            assert end.status == 2
-            assert "is in use by" in end.said
-        finally:
-            os.killpg(holder.pid, signal.SIGKILL)
+    with open(copy / "lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        end = killer.run("run", "--resume", str(copy), "--quiet")
+    assert end.status == 2
+    assert "is in use by" in end.said
 
 
 def test_changed_settings_and_versions_are_told(killer: Killer, copy: Path) -> None:

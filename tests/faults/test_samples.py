@@ -20,6 +20,8 @@ from test_loop import Memory, SignalAfter
 
 EPOCHS, STEPS = 2, 4
 
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on two cores
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> ImageData:
