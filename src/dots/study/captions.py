@@ -29,7 +29,8 @@ def about_accuracy(options: Options) -> str:
     train = options.recipe.train
     text = (
         f"Each cell's network ({train.cells} cells, {train.channels} channels) was trained from "
-        f"scratch on {options.data} for {train.epochs} epochs and tested once, after the last."
+        f"scratch on {options.data} for {train.epochs} epoch{'s' * (train.epochs > 1)} and tested "
+        "once, after the last."
     )
     if train.epochs < _PAPER_EPOCHS or train.channels < _PAPER_CHANNELS:
         text += (
