@@ -64,6 +64,29 @@ def beliefs(
     return Beliefs(space, scored, gates)
 
 
+def uniform_beliefs(
+    space: SearchSpace,
+    candidates: Candidates,
+    *,
+    parameterisation: str = "combinations",
+    edges: EdgeChoice = "pairs",
+    threshold: float = 0.5,
+) -> Beliefs:
+    """The same before any search: all combinations are equally probable, and all operations."""
+    by_edge = parameterisation != "combinations"
+    counts = [len(incoming) for incoming in space.cell.incoming]
+    lengths = [n if by_edge else len(combinations(n, edges)) for n in counts]
+    return beliefs(
+        space,
+        candidates,
+        {kind: [[0.0] * length for length in lengths] for kind in space.kinds},
+        {kind: [[0.0] * len(names) for names in candidates[kind]] for kind in space.kinds},
+        parameterisation=parameterisation,
+        edges=edges,
+        threshold=threshold,
+    )
+
+
 def recorded_beliefs(
     space: SearchSpace, candidates: Candidates, record: Mapping[str, Any], threshold: float = 0.5
 ) -> Beliefs:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, product
+from math import prod
 from typing import NamedTuple
 
 from dots.additive import CostTable, Metric
@@ -30,6 +31,13 @@ OPTIONS: Mapping[Metric, str] = {
     "parameters": "--max-params",
     "multiply_adds": "--max-multiply-adds",
     "nanoseconds": "--latency-target",
+}
+
+
+NAMES: Mapping[Metric, str] = {
+    "parameters": "parameters",
+    "multiply_adds": "multiply-adds",
+    "nanoseconds": "milliseconds",
 }
 
 
@@ -180,31 +188,59 @@ def _check(
     beliefs: Beliefs, limited: Sequence[CostTable], limits: Limits, whole: list[Point]
 ) -> None:
     """Raise UserError where nothing is within the limits."""
-    if whole:
-        return
-    for table in limited:
-        least = least_cost(beliefs, table)
-        if least > limits[table.metric]:
+    if not whole:
+        check_each(beliefs, limited, limits)
+        raise UserError(
+            "no cell of this search is within "
+            + " and ".join(f"{OPTIONS[m]} {shown_cost(m, limit)}" for m, limit in limits.items())
+            + " at once, though within each of them alone: raise one"
+        )
+
+
+def check_each(beliefs: Beliefs, tables: Sequence[CostTable], limits: Limits) -> None:
+    """Raise UserError, naming the least, where no cell is within one of the limits alone."""
+    for table in tables:
+        limit = limits.get(table.metric)
+        if limit is not None and (least := least_cost(beliefs, table)) > limit:
             raise UserError(
-                f"no cell of this search has at most {_number(limits[table.metric])} "
-                f"{table.metric.replace('_', '-')}: the least is {_number(least)} "
+                f"no cell of this search has at most {shown_cost(table.metric, limit)} "
+                f"{NAMES[table.metric]}: the least is {shown_cost(table.metric, least)} "
                 f"({OPTIONS[table.metric]}), or take fewer cells or channels"
             )
-    raise UserError(
-        "no cell of this search is within "
-        + " and ".join(f"{OPTIONS[m]} {_number(limit)}" for m, limit in limits.items())
-        + " at once, though within each of them alone: raise one"
-    )
 
 
 def least_cost(beliefs: Beliefs, table: CostTable) -> float:
     """The cost of the cheapest network of the search, by one metric."""
-    return table.fixed + sum(
-        min(option.costs[0] for option in _options(beliefs, [table], kind, node))
+    space = beliefs.space
+    total = table.fixed
+    for kind in space.kinds:
+        cheapest = [
+            min(table.edge(kind, op, source) for op, _ in operations)
+            for (source, _), operations in zip(
+                space.cell.edges, beliefs.operations[kind], strict=True
+            )
+        ]
+        for incoming, scored in zip(space.cell.incoming, beliefs.combinations[kind], strict=True):
+            total += min(sum(cheapest[incoming[place]] for place in c) for c, _ in scored)
+    return total
+
+
+def largest_choice(beliefs: Beliefs) -> int:
+    """How many choices of edges and operations the node with the most of them has."""
+    return max(
+        sum(
+            prod(len(beliefs.operations[kind][incoming[place]]) for place in combination)
+            for combination, _ in scored
+        )
         for kind in beliefs.space.kinds
-        for node in range(beliefs.space.cell.nodes)
+        for incoming, scored in zip(
+            beliefs.space.cell.incoming, beliefs.combinations[kind], strict=True
+        )
     )
 
 
-def _number(value: float) -> str:
+def shown_cost(metric: Metric, value: float) -> str:
+    """A cost for a message: latencies in milliseconds, the others as they are."""
+    if metric == "nanoseconds":
+        return f"{value / 1e6:.4g}"
     return f"{value:,.0f}" if value == int(value) else f"{value:.3g}"

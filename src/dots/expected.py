@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from dots.additive import CostTable
+from dots.additive import CostTable, Metric
 from dots.space import ZERO, Candidates, SearchSpace
 from dots.supernet import Mixture
 from dots.topology import (
@@ -110,3 +110,78 @@ def uniform_kept(space: SearchSpace, edges: EdgeChoice) -> dict[str, Tensor]:
         table = combinations(len(incoming), edges)
         rows += [sum(edge in c for c in table) / len(table) for edge in range(len(incoming))]
     return {kind: torch.tensor(rows) for kind in space.kinds}
+
+
+SLIGHT = 1e-6
+"""The least weight of an edge's operations together that is still shared out among them."""
+
+
+class CostPenalty:
+    """What a search adds to its loss for a budget.
+
+    weight · Σ over the limits of the share by which the expected cost exceeds the limit. An
+    operation's share in the cost of its edge is its weight among the edge's operations
+    without Zero, which no derived cell holds.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        tables: Sequence[CostTable],
+        limits: Mapping[Metric, float],
+        weight: float,
+        kept: Kept,
+    ) -> None:
+        self.space = space
+        self.tables = [table for table in tables if table.metric in limits]
+        self.limits = limits
+        self.weight = weight
+        self.kept = kept
+        """What the expectation goes by where a search says nothing: see `uniform_kept`."""
+        self._known: tuple[Candidates, list[CostTensors], dict[str, Tensor]] | None = None
+
+    def __call__(
+        self, weights: Mapping[str, Tensor], candidates: Candidates, kept: Kept | None = None
+    ) -> Tensor:
+        """A scalar, differentiable in `weights` (for each kind [edges, candidates]) and `kept`."""
+        expected = self.expected(weights, candidates, kept)
+        parts = [over_target(cost, self.limits[metric]) for metric, cost in expected.items()]
+        return self.weight * torch.stack(parts).sum()
+
+    def expected(
+        self, weights: Mapping[str, Tensor], candidates: Candidates, kept: Kept | None = None
+    ) -> dict[Metric, Tensor]:
+        """The expected cost of the derived network by each limited metric."""
+        device = next(iter(weights.values())).device
+        tensors, real = self._tensors(candidates, device)
+        mixtures = {}
+        for kind, mask in real.items():
+            masked = weights[kind][:, : mask.shape[1]] * mask
+            mixtures[kind] = Mixture(masked / masked.sum(1, keepdim=True).clamp_min(SLIGHT))
+        kept = kept or {kind: row.to(device) for kind, row in self.kept.items()}
+        return {
+            table.metric: expected_cost(mixtures, costs, kept, table.fixed)
+            for table, costs in zip(self.tables, tensors, strict=True)
+        }
+
+    def _tensors(
+        self, candidates: Candidates, device: torch.device
+    ) -> tuple[list[CostTensors], dict[str, Tensor]]:
+        """The tables as tensors, and which candidates are real: made once for the same ones."""
+        if self._known is None or self._known[0] is not candidates:
+            tables = [cost_tensors(self.space, candidates, t, device) for t in self.tables]
+            self._known = candidates, tables, _real(self.space, candidates, device)
+        return self._known[1], self._known[2]
+
+
+def _real(space: SearchSpace, candidates: Candidates, device: torch.device) -> dict[str, Tensor]:
+    """1 where there is a candidate other than Zero, [edges, columns], for each cell kind."""
+    masks = {}
+    for kind in space.kinds:
+        columns = max(len(names) for names in candidates[kind])
+        rows = [
+            [float(op != ZERO) for op in names] + [0.0] * (columns - len(names))
+            for names in candidates[kind]
+        ]
+        masks[kind] = torch.tensor(rows, device=device)
+    return masks

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dots.allowance import LATENCY
 from dots.candidates import CandidateFile, read_candidates
 from dots.data import ImageData, open_data
 from dots.data.sources import Spec
@@ -18,6 +19,7 @@ from dots.errors import UserError
 from dots.extension import extended, reopen
 from dots.finetune import INITIAL, backbone
 from dots.genotype import Genotype
+from dots.latencies import checked_latencies
 from dots.limits import PLAN, Limits, fitted, keep_to
 from dots.progress import Shown, Silent
 from dots.ranks import agreed_text, barrier
@@ -43,7 +45,8 @@ class Machine:
     """What belongs to the machine and not to the recipe; it changes no result on one device.
 
     `device` as in `dots.devices.make_fabric`; `devices` and `nodes` count processes;
-    `workers` processes decode images that are streamed from disk.
+    `workers` processes decode images that are streamed from disk; `latency_table` is a file
+    of `dots profile`, for a recipe with a latency target.
     """
 
     device: str | None = None
@@ -52,6 +55,7 @@ class Machine:
     workers: int = 0
     download: bool = True
     skip_corrupt: bool = False
+    latency_table: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,9 @@ def begin(
     that can be wrong is found before the directory is made. Raises UserError.
     """
     plan = make_plan(recipe)
+    given = None
     if job.candidates is not None:  # read for its errors; again when it is used
-        read_candidates(Path(job.candidates), plan.space, recipe.retain)
+        given = read_candidates(Path(job.candidates), plan.space, recipe.retain).candidates
     if job.table is not None:
         Truth.load(Path(job.table), plan.space)
     if out is not None:
@@ -113,6 +118,12 @@ def begin(
             "data.json": _json(describe(data)),
             MACHINE: _json(_place(fabric)),
         }
+        if job.kind != "train":
+            latency = checked_latencies(
+                plan, data, machine.latency_table, fabric, watcher, candidates=given
+            )
+            if latency is not None:
+                files[LATENCY] = _json(latency.to_json())
         if max_steps is None:
             has_candidates = job.candidates is not None
             plan, timed = fitted(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import nn
 
 from dots.batch import Batch
@@ -64,7 +65,17 @@ class OperationStage:
         return self.strategy.step(epoch, *pair)
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
-        return self.strategy.end_epoch(epoch)
+        return {**self.strategy.end_epoch(epoch), **self._expected()}
+
+    @torch.no_grad()
+    def _expected(self) -> dict[str, float]:
+        """The expected costs that a budget weighs, for the record."""
+        penalty = self.strategy.context.penalty
+        if penalty is None or not isinstance(self.strategy, GradientSearch):
+            return {}
+        weights = self.strategy.operation_probabilities()
+        costs = penalty.expected(weights, self.strategy.supernet.candidates)
+        return {f"expected_{metric}": float(cost) for metric, cost in costs.items()}
 
     def snapshot(self, epoch: int) -> dict[str, Any]:
         return {"stage": self.name, "epoch": epoch, "alpha": self.strategy.mixing_weights()}

@@ -65,13 +65,13 @@ class LatencyTable:
             )
         return self.operations[op, place]
 
-    def save(self, path: Path) -> None:
-        """Write the table as JSON, atomically."""
+    def to_json(self) -> dict[str, Any]:
+        """The table as JSON values."""
         rows = [
             {"operation": op, **place._asdict(), "nanoseconds": value}
             for (op, place), value in self.operations.items()
         ]
-        value = {
+        return {
             "version": VERSION,
             "space": self.space,
             "shape": asdict(self.shape),
@@ -81,17 +81,25 @@ class LatencyTable:
             "rest_nanoseconds": self.rest,
             "operations": rows,
         }
-        write_json(path, value)
+
+    def save(self, path: Path) -> None:
+        """Write the table as JSON, atomically."""
+        write_json(path, self.to_json())
 
     @classmethod
     def load(cls, path: Path) -> LatencyTable:
         """Read a table. Raises UserError where the file is missing or is none."""
         value = read_json(path, what="a latency table (dots profile writes one)")
+        return cls.from_json(value, repr(str(path)))
+
+    @classmethod
+    def from_json(cls, value: Any, where: str) -> LatencyTable:
+        """The inverse of `to_json`; `where` names its file. Raises UserError for anything else."""
         try:
             return _parse(value)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"{str(path)!r} is no latency table ({shown(str(error))}): run dots profile again"
+                f"{where} is no latency table ({shown(str(error))}): run dots profile again"
             ) from None
 
 

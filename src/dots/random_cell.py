@@ -11,13 +11,16 @@ from dots.space import ZERO, SearchSpace
 from dots.topology import EdgeChoice, combinations
 
 
-def random_genotype(space: SearchSpace, edges: EdgeChoice, seed: int) -> Genotype:
+def random_genotype(
+    space: SearchSpace, edges: EdgeChoice, seed: int, draw_number: int = 0
+) -> Genotype:
     """For each node a combination of edges and on each of them an operation, all equally likely.
 
     Zero is not among the operations: an edge that a node keeps carries something. The same
-    seed gives the same cell.
+    seed and number of the draw give the same cell.
     """
-    generator = torch.Generator().manual_seed(seed_for(seed, "random-cell"))
+    parts = (seed, "random-cell", draw_number) if draw_number else (seed, "random-cell")
+    generator = torch.Generator().manual_seed(seed_for(*parts))
 
     def draw(count: int) -> int:
         return int(torch.randint(count, (), generator=generator))

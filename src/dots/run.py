@@ -33,6 +33,7 @@ BEGUN = (
     "machine.json",
     "plan.json",
     "genotype.json",
+    "latency.json",
 )
 """What a beginning writes before the recipe."""
 

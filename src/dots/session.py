@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from dots.allowance import LATENCY, Allowance
 from dots.data import Augmentation, Batches, ColourJitter, ImageData, class_weights
 from dots.engine import Engine
+from dots.errors import UserError
 from dots.journal import RunJournal
 from dots.loop import Loop
 from dots.memory import MemoryGuard
 from dots.network import Shape, check_image_size
+from dots.profile import LatencyTable
 from dots.progress import Shown, Silent
 from dots.ranks import average_statistics, barrier, largest, summed
 from dots.recipe import Recipe, TrainSettings
@@ -122,7 +125,17 @@ class Session:
             image_size=self.data.info.image_size,
             fast=self.recipe.fast,
             low_memory=self.recipe.low_memory,
+            penalty=self.allowance.penalty(),
         )
+
+    @cached_property
+    def allowance(self) -> Allowance:
+        """The budget, with the latencies that the run keeps."""
+        latency = None
+        if self.run.has(LATENCY):
+            path = self.run.path / LATENCY
+            latency = LatencyTable.from_json(self.run.read_json(LATENCY), repr(str(path)))
+        return plan_allowance(self.plan, self.data, latency)
 
     def batches(
         self, indices: Tensor, settings: StageSettings, stream: str, *, test: bool = False
@@ -166,6 +179,21 @@ def stage_shape(recipe: Recipe, settings: StageSettings, data: ImageData) -> Sha
         classes=len(data.info.classes),
         stem=settings.stem,
         head_norm=isinstance(settings, SearchSettings) and settings.head_norm,
+    )
+
+
+def plan_allowance(plan: Plan, data: ImageData, latency: LatencyTable | None) -> Allowance:
+    """The budget of a recipe for these data. Raises UserError where a latency is needed."""
+    recipe = plan.recipe
+    if latency is None and recipe.budget.latency_target is not None:
+        raise UserError(f"a latency target needs latencies, and the run has no {LATENCY}")
+    return Allowance(
+        plan.space,
+        recipe.budget,
+        recipe.topology,
+        stage_shape(recipe, recipe.train, data),
+        data.info.image_size,
+        latency,
     )
 
 

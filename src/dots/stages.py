@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from dots.alternatives import alternatives
 from dots.candidates import CandidateFile, read_candidates, to_json
 from dots.derive import derive_darts
 from dots.errors import UserError
@@ -18,7 +19,6 @@ from dots.evaluate import TestResult, evaluate
 from dots.finetune import INITIAL, start_from
 from dots.genotype import Genotype
 from dots.operation_stage import OperationStage
-from dots.random_cell import random_genotype
 from dots.ranks import barrier, gathered
 from dots.retain import retain
 from dots.samples import sample_pictures
@@ -32,6 +32,7 @@ from dots.trainee import DARTS, CellTrainee, Network, Trainee
 from dots.training import TrainingStage
 from dots.truth import Truth
 
+ALTERNATIVES = "alternatives.json"
 CANDIDATES = "candidates.json"
 GENOTYPE = "genotype.json"
 POLICY_GENOTYPE = "genotype-darts-policy.json"
@@ -87,7 +88,8 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
     recipe, run, data = session.recipe, session.run, session.data
     if run.has(GENOTYPE):
         return Genotype.load(run.path / GENOTYPE)
-    settings = recipe.topology
+    settings, allowance = recipe.topology, session.allowance
+    allowance.check(found.candidates)
     topology = make_topology(
         session.space,
         parameterisation=settings.parameterisation,
@@ -108,13 +110,19 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
         session.engine(),
         session.batches(own, settings, "topology"),
         held_out,
+        allowance.penalty(),
     )
     session.loop.run(stage)
-    genotype = stage.genotype()
+    record = topology_record(stage, settings)
+    known = allowance.known(found.candidates, record)
+    genotype = allowance.choose(known, stage.genotype())
     if session.main:
         if found.scores is not None and not run.has(POLICY_GENOTYPE):
             save_genotype(session, POLICY_GENOTYPE, derive_darts(session.space, found.scores))
-        run.write_json(TOPOLOGY, topology_record(stage, settings))
+        run.write_json(TOPOLOGY, record)
+        if known is not None:
+            others = alternatives(known, allowance.tables, allowance.limits, genotype)
+            run.write_json(ALTERNATIVES, others)
         save_genotype(session, GENOTYPE, genotype)
     barrier(session.fabric)
     return genotype
@@ -156,8 +164,7 @@ def baseline_cells(session: Session) -> dict[str, Genotype]:
     run = session.run
     for name in session.recipe.baselines:
         if name == "random":
-            edges = session.recipe.topology.edges
-            cells[name] = random_genotype(session.space, edges, session.recipe.seed)
+            cells[name] = session.allowance.random_cell(session.recipe.seed)
             if session.main:
                 save_genotype(session, RANDOM_GENOTYPE, cells[name])
         elif run.has(POLICY_GENOTYPE):

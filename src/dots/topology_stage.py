@@ -12,13 +12,14 @@ from dots.batch import Batch
 from dots.data import Batches
 from dots.derive import derive_dots
 from dots.engine import Engine, StepResult, frozen
+from dots.expected import CostPenalty, kept_probabilities
 from dots.genotype import Genotype
 from dots.loop import Pair, State
 from dots.operation_stage import cycle
 from dots.optimisers import ArchitectureOptimiser, search_weight_optimiser
 from dots.recipe.settings import TopologySettings
 from dots.relax import geometric, masked_softmax
-from dots.space import Candidates, SearchSpace
+from dots.space import ZERO, Candidates, SearchSpace
 from dots.supernet import Mixture, Supernet
 from dots.topology import Topology, entropy
 
@@ -39,10 +40,16 @@ class OperationGates(nn.Module):
             self.alpha[kind] = nn.Parameter(torch.zeros(len(counts), columns))
             mask = torch.arange(columns) < counts[:, None]
             self.register_buffer(f"mask_{kind}", mask, persistent=False)
+            rows = [[*(n != ZERO for n in names), *[False] * columns] for names in candidates[kind]]
+            real = torch.tensor([row[:columns] for row in rows])
+            self.register_buffer(f"real_{kind}", real, persistent=False)
 
-    def weights(self, kind: str, temperature: float) -> Tensor:
-        """softmax(α'/T) over the retained operations of each edge, [edges, columns]."""
-        mask: Tensor = getattr(self, f"mask_{kind}")
+    def weights(self, kind: str, temperature: float, *, real: bool = False) -> Tensor:
+        """softmax(α'/T) over the retained operations of each edge, [edges, columns].
+
+        With `real` over those other than Zero.
+        """
+        mask: Tensor = getattr(self, f"{'real' if real else 'mask'}_{kind}")
         return masked_softmax(self.alpha[kind], mask, temperature)
 
 
@@ -66,6 +73,7 @@ class TopologyStage:
         engine: Engine,
         batches: Batches,
         held_out: Batches | None = None,
+        penalty: CostPenalty | None = None,
     ) -> None:
         self.space = space
         self.candidates = candidates
@@ -76,6 +84,7 @@ class TopologyStage:
         self.engine = engine
         self.own_batches = batches
         self.held_out = held_out
+        self.penalty = penalty
         self.epochs = settings.epochs
         self.steps = batches.steps
         self.temperature = settings.t_start
@@ -125,17 +134,42 @@ class TopologyStage:
         logits = self.supernet(part.images, self.mixtures())
         return self.engine.cross_entropy(logits, part.labels), logits
 
+    def _within_budget(self, part: Batch) -> tuple[Tensor, Tensor]:
+        """The same with the gradient of what a budget adds; its value stays, for the record."""
+        loss, logits = self._objective(part)
+        if self.penalty is not None:
+            weights, kept = self._chances()
+            excess = self.penalty(weights, self.candidates, kept)
+            loss = loss + (excess - excess.detach())
+        return loss, logits
+
+    def _chances(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """How probable each operation and each edge is in the derived cell."""
+        heat = self.temperature * self.settings.alpha_ratio
+        weights = {kind: self.gates.weights(kind, heat, real=True) for kind in self.space.kinds}
+        return weights, kept_probabilities(self.topology, self.temperature)
+
+    @torch.no_grad()
+    def _expected(self) -> dict[str, float]:
+        """The expected costs that a budget weighs, for the record."""
+        if self.penalty is None:
+            return {}
+        weights, kept = self._chances()
+        costs = self.penalty.expected(weights, self.candidates, kept)
+        return {f"expected_{metric}": float(cost) for metric, cost in costs.items()}
+
     def step(self, epoch: int, step: int, pair: Pair) -> StepResult:
         batch, held_out = pair
         self.temperature = self.temperature_at(epoch, step)
         joint = self._trains_architecture(epoch) and self.held_out is None
         if held_out is not None:
             with frozen(self.supernet):
-                self.engine.gradients(held_out, self._objective, self.architecture)
+                self.engine.gradients(held_out, self._within_budget, self.architecture)
             self.architecture_optimiser.apply()
         weights = self.weight_optimiser.parameters
         parameters = [*weights, *self.architecture] if joint else weights
-        result = self.engine.gradients(batch, self._objective, parameters)
+        objective = self._within_budget if joint else self._objective
+        result = self.engine.gradients(batch, objective, parameters)
         self.weight_optimiser.apply()
         if joint:
             self.architecture_optimiser.apply()
@@ -147,6 +181,7 @@ class TopologyStage:
             "temperature": self.temperature,
             "beta_entropy": entropy(probabilities),
             "gate_entropy": entropy(self._gate_table()),
+            **self._expected(),
         }
 
     @torch.no_grad()

@@ -69,6 +69,31 @@ SkipCorrupt = Annotated[
 NoDownload = Annotated[bool, typer.Option("--no-download", help="Never download a data set.")]
 
 
+MaxParameters = Annotated[
+    int | None,
+    typer.Option("--max-params", help="Most parameters of the network that the cell makes."),
+]
+MaxMultiplyAdds = Annotated[int | None, typer.Option(help="Most multiply-adds for an image.")]
+LatencyTarget = Annotated[
+    float | None, typer.Option(metavar="MS", help="Most milliseconds for an image.")
+]
+LatencyTable = Annotated[
+    Path | None,
+    typer.Option(help="Latencies that dots profile measured; default: measured now."),
+]
+
+
+def budget(
+    parameters: int | None, multiply_adds: int | None, latency: float | None
+) -> dict[str, Any]:
+    """The options of a budget as settings."""
+    return {
+        "budget.max_parameters": parameters,
+        "budget.max_multiply_adds": multiply_adds,
+        "budget.latency_target": latency,
+    }
+
+
 def make_recipe(
     *,
     preset: str | None,
@@ -125,6 +150,7 @@ def make_machine(
     *,
     skip_corrupt: bool = False,
     no_download: bool = False,
+    latency_table: Path | None = None,
 ) -> Machine:
     """The machine of a command line. Raises UserError for numbers that cannot be."""
     from dots.errors import UserError
@@ -140,4 +166,5 @@ def make_machine(
         workers=workers,
         download=not no_download,
         skip_corrupt=skip_corrupt,
+        latency_table=latency_table,
     )

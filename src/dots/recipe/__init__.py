@@ -1,5 +1,6 @@
 """Recipes: all settings of a run, checked when built, with presets and files."""
 
+from dots.recipe.budget import BudgetSettings
 from dots.recipe.build import (
     build_recipe,
     changed,
@@ -22,6 +23,7 @@ from dots.recipe.toml import to_toml
 __all__ = [
     "DEFAULT_PRESET",
     "PRESETS",
+    "BudgetSettings",
     "DataSettings",
     "OperationSettings",
     "Recipe",

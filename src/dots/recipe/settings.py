@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
+from dots.recipe.base import Settings
+from dots.recipe.budget import BudgetSettings
 from dots.space import named_space
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -22,14 +24,6 @@ Baseline = Literal["random", "darts-policy"]
 def _as_text(value: object) -> object:
     """`precision = 32` means the text '32': the TOML of a person often leaves the quotes out."""
     return str(value) if type(value) is int else value
-
-
-class Settings(BaseModel):
-    """Frozen, typed strictly, closed to unknown names, without NaN and infinities."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
-    )
 
 
 class DataSettings(Settings):
@@ -289,6 +283,7 @@ class Recipe(Settings):
     operations: OperationSettings
     topology: TopologySettings
     train: TrainSettings
+    budget: BudgetSettings = BudgetSettings()
 
     @model_validator(mode="after")
     def _space_exists(self) -> Self:

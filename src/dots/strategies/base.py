@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dots.batch import Batch
 from dots.derive import derive_darts
 from dots.engine import Engine, StepResult, frozen
+from dots.expected import CostPenalty
 from dots.genotype import Genotype
 from dots.network import Shape
 from dots.optimisers import ArchitectureOptimiser, WeightOptimiser, search_weight_optimiser
@@ -53,6 +54,8 @@ class SearchContext:
     image_size: int
     fast: bool = True
     low_memory: bool = False
+    penalty: CostPenalty | None = None
+    """What the step of α also minimises, for a budget."""
 
     def supernet(
         self,
@@ -228,6 +231,17 @@ class GradientSearch(OperationSearch):
         penalty = self.penalty()
         return loss if penalty is None else loss + penalty
 
+    def operation_probabilities(self) -> dict[str, Tensor]:
+        """How probable each candidate of the supernet is, [edges, candidates], differentiable."""
+        return {kind: mixture.operations for kind, mixture in self.mixtures("evaluation").items()}
+
+    def within_budget(self, loss: Tensor) -> Tensor:
+        """`loss` with the gradient of what a budget adds; its value stays, for the record."""
+        if self.context.penalty is None:
+            return loss
+        excess = self.context.penalty(self.operation_probabilities(), self.supernet.candidates)
+        return loss + (excess - excess.detach())
+
     def weight_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """What the weight step minimises."""
         return self.engine.cross_entropy(logits, labels)
@@ -255,7 +269,7 @@ class GradientSearch(OperationSearch):
             mixtures = self.mixtures("architecture")
             logits = self.supernet(part.images, mixtures)
             loss = self.engine.cross_entropy(logits, part.labels)
-            return self.architecture_loss(loss, mixtures), logits
+            return self.within_budget(self.architecture_loss(loss, mixtures)), logits
 
         with frozen(self.supernet):
             result = self.engine.gradients(batch, objective, self.architecture_parameters())
@@ -282,7 +296,7 @@ class GradientSearch(OperationSearch):
             mixtures = self.mixtures("architecture")
             logits = self.supernet(part.images, mixtures)
             loss = self.engine.cross_entropy(logits, part.labels)
-            return self.architecture_loss(loss, mixtures), logits
+            return self.within_budget(self.architecture_loss(loss, mixtures)), logits
 
         parameters = [*self.weight_optimiser.parameters, *self.architecture_parameters()]
         result = self.engine.gradients(batch, objective, parameters)

@@ -44,11 +44,15 @@ class DartsSecondOrder(Darts):
             logits = self.supernet(part.images, self.mixtures("architecture"))
             return self.engine.cross_entropy(logits, part.labels), logits
 
+        def budgeted(part: Batch) -> tuple[Tensor, Tensor]:
+            loss, logits = objective(part)
+            return self.within_budget(loss), logits
+
         def train(wanted: Sequence[nn.Parameter]) -> StepResult:
             return self.engine.gradients(batch, objective, wanted)
 
         def validate(wanted: Sequence[nn.Parameter]) -> StepResult:
-            return self.engine.gradients(held_out, objective, wanted)
+            return self.engine.gradients(held_out, budgeted, wanted)
 
         with untouched_statistics(self.supernet):
             return unrolled_gradient(

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from dots.relax import gumbel
+from dots.relax import gumbel, softmax
 from dots.seeding import isolated_random_state, seed_step
 from dots.strategies.base import GradientSearch, MethodSettings, Phase, SearchContext
 from dots.supernet import Active
@@ -33,6 +33,10 @@ class SampledSearch(GradientSearch):
         with isolated_random_state():  # for whoever looks before the first step
             seed_step(context.seed, "operations", "noise")
             self.draw_noise()
+
+    def operation_probabilities(self) -> dict[str, Tensor]:
+        """softmax(α): those of a draw, without noise."""
+        return {kind: softmax(alpha) for kind, alpha in self.alpha.items()}
 
     def draw_noise(self) -> None:
         """New, independent noise for the weight and for the architecture step."""
