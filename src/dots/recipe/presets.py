@@ -41,7 +41,7 @@ def quick() -> Recipe:
     """The default: minutes on two cores, of few images, cells and channels."""
     return Recipe(
         preset="quick",
-        data=DataSettings(limit=10_000, search_limit=3_000),
+        data=DataSettings(limit=6_000, search_limit=3_000),
         operations=OperationSettings(
             epochs=5, weight_epochs=2, cells=3, channels=8, batch=64, lr=0.1, lr_min=0.001,
             arch_lr=1e-2,
