@@ -89,6 +89,8 @@ class Description:
             }
             if height != width or how["interpolation"] != "bilinear":
                 raise UserError(f"{where}: only square, bilinear preprocessing is known")
+            if not isinstance(value["classes"], list):
+                raise UserError(f"{where}: the classes are no list")
             figures = dict(value.get("figures", {}))
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{where}: the description is damaged: {error}") from None

@@ -100,8 +100,8 @@ def _write(
         raise UserError(f"cannot write {str(place)!r}: {error}") from None
     try:
         part = folder / place.name
-        target.write(package, part)
         expected = torch.softmax(package.logits(inputs(files, package.trained.info)), dim=1)
+        target.write(package, part)
         comparison = compare(expected, target.answers(part, files, reader))
         os.replace(part, place)
     except OSError as error:
