@@ -335,8 +335,6 @@ def _tell_differences(
     for name, value in place.items():
         if isinstance(before, dict) and before.get(name, value) != value:
             watcher.say(f"changed since the run began: {name} was {before[name]}, is {value}")
-    for notice in run.checkpoints.notices:
-        watcher.say(notice)
 
 
 def dry_recipe(recipe: Recipe) -> Recipe:

@@ -12,13 +12,23 @@ from dots.run import RunDirectory
 class RunJournal:
     """Writes to a run directory, on the main process alone; every process reads.
 
-    `barrier` waits for all processes: none may read what is not written yet.
+    `barrier` waits for all processes: none may read what is not written yet. `say` tells the
+    user which checkpoints are damaged.
     """
 
-    def __init__(self, run: RunDirectory, *, main: bool, barrier: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        run: RunDirectory,
+        *,
+        main: bool,
+        barrier: Callable[[], None],
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.run = run
         self.main = main
         self.barrier = barrier
+        self.say = say
+        self._said: set[str] = set()
 
     def resume_point(self, stage: str) -> State | None:
         """The newest state of this stage, or None where it has not begun.
@@ -26,6 +36,10 @@ class RunJournal:
         Rows that were written after it are forgotten: they will be written again.
         """
         newest = self.run.checkpoints.newest(stage)
+        for notice in self.run.checkpoints.notices:
+            if notice not in self._said:
+                self._said.add(notice)
+                self.say(notice)
         self.barrier()
         state = None if newest is None else newest[1]
         if self.main:

@@ -222,7 +222,12 @@ def make_session(
     loop = Loop(
         seed=plan.recipe.seed,
         device=fabric.device,
-        journal=RunJournal(run, main=bool(fabric.is_global_zero), barrier=partial(barrier, fabric)),
+        journal=RunJournal(
+            run,
+            main=bool(fabric.is_global_zero),
+            barrier=partial(barrier, fabric),
+            say=watcher.say,
+        ),
         watcher=watcher,
         stop_signal=stop_signal,
         sum_over_processes=partial(summed, fabric),

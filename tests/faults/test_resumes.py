@@ -180,7 +180,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1400k", "tmpfs", str(disk)],
+        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(disk)],
         capture_output=True, check=False,
     )  # fmt: skip
     if mount.returncode:
