@@ -21,6 +21,7 @@ from PIL import Image
 
 from dots.genotype import Cell, Edge, Genotype
 from dots.space import ZERO, SearchSpace, named_space
+from fabricated_alternatives import alternatives
 
 DIGITS = tuple(str(digit) for digit in range(10))
 UNTIL = ("operations", "topology", "train", "result")
@@ -80,6 +81,7 @@ def fabricate(path: Path, plan: Plan = Plan()) -> Path:
         metrics += curve(random, "topology", plan.epochs[1], 2.0, 0.3, temperature=True)
         found = topology_search(random, plan, space, kept, architecture)
         found.save(path / "genotype.json")
+        write(path / "alternatives.json", alternatives(np.random.default_rng(plan.seed)))
     if plan.reached("train"):
         for stage in ("train", *(f"train-{name}" for name in plan.baselines)):
             metrics += curve(random, stage, plan.epochs[2], 1.8, 0.05)

@@ -11,6 +11,7 @@ from dots.report.confusion import confusion_view
 from dots.report.curves import stage_curves
 from dots.report.drawings import drawings
 from dots.report.headline import stage_rows, tiles
+from dots.report.others import others
 from dots.report.pictures import pictures
 from dots.report.reading import Run, read_run
 from dots.report.rendering import render
@@ -60,6 +61,7 @@ def report_html(run: Run) -> str:
         panels=panels(run),
         temperature=temperature_chart(run),
         entropy=entropy_chart(run),
+        others=others(run),
         replay=replay(run),
         curves=stage_curves(run),
         pictures=pictures(run),

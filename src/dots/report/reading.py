@@ -18,6 +18,7 @@ from dots.errors import UserError
 from dots.files import read_json
 from dots.genotype import Genotype
 from dots.report.schema import (
+    Alternatives,
     ArchitectureRow,
     Candidates,
     Confusion,
@@ -40,6 +41,7 @@ KNOWN_FILES = (
     "metrics.jsonl",
     "architecture.jsonl",
     "candidates.json",
+    "alternatives.json",
     "samples.json",
     "test.json",
     "result.json",
@@ -61,6 +63,7 @@ class Run:
     metrics: tuple[MetricRow, ...]
     architecture: tuple[ArchitectureRow, ...]
     candidates: Candidates | None
+    alternatives: Alternatives | None
     genotypes: Mapping[str, Genotype]
     samples: Samples | None
     test: Confusion | None
@@ -117,6 +120,7 @@ def read_run(path: Path) -> Run:
         metrics=reader.lines("metrics.jsonl", MetricRow),
         architecture=reader.lines("architecture.jsonl", ArchitectureRow),
         candidates=reader.model("candidates.json", Candidates, "candidate operations"),
+        alternatives=reader.model("alternatives.json", Alternatives, "the alternatives of a cell"),
         genotypes=reader.genotypes(result),
         samples=reader.model("samples.json", Samples, "sample images"),
         test=reader.test(),

@@ -101,6 +101,22 @@ class Candidates(_Part):
     candidates: dict[str, list[list[str]]] = Field(default_factory=dict)
 
 
+class Choice(_Part):
+    """A cell that a topology search could have chosen, and what its network costs by metric."""
+
+    log_probability: float = Field(ge=-1e9, le=1)
+    costs: dict[str, Annotated[float, Field(ge=0, le=1e18)]]
+
+
+class Alternatives(_Part):
+    """alternatives.json: the most probable cells, and for each metric the undominated ones."""
+
+    limits: dict[str, Annotated[float, Field(gt=0, le=1e18)]] = Field(default_factory=dict)
+    chosen: Choice | None = None
+    top: tuple[Choice, ...] = ()
+    pareto: dict[str, tuple[Choice, ...]] = Field(default_factory=dict)
+
+
 class Picture(_Part):
     """An image as base64 PNG, with its true label; a mistake has the rest too."""
 
