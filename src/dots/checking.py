@@ -18,6 +18,8 @@ from dots.data.survey import LARGEST_DEFAULT
 from dots.errors import UserError
 
 LISTED = 20  # so many corrupt files or duplicates are named
+ALIKE_BITS = 3  # of 64, in which two images that look alike may differ
+SHELF = 500  # of so many images with the same quarter each is compared
 IMBALANCED = 3.0  # largest class over smallest, from which class weights are suggested
 
 
@@ -46,8 +48,8 @@ class Twins:
 class Facts:
     """Everything that `check` found.
 
-    `leaks` are test images whose exact pixels also occur in training, `alike` those of which
-    a training image has the same rough look (without the exact ones); `copies` are training
+    `leaks` are test images whose exact pixels also occur in training, `alike` those that
+    roughly look like a training image (without the exact ones; look at them); `copies` are training
     images that occur before in training, `contradictions` those of them with another label.
     """
 
@@ -149,15 +151,46 @@ def _across(source: Source, train: Inspection, test: Inspection | None) -> tuple
     if test is None or source.test is None:
         return Twins(0, []), Twins(0, [])
     first = {seen.exact: seen for seen in reversed(train.seen)}
-    looks = {seen.look: seen for seen in reversed(train.seen) if seen.look is not None}
+    looks = _Looks(train.seen)
     exact = [(seen, first[seen.exact]) for seen in test.seen if seen.exact in first]
     rough = [
-        (seen, looks[seen.look])
+        (seen, near)
         for seen in test.seen
-        if seen.exact not in first and seen.look in looks
+        if seen.exact not in first and (near := looks.near(seen)) is not None
     ]
     records = source.test.records, source.train.records
     return _twins(exact, *records), _twins(rough, *records)
+
+
+class _Looks:
+    """Finds images whose rough look differs from another's in few of its 64 bits.
+
+    Where at most ALIKE_BITS = 3 differ, one of four quarters is the same: only images that
+    share a quarter are compared.
+    """
+
+    def __init__(self, seen: Iterable[Seen]) -> None:
+        self._shelves: dict[tuple[int, int], list[Seen]] = defaultdict(list)
+        for each in seen:
+            for key in _quarters(each.look):
+                if len(self._shelves[key]) < SHELF:
+                    self._shelves[key].append(each)
+
+    def near(self, image: Seen) -> Seen | None:
+        """An image that looks like this one, the most alike first."""
+        best, least = None, ALIKE_BITS + 1
+        for key in _quarters(image.look):
+            for other in self._shelves.get(key, ()):
+                assert image.look is not None
+                assert other.look is not None
+                bits = (image.look ^ other.look).bit_count()
+                if bits < least:
+                    best, least = other, bits
+        return best
+
+
+def _quarters(look: int | None) -> list[tuple[int, int]]:
+    return [] if look is None else [(k, look >> (16 * k) & 0xFFFF) for k in range(4)]
 
 
 def _within(source: Source, train: Inspection) -> tuple[Twins, Twins]:
