@@ -18,7 +18,7 @@ Data = Annotated[
         metavar="DATA",
         show_default=False,
         help="A folder of images (one sub-folder per class), a folder of parquet files, a .npz "
-        "file, or a name: digits, cifar10, cifar100, ...",
+        "file, a name (digits, cifar10, cifar100, ...), or hf:NAME of the Hugging Face hub.",
     ),
 ]
 Preset = Annotated[str | None, typer.Option(help="tiny, quick (default), small, paper-cifar, ...")]

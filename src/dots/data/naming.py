@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dots.data.hub import is_hub_name
 from dots.data.sources import Spec
 from dots.data.torchvision_sources import canonical, torchvision_sets
 
@@ -13,5 +14,7 @@ def remembered(spec: Spec) -> str | None:
     if not isinstance(spec, str | Path):
         return None
     if isinstance(spec, str) and canonical(spec) in ("digits", *torchvision_sets()):
+        return spec
+    if isinstance(spec, str) and is_hub_name(spec):
         return spec
     return str(Path(spec).expanduser().resolve())

@@ -12,6 +12,7 @@ from dots.data.arrays import read_npz
 from dots.data.dataset import read_dataset
 from dots.data.digits import read_digits
 from dots.data.folder import read_folder
+from dots.data.hub import is_hub_name, read_hub
 from dots.data.parquet import parquet_files, read_parquet
 from dots.data.source import Source
 from dots.data.torchvision_sources import canonical, read_torchvision, torchvision_sets
@@ -30,6 +31,8 @@ def read_source(spec: Spec, *, download: bool = True, skip_corrupt: bool = False
         return read_digits()
     if isinstance(spec, str) and canonical(spec) in torchvision_sets():
         return read_torchvision(spec, download=download)
+    if isinstance(spec, str) and is_hub_name(spec):
+        return read_hub(spec, download=download)
     path = Path(spec).expanduser()
     try:
         if path.is_dir():
@@ -41,6 +44,8 @@ def read_source(spec: Spec, *, download: bool = True, skip_corrupt: bool = False
     names = ("digits", *torchvision_sets())
     near = difflib.get_close_matches(canonical(str(spec)), names, n=1)
     meant = f"did you mean {near[0]}? " if near else ""
+    if isinstance(spec, str) and spec.count("/") == 1 and not spec.startswith((".", "/", "~")):
+        meant += f"For a data set of the Hugging Face hub write hf:{spec}. "
     raise UserError(
         f"no data {str(spec)!r}: {meant}Looked for a file or folder at {str(path.absolute())!r} "
         f"and for one of the names {', '.join(names)}"
