@@ -128,6 +128,10 @@ class Network:
         """Logits [B, classes] of normalised images [B, C, H, W]."""
         return self._infer(self.tensors, jnp.asarray(images))
 
+    def named_tensors(self) -> dict[str, Any]:
+        """The tensors as numpy arrays, under their names in weights.safetensors."""
+        return {name: np.asarray(tensor) for name, tensor in self.tensors.items()}
+
     def prepare(self, paths: Sequence[str]) -> Any:
         """Image files as the network takes them: normalised, float32 [B, C, H, W]."""
         return prepared(paths, self.description["preprocessing"])
