@@ -9,7 +9,14 @@ import torch
 
 from dots.additive import counted_tables
 from dots.derive import build_genotype
-from dots.expected import cost_tensors, expected_cost, kept_probabilities, over_target, uniform_kept
+from dots.expected import (
+    CostPenalty,
+    cost_tensors,
+    expected_cost,
+    kept_probabilities,
+    over_target,
+    uniform_kept,
+)
 from dots.network import Shape
 from dots.space import darts_space
 from dots.supernet import Mixture
@@ -91,3 +98,44 @@ def test_kept_probabilities_of_the_ablations() -> None:
 def test_being_below_the_target_is_free() -> None:
     assert over_target(torch.tensor(90.0), 100).item() == 0
     assert over_target(torch.tensor(150.0), 100).item() == 0.5
+
+
+def test_a_penalty_is_the_weighed_excess_by_hand() -> None:
+    table = counted_tables(SPACE, Shape(4, 8, 3, 10), 16)[0]
+    names = dict.fromkeys(SPACE.kinds, (("none", "skip_connect", "sep_conv_3x3"),) * 5)
+    kept = uniform_kept(SPACE, "pairs")
+    limit = table.fixed + 100
+    penalty = CostPenalty(SPACE, [table], {"parameters": limit}, 0.5, kept)
+    weights = {kind: torch.tensor([[0.5, 0.25, 0.25]] * 5) for kind in SPACE.kinds}
+    by_hand = table.fixed
+    for kind in SPACE.kinds:
+        for edge, (source, _) in enumerate(SPACE.cell.edges):
+            skip, conv = (table.edge(kind, op, source) for op in ("skip_connect", "sep_conv_3x3"))
+            by_hand += float(kept[kind][edge]) * (skip + conv) / 2  # Zero is in no cell
+    expected = penalty.expected(weights, names)["parameters"]
+    assert float(expected) == pytest.approx(by_hand)
+    assert float(penalty(weights, names)) == pytest.approx(0.5 * (by_hand - limit) / limit)
+
+
+def test_a_penalty_pushes_towards_cheap_operations_and_not_to_zero() -> None:
+    table = counted_tables(SPACE, Shape(4, 8, 3, 10), 16)[0]
+    names = dict.fromkeys(SPACE.kinds, (("none", "skip_connect", "sep_conv_3x3"),) * 5)
+    penalty = CostPenalty(
+        SPACE, [table], {"parameters": table.fixed}, 1.0, uniform_kept(SPACE, "pairs")
+    )
+    alpha = torch.zeros(5, 3, requires_grad=True)
+    penalty(dict.fromkeys(SPACE.kinds, alpha.softmax(1)), names).backward()
+    assert alpha.grad is not None
+    assert bool((alpha.grad[:, 1] < 0).all())  # skips become more probable
+    assert bool((alpha.grad[:, 2] > 0).all())
+    torch.testing.assert_close(alpha.grad[:, 0], torch.zeros(5), atol=1e-7, rtol=0)
+
+
+def test_within_the_limit_a_penalty_is_silent() -> None:
+    table = counted_tables(SPACE, Shape(4, 8, 3, 10), 16)[0]
+    names = dict.fromkeys(SPACE.kinds, (("skip_connect", "sep_conv_3x3"),) * 5)
+    penalty = CostPenalty(SPACE, [table], {"parameters": 10**9}, 1.0, uniform_kept(SPACE, "pairs"))
+    alpha = torch.zeros(5, 2, requires_grad=True)
+    penalty(dict.fromkeys(SPACE.kinds, alpha.softmax(1)), names).backward()
+    assert alpha.grad is not None
+    assert not alpha.grad.any()

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 
 import typer
 
-from dots.cli import exporting, genotypes, inspecting, published, recipes, running, studying, using
+from dots.cli import (
+    exporting,
+    genotypes,
+    inspecting,
+    profiling,
+    published,
+    recipes,
+    running,
+    studying,
+    using,
+)
 from dots.errors import UserError
 
 app = typer.Typer(
@@ -26,6 +36,7 @@ genotypes.add_to(app)
 published.add_to(app)
 recipes.add_to(app)
 inspecting.add_to(app)
+profiling.add_to(app)
 studying.add_to(app)
 
 
