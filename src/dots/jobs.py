@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dots.allowance import LATENCY
 from dots.candidates import CandidateFile, read_candidates
 from dots.data import ImageData, open_data
+from dots.data.halves import HALVES_FILE, check_halves, halves_record
 from dots.data.sources import Spec
 from dots.devices import launch, make_fabric
 from dots.errors import UserError
@@ -117,6 +118,7 @@ def begin(
             JOB: _json(asdict(job)),
             "data.json": _json(describe(data)),
             MACHINE: _json(_place(fabric)),
+            HALVES_FILE: _json(halves_record(data)),
         }
         if job.kind != "train":
             latency = checked_latencies(
@@ -203,6 +205,8 @@ def resume(
         _tell_differences(run, recipe, watcher, _place(fabric))
         images = _open(spec, plan, machine, watcher, path, fabric)
         _check_same_data(run, images)
+        if run.has(HALVES_FILE):
+            check_halves(run.read_json(HALVES_FILE), images, repr(str(run.path / HALVES_FILE)))
         if fabric.is_global_zero and extend:
             reopen(run)
         if fabric.is_global_zero and recipe != run.recipe:

@@ -34,6 +34,7 @@ BEGUN = (
     "plan.json",
     "genotype.json",
     "latency.json",
+    "halves.json",
 )
 """What a beginning writes before the recipe."""
 
