@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dots import zoo
-from dots.draw import CHARACTER, cell_svg, genotype_svg, style
+from dots.draw import cell_svg, genotype_svg, style
 from dots.genotype import Cell, Edge, Genotype
 from dots.nasbench201 import from_string
+from dots.placement import CHARACTER
 from dots.space import DARTS_OPERATIONS, GENOTYPE_OPERATIONS, NASBENCH201_OPERATIONS, ZERO
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -13,15 +13,10 @@ from html import escape
 
 from dots.cell import Cell
 from dots.genotype import Genotype
-from dots.layout import Layout, Part, Role, layout
+from dots.layout import Part
+from dots.placement import FONT_SIZE, HEIGHTS, Placement
 
 FONT = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
-FONT_SIZE = 12.0
-CHARACTER = 0.62 * FONT_SIZE
-"""The width of a character: monospace fonts have at most 0.61 em."""
-HEIGHTS: Mapping[Role, float] = {"node": 32.0, "operation": 24.0, "wire": 8.0, "output": 32.0}
-NODE_WIDTH = 32.0
-PORT_WIDTH = 46.0
 MARGIN = 12.0
 HEADING = 28.0
 
@@ -95,83 +90,40 @@ def _printable(text: str) -> str:
 
 
 def _picture(cell: Cell, inputs: int) -> _Picture:
-    placed = layout(cell, inputs, HEIGHTS)
-    return _Painter(cell, inputs, placed).picture()
+    return _Painter(Placement(cell, inputs)).picture()
 
 
 class _Painter:
     """Turns a placed cell into SVG elements."""
 
-    def __init__(self, cell: Cell, inputs: int, placed: Layout) -> None:
-        self.cell = cell
-        self.inputs = inputs
-        self.placed = placed
-        self.live = cell.live(inputs)
-        self.columns = self._columns()
-        self.spans = {part: self._span(part) for part in self.columns}
+    def __init__(self, at: Placement) -> None:
+        self.at = at
 
     def picture(self) -> _Picture:
         """All elements: lines below, boxes and nodes above."""
-        lines = [self._link(a, b) for a, b in self.placed.links]
-        shapes = [self._shape(part) for column in self.placed.columns for part in column]
-        width = max(right for _, right in self.spans.values())
-        return _Picture("\n".join((*lines, *shapes)), width, self.placed.height)
-
-    def _columns(self) -> dict[Part, tuple[float, float]]:
-        """The left and right end of the column that each part stands in."""
-        columns = {}
-        x = 0.0
-        for index, column in enumerate(self.placed.columns):
-            width = max((self._width(part) for part in column), default=0.0)
-            columns.update(dict.fromkeys(column, (x, x + width)))
-            x += width + self._gap(index)
-        return columns
-
-    def _span(self, part: Part) -> tuple[float, float]:
-        """The left and right end of a part; a wire crosses its whole column."""
-        left, right = self.columns[part]
-        own = right - left if part.role == "wire" else self._width(part)
-        return (left + right - own) / 2, (left + right + own) / 2
-
-    def _gap(self, index: int) -> float:
-        """Room for the lines after a column: more where they climb further."""
-        y = self.placed.y
-        column = set(self.placed.columns[index])
-        climbs = [abs(y[a] - y[b]) for a, b in self.placed.links if a in column]
-        return min(26 + 0.25 * max(climbs, default=0.0), 64)
-
-    def _width(self, part: Part) -> float:
-        if part.role == "operation":
-            return len(self._operation(part)) * CHARACTER + 14
-        if part.role == "wire":
-            return 0.0
-        return PORT_WIDTH if part.role == "output" or part.node < self.inputs else NODE_WIDTH
-
-    def _operation(self, part: Part) -> str:
-        return self.cell.nodes[part.node - self.inputs][part.slot].op
+        lines = [self._link(a, b) for a, b in self.at.links]
+        shapes = [self._shape(part) for part in self.at.parts]
+        return _Picture("\n".join((*lines, *shapes)), self.at.width, self.at.height)
 
     def _link(self, a: Part, b: Part) -> str:
-        start, end = self.spans[a][1], self.spans[b][b.role == "wire"]
-        # Level until out of the column: a wider box may stand above or below.
-        x0, x1 = self.columns[a][1], self.columns[b][0]
-        y0, y1 = self.placed.y[a], self.placed.y[b]
+        (start, y0), (x0, _), (x1, _), (end, y1) = self.at.path(a, b)
         middle = (x0 + x1) / 2
         path = (
             f"M{start:.1f} {y0:.1f}H{x0:.1f}"
             f"C{middle:.1f} {y0:.1f} {middle:.1f} {y1:.1f} {x1:.1f} {y1:.1f}H{end:.1f}"
         )
-        operation = next((part for part in (a, b) if part.role == "operation"), None)
+        operation = self.at.operation_of(a, b)
         if operation is None:
             look = 'stroke="currentColor" stroke-opacity="0.55" stroke-width="1.3"'
         else:
-            look = f'{_stroke(self._operation(operation))} stroke-width="2"'
+            look = f'{_stroke(operation)} stroke-width="2"'
         return f'<path d="{path}" fill="none" {look}/>'
 
     def _shape(self, part: Part) -> str:
         if part.role == "wire":
             return ""
-        left, right = self.spans[part]
-        centre, height = self.placed.y[part], HEIGHTS[part.role]
+        left, right = self.at.spans[part]
+        centre, height = self.at.y[part], HEIGHTS[part.role]
         box = (
             f'<rect x="{left:.1f}" y="{centre - height / 2:.1f}" '
             f'width="{right - left:.1f}" height="{height:.1f}"'
@@ -179,10 +131,10 @@ class _Painter:
         text = f'<text x="{(left + right) / 2:.1f}" y="{centre + 4:.1f}" text-anchor="middle">'
         if part.role == "operation":
             return self._operation_shape(part, box, text)
-        rounding = 16 if part.role == "node" and part.node >= self.inputs else 4
-        dead = part.role == "node" and part.node not in self.live
+        rounding = 16 if part.role == "node" and part.node >= self.at.inputs else 4
+        dead = self.at.dead(part)
         dashes = ' stroke-dasharray="3 3"' if dead else ""
-        arrow = f'<path d="M{left:.1f} {centre:.1f}l-7 -4v8z"/>' if self._fed(part) else ""
+        arrow = f'<path d="M{left:.1f} {centre:.1f}l-7 -4v8z"/>' if self.at.fed(part) else ""
         return (
             f"<g><title>{escape(self._name(part))}{' (no input)' if dead else ''}</title>{box} "
             f'rx="{rounding}" fill-opacity="0.08" stroke="currentColor"{dashes}/>{arrow}'
@@ -190,9 +142,8 @@ class _Painter:
         )
 
     def _operation_shape(self, part: Part, box: str, text: str) -> str:
-        operation = self._operation(part)
-        edge = self.cell.nodes[part.node - self.inputs][part.slot]
-        source, target = Part("node", edge.source), Part("node", part.node)
+        operation = self.at.operation(part)
+        source, target = Part("node", self.at.edge(part).source), Part("node", part.node)
         title = f"{operation} from {self._name(source)} to {self._name(target)}"
         colour = style(operation)[0]
         return (
@@ -201,22 +152,17 @@ class _Painter:
             f"{text}{escape(_printable(operation))}</text></g>"
         )
 
-    def _fed(self, part: Part) -> bool:
-        return part.role == "output" or (
-            part.node >= self.inputs and bool(self.cell.nodes[part.node - self.inputs])
-        )
-
     def _name(self, part: Part) -> str:
         if part.role == "output":
             return "output c_k"
-        if part.node < self.inputs:
-            return f"input c_k-{self.inputs - part.node}"
-        return f"node {part.node - self.inputs}"
+        if part.node < self.at.inputs:
+            return f"input c_k-{self.at.inputs - part.node}"
+        return f"node {part.node - self.at.inputs}"
 
     def _label(self, part: Part) -> str:
-        if part.role == "node" and part.node >= self.inputs:
-            return str(part.node - self.inputs)
-        back = "" if part.role == "output" else f"\N{MINUS SIGN}{self.inputs - part.node}"
+        if part.role == "node" and part.node >= self.at.inputs:
+            return str(part.node - self.at.inputs)
+        back = "" if part.role == "output" else f"\N{MINUS SIGN}{self.at.inputs - part.node}"
         return f'c<tspan dy="3" font-size="9">k{back}</tspan>'
 
 

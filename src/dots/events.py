@@ -26,7 +26,7 @@ class Scalars:
         """Add the numbers of a row. Raises UserError where the disk is full."""
         with telling_full_disk(self.folder):
             if self._writer is None:
-                self._writer = _summary_writer(self.folder)
+                self._writer = summary_writer(self.folder)
             for name, value in row.items():
                 if name not in ("stage", "epoch") and isinstance(value, int | float):
                     self._writer.add_scalar(f"{row['stage']}/{name}", value, row["epoch"])
@@ -54,9 +54,10 @@ class Scalars:
                 writer.close()
 
 
-def _summary_writer(folder: Path) -> Any:
+def summary_writer(folder: Path, suffix: str = "") -> Any:
+    """A writer of events into a new file of `folder`, whose name ends in `suffix`."""
     with warnings.catch_warnings():  # its own imports use deprecated names
         warnings.simplefilter("ignore", DeprecationWarning)
         from torch.utils.tensorboard import SummaryWriter
 
-        return SummaryWriter(str(folder))
+        return SummaryWriter(str(folder), filename_suffix=suffix)

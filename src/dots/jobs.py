@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,64 +20,26 @@ from dots.errors import UserError
 from dots.extension import extended, reopen
 from dots.finetune import INITIAL, backbone
 from dots.genotype import Genotype
+from dots.job import JOB, Job, Machine, check_trainee, dry_recipe, read_job, trainee_for
 from dots.latencies import checked_latencies
 from dots.limits import PLAN, Limits, fitted, keep_to
 from dots.progress import Shown, Silent
 from dots.ranks import agreed_text, barrier
 from dots.recipe import Recipe
 from dots.run import RunDirectory, check_free
-from dots.session import Plan, Session, check_sizes, make_plan, make_session, stage_shape
+from dots.session import Plan, Session, check_sizes, make_plan, make_session
 from dots.signals import stop_requests
 from dots.time_limit import TimeLimit
-from dots.trainee import DARTS, CellTrainee, ReferenceTrainee, Trainee
 from dots.truth import Truth
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-JOB = "job.json"
+__all__ = ["Job", "Machine", "begin", "dry_recipe", "execute", "resume"]
+
 MACHINE = "machine.json"
 SPLITS = "splits.json"
 Watcher = Shown | Silent
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What belongs to the machine and not to the recipe; it changes no result on one device.
-
-    `device` as in `dots.devices.make_fabric`; `devices` and `nodes` count processes;
-    `workers` processes decode images that are streamed from disk; `latency_table` is a file
-    of `dots profile`, for a recipe with a latency target.
-    """
-
-    device: str | None = None
-    devices: int = 1
-    nodes: int = 1
-    workers: int = 0
-    download: bool = True
-    skip_corrupt: bool = False
-    latency_table: Path | None = None
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a run directory is for: kept in job.json, so that it can be continued.
-
-    `kind` is "run" (everything), "search" (up to the genotype), "operations" (up to the
-    candidates) or "train" (a given genotype). `data` is a name or an absolute path, or None
-    for data that only Python has. `candidates` is the file that a search started from, `table`
-    that of a benchmark which knows the true accuracies. A training may be that of a
-    `reference` network instead of a genotype, or put the genotype into another `skeleton`, or
-    begin with the `weights` of another run's network.
-    """
-
-    kind: str
-    data: str | None
-    candidates: str | None = None
-    table: str | None = None
-    reference: str | None = None
-    skeleton: str = DARTS
-    weights: str | None = None
 
 
 @contextmanager
@@ -113,7 +75,7 @@ def begin(
     watcher = watcher if fabric.is_global_zero else Silent()
     with tempfile.TemporaryDirectory() as folder:
         data = _open(spec, plan, machine, watcher, Path(folder), fabric)
-        _check_trainee(plan, data, job, genotype)
+        check_trainee(plan, data, job, genotype)
         files = {
             JOB: _json(asdict(job)),
             "data.json": _json(describe(data)),
@@ -134,7 +96,7 @@ def begin(
             if timed is not None:
                 files[PLAN] = _json(timed.to_json())
         if job.weights is not None:
-            files[INITIAL] = backbone(Path(job.weights), _trainee(plan, data, job, genotype))
+            files[INITIAL] = backbone(Path(job.weights), trainee_for(plan, data, job, genotype))
         if genotype is not None:
             files["genotype.json"] = genotype.to_text().encode()
         if (Path(folder) / SPLITS).exists():
@@ -194,7 +156,7 @@ def resume(
         run = RunDirectory.open(path) if fabric.is_global_zero else RunDirectory.read(path)
         stack.enter_context(run)
         barrier(fabric)  # the main process has mended what a crash tore
-        job = _read_job(run)
+        job = read_job(run)
         spec = data if data is not None else job.data
         if spec is None:
             raise UserError(f"{str(path)!r} was run on data given from Python: give them again")
@@ -245,21 +207,6 @@ def _open(
     return data
 
 
-def _trainee(plan: Plan, data: ImageData, job: Job, genotype: Genotype | None) -> Trainee:
-    """What a job of kind "train" trains."""
-    info = data.info
-    if job.reference is not None:
-        return ReferenceTrainee(job.reference, len(info.classes), info.channels, info.image_size)
-    assert genotype is not None
-    return CellTrainee(genotype, stage_shape(plan.recipe, plan.recipe.train, data), job.skeleton)
-
-
-def _check_trainee(plan: Plan, data: ImageData, job: Job, genotype: Genotype | None) -> None:
-    """Raise UserError where a network without parts to choose cannot be built for these data."""
-    if job.reference is not None or job.skeleton != DARTS:
-        _trainee(plan, data, job, genotype).cost(data.info.image_size)
-
-
 def _create(
     fabric: Fabric,
     recipe: Recipe,
@@ -303,14 +250,6 @@ def describe(data: ImageData) -> dict[str, Any]:
     }
 
 
-def _read_job(run: RunDirectory) -> Job:
-    value = run.read_json(JOB)
-    try:
-        return Job(**value)
-    except TypeError:
-        raise UserError(f"{str(run.path / JOB)!r} is damaged: it does not say what to do") from None
-
-
 def _check_same_data(run: RunDirectory, data: ImageData) -> None:
     before, now = run.read_json("data.json"), describe(data)
     for key in ("classes", "channels", "image_size", "train_images", "test_images", "mean"):
@@ -341,19 +280,6 @@ def _tell_differences(
             watcher.say(f"changed since the run began: {name} was {before[name]}, is {value}")
 
 
-def dry_recipe(recipe: Recipe) -> Recipe:
-    """The recipe cut down to one epoch of each stage, for a dry run."""
-    once = {"epochs": 1}
-    search = {**once, "weight_epochs": 0, "lr_epochs": None, "lr_offset": 0}
-    return recipe.model_copy(
-        update={
-            "operations": recipe.operations.model_copy(update=search),
-            "topology": recipe.topology.model_copy(update=search),
-            "train": recipe.train.model_copy(update={**once, "warmup_epochs": 0}),
-        }
-    )
-
-
 def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dict[str, Any]:
     """Do what a job says, from wherever it was left, and write the report."""
     from dots import stages
@@ -367,7 +293,7 @@ def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dic
     elif job.kind == "train":
         if genotype is None and job.reference is None:
             genotype = Genotype.load(session.run.path / stages.GENOTYPE)
-        stages.train_and_test(session, _trainee(session.plan, session.data, job, genotype))
+        stages.train_and_test(session, trainee_for(session.plan, session.data, job, genotype))
     else:
         stages.run_everything(session, given)
     if job.table is not None:
@@ -375,6 +301,7 @@ def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dic
     result = stages.write_result(session)
     if session.main:
         session.run.sync()
+    stages.show_in_tensorboard(session, result)
     stages.report(session)
     return result
 

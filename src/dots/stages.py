@@ -292,6 +292,17 @@ def _total(rows: list[dict[str, Any]], column: str) -> float:
     return round(sum(float(row[column]) for row in rows), 3)
 
 
+def show_in_tensorboard(session: Session, result: dict[str, Any]) -> None:
+    """Add the cells and the recipe to the events; on the main process."""
+    from dots.board import write_board
+
+    run = session.run
+    files = {"found": GENOTYPE, "random": RANDOM_GENOTYPE, "darts-policy": POLICY_GENOTYPE}
+    cells = {name: Genotype.load(run.path / f) for name, f in files.items() if run.has(f)}
+    if session.main:
+        write_board(run.path / "tensorboard", session.recipe, cells, result)
+
+
 def report(session: Session) -> Path | None:
     """Write report.html; on the main process."""
     from dots.report import write_report
