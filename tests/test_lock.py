@@ -163,6 +163,7 @@ def test_a_number_that_another_process_has_by_now_does_not_count(tmp_path: Path)
 @pytest.mark.parametrize(
     "content",
     [owner(1, host="another-host"), owner(os.getpid(), started=None), b"", b"garbage"],
+    ids=["of another host", "of an unknown start", "empty", "garbage"],
 )
 @pytest.mark.usefixtures("without_flock")
 def test_who_cannot_be_told_to_be_dead_is_respected(content: bytes, tmp_path: Path) -> None:
