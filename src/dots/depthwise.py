@@ -181,6 +181,8 @@ def _phases(x: Tensor, dilation: int) -> Tensor:
 
 def _folded(x: Tensor, pixels: int) -> Tensor:
     """Neighbours in a row become channels: [B, C, H, W] -> [B, pixels·C, H, W/pixels]."""
+    if pixels == 1:
+        return x
     batch, channels, height, width = x.shape
     rows = x.permute(0, 2, 3, 1).reshape(batch, height, width // pixels, pixels * channels)
     return rows.permute(0, 3, 1, 2)

@@ -26,14 +26,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dots.moments import accumulate
-from dots.statistics import (
-    batch_statistics,
-    fixed_statistics,
-    scales_and_shifts,
-    takes_batch,
-    update_running,
-)
+from dots.normed_sum import add_normed
+from dots.statistics import fixed_statistics, scales_and_shifts, takes_batch, update_running
+from dots.weighted_sum import add_weighted
 
 WIDEST = 64
 """Channels up to which folding is faster. It trades passes over memory, whose cost grows with
@@ -102,7 +97,7 @@ def foldable(x: Tensor, norm: nn.BatchNorm2d | None) -> bool:
 
 
 class Normalised(NamedTuple):
-    """A map [B, C, H, W] of zero mean and unit variance, and what it was before, [C] each."""
+    """A map [B, C, H, W] of zero mean and unit variance, and what they were, [1, C] each."""
 
     features: Tensor
     mean: Tensor
@@ -111,15 +106,13 @@ class Normalised(NamedTuple):
     def update(self, norm: nn.BatchNorm2d) -> None:
         """Let `norm` keep running statistics as if it had normalised the map."""
         count = self.features.numel() // self.features.shape[1]
-        update_running(norm, self.mean, self.variance, count)
+        update_running([norm], self.mean, self.variance, count)
 
 
 def normalised(x: Tensor, eps: float) -> Normalised:
     """Normalise a foldable map once, for all who would do so with norms without parameters."""
-    (rows,), mean, variance = batch_statistics([_as_rows(x)], None, eps)
-    slope = torch.rsqrt(variance[0] + eps)
-    total = accumulate((-slope * mean[0]).to(x.dtype), [], [(rows, slope.to(x.dtype))])
-    return Normalised(_as_map(total, x), mean[0].detach(), variance[0].detach())
+    total, mean, variance = add_normed(None, [_as_rows(x)], None, None, None, eps)
+    return Normalised(_as_map(total, x), mean, variance)
 
 
 def _as_rows(x: Tensor) -> Tensor:
@@ -134,86 +127,71 @@ def _as_map(rows: Tensor, like: Tensor) -> Tensor:
 
 def _folded_sum(terms: Sequence[Term]) -> Tensor:
     """The sum of the terms: rows as of `_as_rows`."""
+    total: Tensor | None = None
     scaled: list[tuple[Tensor, Tensor | None]] = []
-    mapped: list[tuple[Tensor, Tensor]] = []
     groups: dict[tuple[bool, int, bool, float], list[Term]] = {}
     for term in map(_in_rows, terms):
         rows, weight, pointwise, norm = term
         if norm is None and pointwise is None:
             scaled.append((rows, weight))
         elif weight is not None and weight.dim() > 0:
-            scaled.append((_affine_sum([term._replace(weight=None)]), weight))
+            scaled.append((_affine_sum(None, [term._replace(weight=None)]), weight))
         else:
             eps = 0.0 if norm is None else norm.eps
             key = (pointwise is not None, rows.shape[2], takes_batch(norm), eps)
             groups.setdefault(key, []).append(term)
-    bias: Tensor | None = None
-    for (has_pointwise, *_), alike in groups.items():
-        part, maps, factors = _affine_maps(alike)
-        bias = part if bias is None else bias + part
-        (mapped if has_pointwise else scaled).extend(zip(maps, factors.unbind(), strict=True))
-    return accumulate(bias, mapped, scaled)
-
-
-def _affine_sum(terms: Sequence[Term]) -> Tensor:
-    """The sum of terms as of `_in_rows`, alike in width and kind."""
-    bias, maps, factors = _affine_maps(terms)
-    pairs = list(zip(maps, factors.unbind(), strict=True))
-    return accumulate(bias, *((pairs, []) if factors.dim() == 3 else ([], pairs)))
+    for alike in groups.values():
+        total = _affine_sum(total, alike)
+    if scaled:
+        total = add_weighted(total, None, [], scaled)
+    assert total is not None
+    return total
 
 
 def _in_rows(term: Term) -> Term:
     """The term with features as of `_as_rows`, and a pointwise [Cout, Cin] worth folding."""
-    rows, pointwise = _as_rows(term.features), term.pointwise
+    rows, weight, pointwise, norm = term
+    rows = _as_rows(rows)
     if pointwise is not None:
         pointwise = pointwise.flatten(1)
         outputs, inputs = pointwise.shape
         if inputs > outputs or inputs > WIDEST:
-            rows, pointwise = accumulate(None, [(rows, pointwise)], []), None
-    weight = term.weight
+            rows, pointwise = add_weighted(None, None, [(rows, pointwise)], []), None
     if weight is not None and weight.dim() > 0:
         weight = weight.flatten(2)
-    return Term(rows, weight, pointwise, term.norm)
+    return Term(rows, weight, pointwise, norm)
 
 
-def _affine_maps(terms: Sequence[Term]) -> tuple[Tensor, Sequence[Tensor], Tensor]:
-    """A bias [Cout], T maps, and T factors, matrices [Cout, Cin] or scales [Cout].
+def _affine_sum(total: Tensor | None, terms: Sequence[Term]) -> Tensor:
+    """total, changed in place, and terms as of `_in_rows`.
 
-    The terms, as of `_in_rows`, are alike in width, in having a pointwise, and in whether their
-    norms take the statistics of the batch.
+    They are alike in width, in having a pointwise, in the ε of their norms, and in whether
+    these take the statistics of the batch.
     """
-    maps: Sequence[Tensor] = [term.features for term in terms]
+    maps = [term.features for term in terms]
     norms = [term.norm for term in terms]
-    pointwise = None
-    if terms[0].pointwise is not None:
-        pointwise = torch.stack([t.pointwise for t in terms if t.pointwise is not None])
-    if takes_batch(norms[0]):
-        maps, mean, slope = _in_training(maps, pointwise, [n for n in norms if n is not None])
-    else:
-        width = maps[0].shape[2] if pointwise is None else pointwise.shape[1]
-        mean, slope = fixed_statistics(norms, maps[0].new_empty(len(terms), width))
-    parameters = scales_and_shifts(norms, mean)
+    kernels = [term.pointwise for term in terms if term.pointwise is not None]
+    pointwise = torch.stack(kernels) if kernels else None
+    given = [term.weight for term in terms]
+    weights = None
+    if any(weight is not None for weight in given):
+        one = maps[0].new_ones(())
+        weights = torch.stack([one if weight is None else weight for weight in given])
+    parameters = scales_and_shifts(norms)
+    if norms[0] is not None and takes_batch(norms[0]):
+        eps = norms[0].eps
+        total, mean, variance = add_normed(total, maps, pointwise, weights, parameters, eps)
+        update_running(norms, mean, variance, maps[0].shape[0] * maps[0].shape[1])
+        return total
+    width = maps[0].shape[2] if pointwise is None else pointwise.shape[1]
+    mean, slope = fixed_statistics(norms, maps[0].new_empty(len(terms), width))
     if parameters is not None:
         slope = slope * parameters[0]
-    bias = -slope * mean
-    if parameters is not None:
-        bias = bias + parameters[1]
-    weights = [term.weight for term in terms]
-    if any(weight is not None for weight in weights):
-        one = maps[0].new_ones(())
-        column = torch.stack([one if weight is None else weight for weight in weights])[:, None]
-        slope, bias = column * slope, column * bias
-    factors = slope if pointwise is None else slope[:, :, None] * pointwise
-    dtype = maps[0].dtype
-    return bias.sum(0).to(dtype), maps, factors.to(dtype)
-
-
-def _in_training(
-    maps: Sequence[Tensor], pointwise: Tensor | None, norms: Sequence[nn.BatchNorm2d]
-) -> tuple[Sequence[Tensor], Tensor, Tensor]:
-    """The maps to use from now on, and mean and 1/std; the norms have seen the batch."""
-    maps, mean, variance = batch_statistics(maps, pointwise, norms[0].eps)
-    count = maps[0].shape[0] * maps[0].shape[1]
-    for norm, mu, var in zip(norms, mean.detach(), variance.detach(), strict=True):
-        update_running(norm, mu, var, count)
-    return maps, mean, torch.rsqrt(variance + norms[0].eps)
+    bias = -slope * mean if parameters is None else parameters[1] - slope * mean
+    if weights is not None:
+        slope, bias = weights[:, None] * slope, weights[:, None] * bias
+    if pointwise is None:
+        pairs = list(zip(maps, slope.unbind(), strict=True))
+        return add_weighted(total, bias.sum(0), [], pairs)
+    pairs = list(zip(maps, (slope[:, :, None] * pointwise).unbind(), strict=True))
+    return add_weighted(total, bias.sum(0), pairs, [])
