@@ -13,7 +13,7 @@ from dots.data import DataInfo
 from dots.derived import DerivedNetwork
 from dots.errors import UserError
 from dots.network import Shape
-from dots.saved import load_network, save_network
+from dots.saved import load_model, save_network
 
 INFO = DataInfo("toy", ("a", "b"), 3, 8, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2), flip=True)
 
@@ -31,7 +31,7 @@ def test_a_saved_network_comes_back_without_its_auxiliary_head(folder: Path) -> 
     torch.manual_seed(0)
     network = DerivedNetwork(zoo.load("DOTS_C10").genotype, Shape(2, 4, 3, 2), auxiliary=True)
     network(torch.randn(4, 3, 8, 8))
-    loaded = load_network(folder)
+    loaded = load_model(folder)
     images = torch.rand(3, 3, 8, 8)
     with torch.no_grad():
         expected = network.eval()((images - loaded.mean) / loaded.std).softmax(1)
@@ -49,16 +49,16 @@ def test_a_flipped_bit_is_named(folder: Path, place: int) -> None:
     content[place] ^= 1
     path.write_bytes(bytes(content))
     with pytest.raises(UserError, match=r"weights\.safetensors' is damaged"):
-        load_network(folder)
+        load_model(folder)
 
 
 def test_missing_files_are_named(folder: Path) -> None:
     (folder / "weights.safetensors").unlink()
     with pytest.raises(UserError, match="weights of the network are missing"):
-        load_network(folder)
+        load_model(folder)
     (folder / "network.json").unlink()
     with pytest.raises(UserError, match="did the run finish"):
-        load_network(folder)
+        load_model(folder)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_an_altered_description_is_refused(
         value = description[key] | value
     path.write_text(json.dumps({**description, key: value}))
     with pytest.raises(UserError, match=message):
-        load_network(folder)
+        load_model(folder)
 
 
 def test_unknown_skeletons_and_references_are_refused(folder: Path) -> None:
@@ -90,7 +90,7 @@ def test_unknown_skeletons_and_references_are_refused(folder: Path) -> None:
     description = json.loads(path.read_text())
     path.write_text(json.dumps({**description, "skeleton": "round"}))
     with pytest.raises(UserError, match="unknown skeleton 'round'"):
-        load_network(folder)
+        load_model(folder)
     path.write_text(json.dumps({**description, "reference": "mobile"}))
     with pytest.raises(UserError, match="no reference network 'mobile'"):
-        load_network(folder)
+        load_model(folder)

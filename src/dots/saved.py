@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from dots.data.info import DataInfo
-from dots.derived import DerivedNetwork
 from dots.errors import UserError, shown
 from dots.files import read_json, write_bytes, write_json
 from dots.genotype import Genotype
@@ -56,12 +55,6 @@ class TrainedModel(nn.Module):
         return torch.softmax(self(self.normalise(images)).float(), dim=1)
 
 
-class TrainedNetwork(TrainedModel):
-    """The trained network of a cell in the skeleton of the search."""
-
-    network: DerivedNetwork
-
-
 def save_network(
     folder: Path, network: Network, info: DataInfo, *, weights_name: str = WEIGHTS
 ) -> None:
@@ -95,20 +88,8 @@ def load_model(folder: Path, *, weights_name: str = WEIGHTS) -> TrainedModel:
     with torch.random.fork_rng([]):
         network = trainee.build()
     _load_weights(network, folder / weights_name, value.get("sha256"))
-    derived = isinstance(network, DerivedNetwork)
-    trained = TrainedNetwork(network, info) if derived else TrainedModel(network, info)
+    trained = TrainedModel(network, info)
     trained.eval()
-    return trained
-
-
-def load_network(folder: Path, *, weights_name: str = WEIGHTS) -> TrainedNetwork:
-    """The same of a cell in the skeleton of the search; raises UserError for other networks."""
-    trained = load_model(folder, weights_name=weights_name)
-    if not isinstance(trained, TrainedNetwork):
-        raise UserError(
-            f"{str(folder)!r} holds a network without a cell, or in a skeleton of its own: "
-            "dots test and dots predict take it, this does not"
-        )
     return trained
 
 
