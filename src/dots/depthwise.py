@@ -53,20 +53,20 @@ def _identities_apply(x: Tensor, weight: Tensor, stride: int, padding: int, dila
         and not torch.is_autocast_enabled("cpu")
         and torch.is_grad_enabled()
         and x.numel() > 0
+        and kernel >= 3
         and kernel % 2 == 1
         and weight.shape[-2] == kernel
         and padding == dilation * (kernel // 2)
-        and (stride == 1 or dilation % stride == 0 or (stride == 2 and kernel <= 5))
+        and (dilation % stride == 0 or (stride == 2 and dilation == 1 and kernel <= 5))
     )
 
 
 class _Depthwise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.dilation = stride, dilation
-        return _convolve(x, weight, stride, dilation)
+        return _convolve(x.contiguous(memory_format=torch.channels_last), weight, stride, dilation)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -81,6 +81,7 @@ class _Depthwise(torch.autograd.Function):
                 gradient, x, weight, strides, paddings, [dilation, dilation], wanted
             )
             return by_x, by_weight, None, None
+        x = x.contiguous(memory_format=torch.channels_last)
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         by_x = _input_gradient(gradient, x, weight, stride, dilation) if wanted[0] else None
         by_weight = _weight_gradient(gradient, x, weight, stride, dilation) if wanted[1] else None
