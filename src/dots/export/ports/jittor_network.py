@@ -63,10 +63,9 @@ class Network(jittor.Module):
             case "relu":
                 return nn.relu(x)
             case "max_pool":
-                return _pooled(x, settings, "maximum", -3.0e38)
+                return _maximum(x, settings)
             case "avg_pool":  # by the pixels that are there, not by the padding
-                count = _pooled(jittor.ones((1, 1, *x.shape[2:])), settings, "mean", 0.0)
-                return _pooled(x, settings, "mean", 0.0) / count
+                return _sum(x, settings) / _sum(jittor.ones((1, 1, *x.shape[2:])), settings)
             case "slice":
                 (top, left), (down, across) = settings["start"], settings["step"]
                 return x[:, :, top::down, left::across]
@@ -130,18 +129,36 @@ class Network(jittor.Module):
         return result
 
 
-def _pooled(x: Any, settings: Any, how: str, border: float) -> Any:
-    """Windows of the padded map, reduced."""
+def _maximum(x: Any, settings: Any) -> Any:
+    """By Jittor's own kernel, which wants maps larger than the window: one pixel more is padded.
+
+    The gradient of a plain maximum looks for values that are equal to it, and finds none where
+    they are computed anew in a fused kernel, with other rounding.
+    """
+    top, left, bottom, right = settings["padding"]
+    kernel, stride = tuple(settings["kernel"]), tuple(settings["stride"])
+    padded = nn.pad(x, [left, right + 1, top, bottom + 1], value=-3.0e38)
+    rows, columns = _windows(x, settings)
+    return nn.Pool(kernel, stride, padding=0, op="maximum")(padded)[:, :, :rows, :columns]
+
+
+def _sum(x: Any, settings: Any) -> Any:
+    """The sum of each window; beyond the border are zeros."""
     top, left, bottom, right = settings["padding"]
     (height, width), (down, across) = settings["kernel"], settings["stride"]
-    padded = nn.pad(x, [left, right, top, bottom], value=border)
-    rows = (padded.shape[2] - height) // down + 1
-    columns = (padded.shape[3] - width) // across + 1
-    windows = padded.reindex(
-        [x.shape[0], x.shape[1], rows, columns, height, width],
+    windows = nn.pad(x, [left, right, top, bottom]).reindex(
+        [x.shape[0], x.shape[1], *_windows(x, settings), height, width],
         ["i0", "i1", f"i2*{down}+i4", f"i3*{across}+i5"],
     )
-    return windows.reduce(how, [4, 5])
+    return windows.sum(dims=(4, 5))
+
+
+def _windows(x: Any, settings: Any) -> tuple[int, int]:
+    """How many there are, down and across."""
+    top, left, bottom, right = settings["padding"]
+    (height, width), (down, across) = settings["kernel"], settings["stride"]
+    rows = (x.shape[2] + top + bottom - height) // down + 1
+    return rows, (x.shape[3] + left + right - width) // across + 1
 
 
 if __name__ == "__main__":
