@@ -17,7 +17,7 @@ from dots.derived import DerivedNetwork
 from dots.genotype import Cell, Edge, Genotype
 from dots.network import Shape
 from dots.recipe import build_recipe
-from dots.run import RunDirectory
+from dots.run_directory import RunDirectory
 from dots.saved import save_network
 from dots.skeletons import OwnNetwork
 

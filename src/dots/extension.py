@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dots.errors import UserError
 from dots.recipe import Recipe
-from dots.run import RunDirectory
+from dots.run_directory import RunDirectory
 
 KEPT = ("test_accuracy", "test_top5", "balanced_accuracy", "test_loss", "train_seconds")
 

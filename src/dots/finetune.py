@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from dots.errors import UserError
-from dots.run import RunDirectory
+from dots.run_directory import RunDirectory
 from dots.saved import TrainedModel, load_model
 from dots.trainee import CellTrainee, Trainee, trainee_of
 

@@ -9,7 +9,7 @@ from dots.data import ImageData
 from dots.errors import UserError
 from dots.genotype import Genotype
 from dots.recipe import Recipe
-from dots.run import RunDirectory
+from dots.run_directory import RunDirectory
 from dots.session import Plan, stage_shape
 from dots.trainee import DARTS, CellTrainee, ReferenceTrainee, Trainee
 

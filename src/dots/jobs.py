@@ -26,7 +26,7 @@ from dots.limits import PLAN, Limits, fitted, keep_to
 from dots.progress import Shown, Silent
 from dots.ranks import agreed_text, barrier
 from dots.recipe import Recipe
-from dots.run import RunDirectory, check_free
+from dots.run_directory import RunDirectory, check_free
 from dots.session import Plan, Session, check_sizes, make_plan, make_session
 from dots.signals import stop_requests
 from dots.time_limit import TimeLimit

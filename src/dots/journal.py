@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dots.loop import State
-from dots.run import RunDirectory
+from dots.run_directory import RunDirectory
 
 
 class RunJournal:

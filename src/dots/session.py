@@ -22,7 +22,7 @@ from dots.progress import Shown, Silent
 from dots.ranks import average_statistics, barrier, largest, summed
 from dots.recipe import Recipe, TrainSettings
 from dots.recipe.settings import SearchSettings, StageSettings
-from dots.run import RunDirectory
+from dots.run_directory import RunDirectory
 from dots.seeding import isolated_random_state, seed_step
 from dots.space import Candidates, Groups, SearchSpace, named_space
 from dots.strategies import find_strategy

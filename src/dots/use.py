@@ -16,7 +16,7 @@ from dots.data.sources import Spec
 from dots.devices import make_fabric
 from dots.evaluate import TestResult, evaluate
 from dots.files import read_json
-from dots.run import RunDirectory
+from dots.run_directory import RunDirectory
 from dots.saved import TrainedModel, load_model
 
 _BATCH = 256

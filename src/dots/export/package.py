@@ -17,7 +17,7 @@ from dots.export.description import Description
 from dots.export.layers import LayerList
 from dots.export.names import CellNames, cell_names
 from dots.export.record import record
-from dots.run import RunDirectory
+from dots.run_directory import RunDirectory
 from dots.saved import TrainedModel, load_model
 from dots.skeletons import OwnNetwork
 

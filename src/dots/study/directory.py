@@ -11,7 +11,7 @@ from dots.environment import collect
 from dots.errors import UserError, shown
 from dots.files import read_json, write_json, write_text
 from dots.lock import Lock
-from dots.run import check_free, numbered
+from dots.run_directory import check_free, numbered
 from dots.study.attempts import Record
 from dots.study.options import Options
 from dots.study.trial import Trial

@@ -20,7 +20,7 @@ from dots.genotype import Genotype
 from dots.jobs import Job, Machine, begin, execute, resume
 from dots.progress import Silent
 from dots.recipe import Recipe, recipe_from_json
-from dots.run import RunDirectory
+from dots.run_directory import RunDirectory
 from dots.stages import CANDIDATES, GENOTYPE, POLICY_GENOTYPE, RESULT, TOPOLOGY
 
 Json = dict[str, Any]

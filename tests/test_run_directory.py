@@ -15,7 +15,7 @@ import pytest
 from dots import environment
 from dots.errors import UserError
 from dots.recipe import build_recipe, preset
-from dots.run import RunDirectory
+from dots.run_directory import RunDirectory
 
 TINY = preset("tiny")
 
@@ -290,7 +290,7 @@ def test_the_command_is_shown_as_typed(argv: list[str], shown: str) -> None:
 def test_looking_at_a_run_needs_no_pytorch(tmp_path: Path) -> None:
     RunDirectory.create(TINY, out=tmp_path).close()
     code = (
-        "import sys; from pathlib import Path; from dots.run import RunDirectory; "
+        "import sys; from pathlib import Path; from dots.run_directory import RunDirectory; "
         f"RunDirectory.read(Path({str(tmp_path)!r})).metrics.rows(); "
         "assert 'torch' not in sys.modules and 'tensorboard' not in sys.modules"
     )
