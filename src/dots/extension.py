@@ -30,9 +30,11 @@ def reopen(run: RunDirectory) -> None:
     To be called before the recipe is changed: a run that dies in between is tested again.
     """
     if run.has("test.json") and run.has("result.json"):
-        result = run.read_json("result.json")
+        result = run.read_object("result.json")
         entry = {"epochs": run.recipe.train.epochs, **{name: result.get(name) for name in KEPT}}
         before = run.read_json("extensions.json") if run.has("extensions.json") else []
+        if not isinstance(before, list):
+            raise UserError(f"{str(run.path / 'extensions.json')!r} is damaged: expected a list")
         if entry not in before:
             run.write_json("extensions.json", [*before, entry])
     for path in (run.path / "test.json", *run.path.glob("test-*.json")):

@@ -251,7 +251,7 @@ def describe(data: ImageData) -> dict[str, Any]:
 
 
 def _check_same_data(run: RunDirectory, data: ImageData) -> None:
-    before, now = run.read_json("data.json"), describe(data)
+    before, now = run.read_object("data.json"), describe(data)
     for key in ("classes", "channels", "image_size", "train_images", "test_images", "mean"):
         if before.get(key) != now[key]:
             raise UserError(
@@ -274,7 +274,7 @@ def _tell_differences(
         watcher.say(f"changed setting: {name} was {old}, is {new}")
     for line in run.environment_differences():
         watcher.say(f"changed since the run began: {line}")
-    before = run.read_json(MACHINE) if run.has(MACHINE) else {}
+    before = run.read_object(MACHINE) if run.has(MACHINE) else {}
     for name, value in place.items():
         if isinstance(before, dict) and before.get(name, value) != value:
             watcher.say(f"changed since the run began: {name} was {before[name]}, is {value}")

@@ -103,22 +103,18 @@ class Meter:
         loss, correct, images = reduce(totals).tolist()
         return loss / images, correct / images, int(self.first_bad)
 
-    def state(self) -> State:
-        return {
-            "loss": self.loss,
-            "correct": self.correct,
-            "first_bad": self.first_bad,
-            "images": self.images,
-            "seconds": self.seconds,
-            "cpu_seconds": self.cpu_seconds,
-        }
+    def numbers(self) -> Tensor:
+        """(loss, correct, images, first bad step) on the CPU, exactly."""
+        loss, correct, first_bad = float(self.loss), float(self.correct), float(self.first_bad)
+        return torch.tensor([loss, correct, self.images, first_bad], dtype=torch.float64)
 
-    def load_state(self, state: State) -> None:
-        self.loss = state["loss"].to(self.device)
-        self.correct = state["correct"].to(self.device)
-        self.first_bad = state["first_bad"].to(self.device)
-        self.images = state["images"]
-        self.seconds, self.cpu_seconds = state["seconds"], state["cpu_seconds"]
+    def take(self, numbers: Tensor) -> None:
+        """The inverse of `numbers`."""
+        loss, correct, images, first_bad = numbers.tolist()
+        self.loss = torch.tensor(loss, device=self.device, dtype=self.loss.dtype)
+        self.correct = torch.tensor(correct, device=self.device, dtype=self.correct.dtype)
+        self.images = int(images)
+        self.first_bad = torch.tensor(int(first_bad), device=self.device)
 
 
 class Clock:
@@ -152,7 +148,7 @@ class Loop:
     of each epoch, state is saved after `save_every` seconds. `max_steps` ends each epoch
     early (for a dry run). `sum_over_processes` and `largest_of_processes` reduce a tensor
     over all ranks, `share_statistics` makes the running statistics of a network the same.
-    `guard` takes a step again where memory runs out.
+    This is process `rank` of `world`. `guard` takes a step again where memory runs out.
     """
 
     seed: int
@@ -163,6 +159,8 @@ class Loop:
     sum_over_processes: Callable[[Tensor], Tensor] = _own
     largest_of_processes: Callable[[Tensor], Tensor] = _own
     share_statistics: Callable[[nn.Module], None] = _kept
+    rank: int = 0
+    world: int = 1
     guard: MemoryGuard | None = None
     save_every: float = 300.0
     max_steps: int | None = None
@@ -177,7 +175,7 @@ class Loop:
         if point is not None:
             epoch, step = point["epoch"], point["step"]
             stage.load_state(point["stage"])
-            meter.load_state(point["meter"])
+            self._restore(meter, point["meter"])
             ended = epoch >= stage.epochs or point.get("stopped", True)
             if point["finished"] and ended:  # else it has been given more epochs
                 return
@@ -267,9 +265,26 @@ class Loop:
             "finished": finished,
             "stopped": stopped,  # by itself, before its last epoch
             "stage": stage.state(),
-            "meter": meter.state(),
+            "meter": self._meters(meter),
         }
         self.journal.save(stage.name, epoch, step, state)
+
+    def _meters(self, meter: Meter) -> State:
+        """What all processes have counted, a row for each."""
+        table = torch.zeros(self.world, 4, dtype=torch.float64)
+        table[self.rank] = meter.numbers()
+        if self.world > 1:
+            table = self.sum_over_processes(table.to(self.device)).cpu()
+        return {"table": table, "seconds": meter.seconds, "cpu_seconds": meter.cpu_seconds}
+
+    def _restore(self, meter: Meter, state: State) -> None:
+        """Each process takes its own row; the first takes all where their number has changed."""
+        table: Tensor = state["table"]
+        if len(table) == self.world:
+            meter.take(table[self.rank])
+        elif self.rank == 0:
+            meter.take(torch.cat([table[:, :3].sum(0), table[:, 3].max()[None]]))
+        meter.seconds, meter.cpu_seconds = state["seconds"], state["cpu_seconds"]
 
     def _agreed(self, saved: float | None) -> tuple[int, bool]:
         """(signal to stop by or 0, whether to save), the same on all processes.

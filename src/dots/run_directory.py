@@ -139,6 +139,13 @@ class RunDirectory:
         """The content of the file `name`. Raises UserError where it is missing or damaged."""
         return read_json(self.path / name, what=f"the {name} of a run")
 
+    def read_object(self, name: str) -> dict[str, Any]:
+        """The JSON object in the file `name`. Raises UserError as read_json, and for no object."""
+        value = self.read_json(name)
+        if not isinstance(value, dict):
+            raise UserError(f"{str(self.path / name)!r} is damaged: expected the {name} of a run")
+        return value
+
     def rewind(self, stage: str, epoch: int) -> None:
         """Forget all rows from this epoch of this stage on: it is about to be run (again)."""
         self._check_locked()
@@ -169,7 +176,7 @@ class RunDirectory:
 
     def environment_differences(self) -> tuple[str, ...]:
         """What differs between where the run began and here, in words; see dots.environment."""
-        return environment.differences(self.read_json(ENVIRONMENT), environment.collect())
+        return environment.differences(self.read_object(ENVIRONMENT), environment.collect())
 
     def close(self) -> None:
         """Finish all files and give the lock up; a second call does nothing."""

@@ -232,6 +232,8 @@ def make_session(
         stop_signal=stop_signal,
         sum_over_processes=partial(summed, fabric),
         largest_of_processes=partial(largest, fabric),
+        rank=fabric.global_rank,
+        world=fabric.world_size,
         share_statistics=partial(average_statistics, fabric),
         save_every=60 * minutes if minutes else float("inf"),
         max_steps=max_steps,

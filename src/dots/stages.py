@@ -239,7 +239,7 @@ def write_result(session: Session) -> dict[str, Any]:
     """Put result.json together from what the stages left."""
     run = session.run
     rows = run.metrics.rows()
-    test = run.read_json("test.json") if run.has("test.json") else None
+    test = run.read_object("test.json") if run.has("test.json") else None
     result = _no_test() if test is None else _outcome(test)
     result |= {name: test[name] for name in ("reference", "skeleton") if test and name in test}
     searched = [row for row in rows if row["stage"] in ("operations", "topology")]
@@ -253,7 +253,7 @@ def write_result(session: Session) -> dict[str, Any]:
     }
     for name in session.recipe.baselines:
         if run.has(f"test-{name}.json"):
-            content = run.read_json(f"test-{name}.json")
+            content = run.read_object(f"test-{name}.json")
             trained = [row for row in rows if row["stage"] == f"train-{name}"]
             result["baselines"][name] = {
                 **_outcome(content),
@@ -263,7 +263,7 @@ def write_result(session: Session) -> dict[str, Any]:
     if run.has(EXTENSIONS):
         result["before_extension"] = run.read_json(EXTENSIONS)
     if run.has(TRUTH):
-        result |= run.read_json(TRUTH)
+        result |= run.read_object(TRUTH)
     if session.main:
         run.write_json(RESULT, result)
     return result
@@ -281,7 +281,13 @@ _OUTCOME = (
 
 
 def _outcome(content: dict[str, Any]) -> dict[str, Any]:
-    return {name: content[name] for name in _OUTCOME}
+    try:
+        return {name: content[name] for name in _OUTCOME}
+    except KeyError as error:
+        raise UserError(
+            f"a test of the run is damaged: it lacks {error}; delete test*.json of the run and "
+            "resume: the test is done again"
+        ) from None
 
 
 def _no_test() -> dict[str, Any]:
