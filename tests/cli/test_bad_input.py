@@ -70,7 +70,7 @@ def _refused(capsys: pytest.CaptureFixture[str], words: list[str], *named: str) 
         (["train", "DOTS_C11", "digits"], ["DOTS_C11", "DOTS_C10"]),
         (["train"], ["nothing to train"]),
         (["test", ".", "digits"], ["is no run directory"]),
-        (["predict", ".", "x.png"], ["is no run directory"]),
+        (["predict", ".", "x.png"], ["'x.png'"]),
         (["report", "absent"], ["absent"]),
         (["recipe", "huge"], ["huge"]),
         (["count", "DOTS_C10", "--skeleton", "moon"], ["moon", "imagenet"]),
