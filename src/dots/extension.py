@@ -9,6 +9,9 @@ old result kept beside the new one.
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from dots.errors import UserError
 from dots.recipe import Recipe
 from dots.run_directory import RunDirectory
@@ -32,10 +35,26 @@ def reopen(run: RunDirectory) -> None:
     if run.has("test.json") and run.has("result.json"):
         result = run.read_object("result.json")
         entry = {"epochs": run.recipe.train.epochs, **{name: result.get(name) for name in KEPT}}
-        before = run.read_json("extensions.json") if run.has("extensions.json") else []
-        if not isinstance(before, list):
-            raise UserError(f"{str(run.path / 'extensions.json')!r} is damaged: expected a list")
+        before = earlier(run)
         if entry not in before:
             run.write_json("extensions.json", [*before, entry])
     for path in (run.path / "test.json", *run.path.glob("test-*.json")):
         path.unlink(missing_ok=True)
+
+
+def earlier(run: RunDirectory) -> list[dict[str, Any]]:
+    """The results before each extension, oldest first. Raises UserError for a damaged file."""
+    if not run.has("extensions.json"):
+        return []
+    entries = run.read_json("extensions.json")
+    try:
+        return [{name: _number(entry[name]) for name in ("epochs", *KEPT)} for entry in entries]
+    except (KeyError, TypeError, ValueError):
+        where = str(run.path / "extensions.json")
+        raise UserError(f"{where!r} is damaged: expected earlier results of the run") from None
+
+
+def _number(value: Any) -> float | int | None:
+    if value is None or (isinstance(value, int | float) and math.isfinite(value)):
+        return value
+    raise ValueError

@@ -16,6 +16,7 @@ from dots.candidates import CandidateFile, read_candidates, to_json
 from dots.derive import derive_darts
 from dots.errors import UserError
 from dots.evaluate import TestResult, evaluate
+from dots.extension import earlier
 from dots.finetune import INITIAL, start_from
 from dots.genotype import Genotype
 from dots.operation_stage import OperationStage
@@ -261,7 +262,7 @@ def write_result(session: Session) -> dict[str, Any]:
                 "genotype": content["genotype"],
             }
     if run.has(EXTENSIONS):
-        result["before_extension"] = run.read_json(EXTENSIONS)
+        result["before_extension"] = earlier(run)
     if run.has(TRUTH):
         result |= run.read_object(TRUTH)
     if session.main:
