@@ -33,6 +33,7 @@ SETTINGS = (
 )  # fmt: skip
 EDGE = 8
 """The edge whose α is shown, one of the last node's, in the normal cell."""
+TITLES = ("α of one edge: topology-related", "α of the same edge: convolutions")
 
 STYLE = """
 svg { color-scheme: light dark; font-family: system-ui, sans-serif;
@@ -82,20 +83,20 @@ def every_candidate(names: tuple[str, ...] | list[list[str]]) -> Cell:
     return Cell(nodes, space.cell.concat)
 
 
-def operation_weights(run: Run) -> Markup:
-    """α of one edge over the epochs of the operation search."""
+def operation_weights(run: Run, group: tuple[str, ...], title: str) -> Markup:
+    """α of one edge over the epochs of the operation search, for one group of operations."""
     rows = run.architecture_rows("operations")
-    series = [
-        Series(operation(name), [(row.epoch + 1, row.alpha["normal"][EDGE][index]) for row in rows],
-               style=index % 6)
-        for index, name in enumerate(DARTS_OPERATIONS)
-    ]  # fmt: skip
+    series = []
+    for style, name in enumerate(group):
+        column = DARTS_OPERATIONS.index(name)
+        points = [(row.epoch + 1, row.alpha["normal"][EDGE][column]) for row in rows]
+        series.append(Series(operation(name), points, style))
     frame = Frame(
-        title="Operation search: α of one edge",
+        title=title,
         x_label="epoch of the operation search",
         y_label="weight",
-        width=460,
-        height=260,
+        label_room=92,
+        y_range=(0.15, 0.35),
     )
     return line_chart(frame, series)
 
@@ -111,9 +112,11 @@ def pictures(path: Path) -> Mapping[str, str]:
     drawn = {
         "stage-1-kept.svg": cell_svg(every_candidate(kept), title="what the operation search kept"),
         "stage-2-cell.svg": cell_svg(found, title="what the topology search kept"),
-        "operation-weights.svg": standalone(operation_weights(run)),
         "temperature.svg": standalone(temperature),
     }
+    groups = darts_space(NODES).groups_for("v2")
+    for number, (group, title) in enumerate(zip(groups, TITLES, strict=True), start=1):
+        drawn[f"operation-weights-{number}.svg"] = standalone(operation_weights(run, group, title))
     for node, chart in enumerate(normal.nodes, start=NODES - len(normal.nodes)):
         drawn[f"topology-node-{node}.svg"] = standalone(chart)
     return drawn
