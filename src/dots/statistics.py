@@ -45,10 +45,7 @@ def update_running(norms: Norms, mean: Tensor, variance: Tensor, count: int) -> 
     `mean` and (biased) `variance` are those of a batch, [T, C], over `count` positions; the
     running variance is the unbiased one.
     """
-    like = next((norm.running_mean for norm in norms if norm is not None), None)
-    if like is None:
-        return
-    mean, unbiased = mean.to(like.dtype), (variance * (count / (count - 1))).to(like.dtype)
+    unbiased = variance * (count / (count - 1))
     for norm, mu, var in zip(norms, mean.unbind(), unbiased.unbind(), strict=True):
         if norm is None or norm.running_mean is None or norm.running_var is None:
             continue
@@ -60,5 +57,5 @@ def update_running(norms: Norms, mean: Tensor, variance: Tensor, count: int) -> 
             if share is None:
                 share = 1.0 / float(norm.num_batches_tracked)
         share = 0.0 if share is None else share
-        norm.running_mean.lerp_(mu, share)
-        norm.running_var.lerp_(var, share)
+        norm.running_mean.lerp_(mu.to(norm.running_mean.dtype), share)
+        norm.running_var.lerp_(var.to(norm.running_var.dtype), share)
