@@ -145,3 +145,14 @@ def test_profiles_that_cannot_be(
     out = ["--out", str(tmp_path / "latency.json"), "--preset", "tiny"]
     assert run(["profile", *words, *out]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_training_needs_latencies_for_its_random_cell_alone(tmp_path: Path) -> None:
+    limited = ["--set", "budget.latency_target=500"]
+    words = ["train", "DOTS_C10", "digits", *QUICKEST, "--set", "train.epochs=1", *limited]
+    alone, beside = tmp_path / "alone", tmp_path / "beside"
+    assert run([*words, "--out", str(alone)]) == 0
+    assert not (alone / "latency.json").exists()
+    assert run([*words, "--out", str(beside), "--baselines"]) == 0
+    assert (beside / "latency.json").is_file()
+    assert (beside / "genotype-random.json").is_file()
