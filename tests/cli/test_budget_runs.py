@@ -156,3 +156,18 @@ def test_a_training_needs_latencies_for_its_random_cell_alone(tmp_path: Path) ->
     assert run([*words, "--out", str(beside), "--baselines"]) == 0
     assert (beside / "latency.json").is_file()
     assert (beside / "genotype-random.json").is_file()
+
+
+def test_an_interrupted_search_ends_with_the_same_alternatives(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    epochs = ["--set", "topology.epochs=2"]
+    limits = ["--latency-target", "500", "--max-params", "20000", "--set", "budget.weight=1"]
+    search(out, *epochs, *limits)
+    kept = ("genotype.json", "topology.json", "alternatives.json", "result.json")
+    before = {name: (out / name).read_bytes() for name in kept[:3]}
+    for name in kept:
+        (out / name).unlink()
+    newest = max((out / "checkpoints").iterdir(), key=lambda path: path.name)
+    newest.unlink()  # the last epoch of the topology search has to be done again
+    assert run(["search", "--resume", str(out), "--quiet", "--device", "cpu"]) == 0
+    assert {name: (out / name).read_bytes() for name in before} == before
