@@ -77,6 +77,19 @@ def normed_pointwise(
     return _as_map(F.relu_(rows) if relu else rows, x)
 
 
+def pointwise_sum(parts: Sequence[Tensor], pointwise: Tensor) -> Tensor:
+    """conv1x1 of maps side by side, which are not concatenated: [B, Cout, H, W].
+
+    parts: maps [B, C_i, H, W]; pointwise: [Cout, Σ C_i, 1, 1].
+    """
+    if not all(foldable(part, None) for part in parts):
+        return F.conv2d(torch.cat(list(parts), dim=1), pointwise)
+    kernels = torch.split(pointwise.flatten(1), [part.shape[1] for part in parts], dim=1)
+    maps = [_as_rows(part) for part in parts]
+    total = add_weighted(None, None, list(zip(maps, kernels, strict=True)), [])
+    return _as_map(total, parts[0])
+
+
 def _plain(term: Term) -> Tensor:
     """The term with the stock modules."""
     value = term.features if term.pointwise is None else F.conv2d(term.features, term.pointwise)

@@ -16,7 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dots.depthwise import depthwise
-from dots.folding import Normalised, Term, combine, foldable, normalised, normed_pointwise
+from dots.folding import (
+    Normalised,
+    Term,
+    combine,
+    foldable,
+    normalised,
+    normed_pointwise,
+    pointwise_sum,
+)
 
 
 class Parts(NamedTuple):
@@ -54,6 +62,15 @@ class Source:
             return F.relu(self.x)
         # Within the cell most have been rectified already, and x may not be needed at all.
         return torch.cat([part.relu for part in self._given], dim=1)
+
+    def rectified_product(self, pointwise: Tensor) -> Tensor:
+        """conv1x1(ReLU(x), pointwise), of the parts one by one: their concatenation is not needed.
+
+        pointwise: [C_out, C, 1, 1] -> [B, C_out, H, W].
+        """
+        if isinstance(self._given, Tensor) or not self.fast:
+            return pointwise_sum([self.relu], pointwise)
+        return pointwise_sum([part.relu for part in self._given], pointwise)
 
     def pooled(self, kind: str, stride: int) -> Tensor:
         """3×3 pooling, "max" or "avg", with padding 1, which the average does not count."""
@@ -184,6 +201,8 @@ class ReluConvNorm(nn.Module):
 
     def forward(self, source: Source) -> Parts:
         if self.conv.kernel_size == (1, 1) and self.conv.stride == (1, 1):
+            if source.fast and self.conv.in_channels > self.conv.out_channels:
+                return Parts(source.rectified_product(self.conv.weight), None, self.norm)
             return Parts(source.relu, self.conv.weight, self.norm)
         return Parts(self.conv(source.relu), None, self.norm)
 
