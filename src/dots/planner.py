@@ -70,7 +70,7 @@ def measure(
         late[rehearsal.stage] = _seconds(rehearsal.late, batch, device)
         early[rehearsal.stage] = late[rehearsal.stage]
         if rehearsal.early is not None:
-            early[rehearsal.stage] = _seconds(rehearsal.early, batch, device)
+            early[rehearsal.stage] = _seconds(rehearsal.early, batch, device, warm=True)
     return Speed(early, late)
 
 
@@ -83,9 +83,10 @@ def settings_batch(recipe: Recipe, stage: str) -> int:
     }[stage]
 
 
-def _seconds(step: Step, batch: int, device: torch.device) -> float:
+def _seconds(step: Step, batch: int, device: torch.device, *, warm: bool = False) -> float:
     few = min(batch, FIRST_IMAGES)
-    step(few)  # allocators, kernels chosen by trial
+    if not warm:
+        step(few)  # allocators, kernels chosen by trial
     short = _timed(step, few, device)
     if few == batch:
         return short
