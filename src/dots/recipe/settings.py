@@ -260,7 +260,6 @@ class Recipe(Settings):
         default="32", description="'32': float32; 'bf16': autocast with float32 statistics"
     )
     fast: bool = Field(default=True, description="the fast kernels; false: the plain ones")
-    compile: bool = Field(default=False, description="compile the networks with torch.compile")
     low_memory: bool = Field(
         default=False, description="recompute cells in the backward pass: less memory, more time"
     )
