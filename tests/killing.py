@@ -61,11 +61,12 @@ class Killer:
         self,
         *words: str,
         after: float | None = None,
-        at: tuple[str, int] | None = None,
+        at: tuple[str, int] | tuple[str, int, str] | None = None,
         signal: int = signal.SIGKILL,
     ) -> End:
         """Run `dots WORDS`; it gets `signal` after so many seconds, or at its n-th call (from 1)
-        of "replace", "fsync", "write", "unlink" or "report".
+        of "replace", "fsync", "write", "unlink" or "report"; with a third word, only calls whose
+        last argument ends with it count.
         """
         assert self.server.stdin is not None
         assert self.server.stdout is not None
@@ -136,7 +137,7 @@ def _become(words: list[str], at: list[Any] | None, heard: Path) -> None:
         os._exit(status)
 
 
-def _die_at(name: str, count: int) -> None:
+def _die_at(name: str, count: int, ending: str = "") -> None:
     left = count
 
     def passed() -> None:
@@ -154,7 +155,8 @@ def _die_at(name: str, count: int) -> None:
     real = getattr(owner, attribute)
 
     def counted(*words: Any, **options: Any) -> Any:
-        passed()
+        if not ending or str(words[-1]).endswith(ending):
+            passed()
         return real(*words, **options)
 
     setattr(owner, attribute, counted)

@@ -25,8 +25,10 @@ from dots.lock import Lock
 lock = Lock(Path(sys.argv[1]))
 lock.acquire()
 child = os.fork() if sys.argv[2] == "fork" else 0
-if sys.argv[2] != "fork" or child:
-    print(child, flush=True)
+if sys.argv[2] != "fork":
+    print(0, flush=True)
+elif not child:  # the child tells: what it does at its birth is done by then
+    print(os.getpid(), flush=True)
 time.sleep(60)
 """
 

@@ -26,7 +26,7 @@ def killer() -> Iterator[Killer]:
 def stopped(killer: Killer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was killed while it trained; tests take copies."""
     out = tmp_path_factory.mktemp("stopped") / "run"
-    end = killer.run("run", "digits", "--out", str(out), *QUICKEST, at=("replace", 60))
+    end = killer.run("run", "digits", "--out", str(out), *QUICKEST, at=("replace", 3, "-train.safetensors"))
     assert end.status == -9
     assert len(list((out / "checkpoints").iterdir())) > 3
     return out
@@ -167,7 +167,7 @@ def test_an_extension_that_is_killed_goes_on(
         shutil.copytree(finished, out)
     assert killer.run("run", "--resume", str(whole), "--extend", "3", "--quiet").status == 0
     words = ("run", "--resume", str(torn), "--extend", "3", "--quiet")
-    assert killer.run(*words, at=("replace", 12)).status == -9
+    assert killer.run(*words, at=("replace", 2, "-train.safetensors")).status == -9
     assert json.loads((torn / "recipe.json").read_text())["train"]["epochs"] == 6
     assert killer.run("run", "--resume", str(torn), "--quiet").status == 0
     assert differing(whole, torn) == []
