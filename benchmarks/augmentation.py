@@ -1,6 +1,6 @@
 """Time of one batch of augmented images: ours, and the usual one image at a time.
 
-    python benchmarks/augmentation.py [--batch 64] [--rounds 200] [--threads 1]
+    python benchmarks/augmentation.py [--threads 1] [--repeats 200] [--batch 64]
 
 Both give crop (padding 4), flip, normalisation and cutout 16 of 32×32 images. The usual way is
 torchvision's transforms on PIL images with DARTS' cutout, as a data loader's worker runs them.
@@ -10,11 +10,8 @@ in one process. Target: at most 1 ms a batch of 64 on one thread.
 
 from __future__ import annotations
 
-import argparse
-import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
-from time import perf_counter
 
 import numpy as np
 import torch
@@ -22,8 +19,10 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
+from comparing import alternate, each_thread_count, parser, spread, verdict
 from dots.data import Augmentation, Batches, DataInfo, ResidentImages
 
+TARGET = 1.0  # milliseconds
 SIZE, PADDING, CUTOUT = 32, 4, 16
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
@@ -80,34 +79,25 @@ def ours(pixels: np.ndarray, batch: int) -> Callable[[], Tensor]:
     return run
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Plain)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    wanted = parser(__doc__, repeats=200)
+    wanted.set_defaults(threads=[1])
+    wanted.add_argument("--batch", type=int, default=64, help="(%(default)s)")
+    options = wanted.parse_args(words)
     draw = np.random.default_rng(0)
     pixels = draw.integers(0, 256, (20_000, SIZE, SIZE, 3), dtype=np.uint8)
-    runs = {"usual": usual(pixels, options.batch), "ours": ours(pixels, options.batch)}
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(options.rounds + 10):
-        for name, run in runs.items():
-            start = perf_counter()
-            run()
-            if turn >= 10:
-                times[name].append(1000 * (perf_counter() - start))
-    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, ", end="")
-    print(f"{options.threads} thread(s), batch {options.batch}, {options.rounds} rounds")
-    for name, found in times.items():
-        print(f"{name:>6}: {min(found):.3f} / {median(found):.3f} / {max(found):.3f} ms", end="")
-        print(" (minimum / median / maximum)")
-    ratios = [one / other for one, other in zip(times["ours"], times["usual"], strict=True)]
-    print(f" ratio: {min(ratios):.4f} / {median(ratios):.4f} / {max(ratios):.4f} (ours / usual)")
+    runs = {"ours": ours(pixels, options.batch), "usual": usual(pixels, options.batch)}
+    print(f"a batch of {options.batch} augmented images")
+    for _ in each_thread_count(options):
+        times = alternate(runs, options, warmup=10)
+        for name, seconds in times.items():
+            milliseconds = [1000 * value for value in seconds]
+            end = f"; {verdict(median(milliseconds), TARGET, ' ms')}" if name == "ours" else ""
+            print(f"  {name:>5}: {spread(milliseconds)} ms (minimum / median / maximum){end}")
+        ratios = [a / b for a, b in zip(times["ours"], times["usual"], strict=True)]
+        print(f"  ours / usual: {spread(ratios, 4)}")
 
-
-_Plain = argparse.RawDescriptionHelpFormatter
 
 if __name__ == "__main__":
     main()

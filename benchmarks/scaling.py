@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from typing import Any
+
+from comparing import in_a_process
 
 BASE: dict[str, Any] = {
     "batch": 16, "image_size": 32, "channels": 8, "cells": 5, "nodes": 4, "classes": 10,
@@ -76,11 +76,9 @@ def measure(name: str, value: Any) -> Row:
     """All stages at the base sizes but for one."""
     sizes = {**BASE, name: value}
     seconds, peak = {}, {}
+    threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     for stage in STAGES:
-        command = [sys.executable, __file__, "--one", json.dumps([sizes, stage])]
-        env = {"OMP_NUM_THREADS": "1", **os.environ}
-        done = subprocess.run(command, capture_output=True, text=True, env=env, check=True)
-        answer = json.loads(done.stdout)
+        answer = in_a_process(__file__, [sizes, stage], threads)
         seconds[stage], peak[stage] = answer["seconds"], answer["peak"]
     return Row(name, value, seconds, peak)
 

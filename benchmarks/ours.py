@@ -1,0 +1,134 @@
+"""The library's own steps, as a run takes them, for the benchmarks.
+
+A step is forward, backward, clipping and the optimisers, on images that are there already.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dots import zoo
+from dots.batch import Batch
+from dots.derived import DerivedNetwork
+from dots.network import Shape
+from dots.recipe import Recipe, build_recipe
+from dots.rehearsal import alone
+from dots.session import make_plan, operation_groups
+from dots.space import darts_space
+from dots.strategies.base import GradientSearch, SearchContext
+from dots.supernet import Supernet
+from dots.topology import make_topology
+from dots.topology_stage import TopologyStage
+from dots.training import TrainingStage
+
+CPU = torch.device("cpu")
+CLASSES = 10
+PUBLISHED = "DOTS_C10"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A network and its batch, as in the paper but for what is asked otherwise."""
+
+    channels: int
+    cells: int
+    batch: int
+    size: int
+    nodes: int = 4
+
+    @classmethod
+    def asked(cls, options: argparse.Namespace) -> Sizes:
+        """What the options of `add_sizes` say."""
+        return cls(options.channels, options.cells, options.batch, options.size)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.channels} channels, {self.cells} cells, batch {self.batch}, "
+            f"{self.size}×{self.size}, float32"
+        )
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(self.cells, self.channels, 3, CLASSES)
+
+    def images(self) -> tuple[Tensor, Tensor]:
+        """Noise, and labels."""
+        draw = torch.Generator().manual_seed(0)
+        images = torch.randn(self.batch, 3, self.size, self.size, generator=draw)
+        return images, torch.randint(CLASSES, (self.batch,), generator=draw)
+
+    def ours(self) -> Batch:
+        """The same as the library's data give them: channels-last."""
+        images, labels = self.images()
+        return Batch(images.contiguous(memory_format=torch.channels_last), labels, self.batch)
+
+
+def add_sizes(parser: argparse.ArgumentParser, *, channels: int, cells: int, batch: int) -> None:
+    """Options for the sizes, which default to the paper's."""
+    for name, default in {"channels": channels, "cells": cells, "batch": batch, "size": 32}.items():
+        parser.add_argument(f"--{name}", type=int, default=default, help="(%(default)s)")
+
+
+def recipe(*overrides: str) -> Recipe:
+    """The paper's settings on CIFAR."""
+    return build_recipe("paper-cifar", overrides=overrides)
+
+
+def operation_search(sizes: Sizes, *overrides: str) -> GradientSearch:
+    """First-order DARTS as a run would build it."""
+    settings = recipe(f"nodes={sizes.nodes}", *overrides)
+    plan = make_plan(settings)
+    context = SearchContext(
+        space=plan.space,
+        shape=sizes.shape,
+        settings=settings.operations,
+        engine=alone(CPU, settings.accumulate, settings.precision),
+        seed=settings.seed,
+        groups=operation_groups(plan.space, settings.retain),
+        image_size=sizes.size,
+        fast=settings.fast,
+        low_memory=settings.low_memory,
+    )
+    strategy = plan.strategy(context, plan.method)
+    assert isinstance(strategy, GradientSearch)
+    strategy.set_epoch(0)
+    return strategy
+
+
+def topology_search(sizes: Sizes, retained: Sequence[str]) -> TopologyStage:
+    """The topology stage at its start, with the same operations on all edges."""
+    space, settings = darts_space(sizes.nodes), recipe().topology
+    candidates = dict.fromkeys(space.kinds, (tuple(retained),) * len(space.cell.edges))
+    topology = make_topology(
+        space,
+        parameterisation=settings.parameterisation,
+        edges=settings.edges,
+        normalise=settings.normalise,
+        threshold=settings.threshold,
+    )
+    net = Supernet(space, sizes.shape, candidates)
+    one: Any = SimpleNamespace(steps=1)  # all that the stage asks of its batches in a step
+    stage = TopologyStage(space, candidates, topology, net, settings, alone(CPU), one)
+    stage.begin_epoch(0)
+    stage.set_epoch(0)
+    return stage
+
+
+HALFWAY = 300
+"""An epoch of the 600, which decides the share of dropped paths."""
+
+
+def training(sizes: Sizes) -> TrainingStage:
+    """The training of a published cell, half way."""
+    network = DerivedNetwork(zoo.load(PUBLISHED).genotype, sizes.shape, auxiliary=True)
+    one: Any = SimpleNamespace(steps=1)
+    stage = TrainingStage(network, recipe().train, alone(CPU), one)
+    stage.set_epoch(HALFWAY)
+    return stage

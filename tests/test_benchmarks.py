@@ -1,0 +1,99 @@
+"""The benchmarks run, in small, and print what they promise; times are asserted nowhere."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+SIZES = [
+    f"--{name}={value}"
+    for name, value in {
+        "channels": 2, "cells": 2, "batch": 2, "size": 8, "threads": 1, "repeats": 1,
+    }.items()
+]  # fmt: skip
+SPREAD = r"\d+\.\d+ / \d+\.\d+ / \d+\.\d+"
+VERDICT = r"target at most [\d.]+(?: \w+| %)?: (?:not )?met$"
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Any:
+    """What a benchmark prints, given its name and the words behind it."""
+
+    def run(name: str, words: list[str]) -> str:
+        import_module(name).main(words)
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("operation_step", ["ours / textbook"]),
+        ("architecture_step", ["ours / textbook"]),
+        ("topology_step", ["ours / textbook"] * 2),
+        ("derived_step", ["ours / stock modules"]),
+    ],
+)
+def test_steps_are_compared(printed: Any, name: str, lines: list[str]) -> None:
+    words = [*SIZES, "--size=32"] if name == "derived_step" else SIZES  # the auxiliary head
+    text = printed(name, words)
+    assert re.findall(rf"^  (.*): {SPREAD}; {VERDICT}", text, flags=re.MULTILINE) == lines
+    assert "channels, 2 cells, batch 2" in text
+    assert "1 thread(s)" in text
+    assert "PyTorch" in text
+
+
+def test_augmentation(printed: Any) -> None:
+    text = printed("augmentation", ["--repeats", "2", "--batch", "4"])
+    assert re.search(rf"ours: {SPREAD} ms .*; {VERDICT}", text, flags=re.MULTILINE)
+    assert re.search(rf"ours / usual: {SPREAD}$", text, flags=re.MULTILINE)
+
+
+def test_growth(printed: Any) -> None:
+    text = printed("growth", [*SIZES, "--nodes", "1", "2", "--topology-cells", "1"])
+    assert re.findall(r"^  (\d) nodes, (\d+) edges: ", text, flags=re.MULTILINE) == [
+        ("1", "2"),
+        ("2", "5"),
+    ]
+    assert len(re.findall(VERDICT, text, flags=re.MULTILINE)) == 3
+    assert re.search(r"up to 12 edges: .* % of a topology step", text)
+
+
+def test_startup(printed: Any) -> None:
+    text = printed("startup", ["--repeats", "1"])
+    assert re.search(rf"dots --help: {SPREAD} s .*; {VERDICT}", text, flags=re.MULTILINE)
+    assert "heavy modules loaded: none" in text
+
+
+def test_memory(printed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, where the peaks mean nothing."""
+    memory = import_module("memory")
+    names = ("textbook", "ours", "ours, low_memory and accumulate=4")
+    monkeypatch.setattr(memory, "ROWS", {name: memory.ROWS[name] for name in names})
+    monkeypatch.setattr(
+        memory, "in_a_process", lambda script, request, _: memory.measure_here(request)
+    )
+    text = printed("memory", [*SIZES, "--batch=4"])
+    rows = re.findall(r"^ +(\w.*): +-?\d+ MiB, [-\d.]+; [\d.]+ s, [\d.]+", text, flags=re.MULTILINE)
+    assert rows == list(names)
+    assert len(re.findall(VERDICT, text, flags=re.MULTILINE)) == 1
+
+
+def test_ratios_go_turn_by_turn(capsys: pytest.CaptureFixture[str]) -> None:
+    comparing = import_module("comparing")
+    comparing.print_ratios({"a": [1.0, 1.0, 3.0], "b": [2.0, 4.0, 4.0]}, {"b": 0.5})
+    text = capsys.readouterr().out
+    assert "a / b: 0.250 / 0.500 / 0.750; target at most 0.5: met" in text
+
+
+def test_a_process_answers_in_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import json, sys, os\nprint(json.dumps([sys.argv[2], os.environ['OMP_NUM_THREADS']]))"
+    )
+    answer = import_module("comparing").in_a_process(str(script), {"a": 1}, 3)
+    assert answer == ['{"a": 1}', "3"]
