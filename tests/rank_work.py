@@ -86,6 +86,10 @@ def topology(fabric: Fabric) -> dict[str, Any]:
     net = small.Supernet(SPACE, small.SHAPE, candidates)
     batches: Any = small.FewBatches()
     stage = TopologyStage(SPACE, candidates, made, net, _settings(), Engine(fabric), batches)
+    with torch.no_grad():
+        stage.gates.alpha["normal"][0, 1] = -2  # underflows: this operation is removed
+    stage.begin_epoch(0)
+    assert stage.gates.active
     stage.set_epoch(0)
     seen = []
     for step, batch in enumerate(pieces(fabric, 3)):

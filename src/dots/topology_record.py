@@ -20,10 +20,10 @@ def topology_record(stage: TopologyStage, settings: TopologySettings) -> dict[st
     `beta` holds the raw parameters of each kind and node (what they mean says
     `parameterisation`), `temperature` what divides them at the end; `alpha` the raw α' of
     each kind and edge, in the order of the edge's candidates (columns beyond them mean
-    nothing); `operations` names for each kind and edge, kept or not, the operation that α'
-    chose.
+    nothing; those of removed operations are never above the others); `operations` names for
+    each kind and edge, kept or not, the operation that α' chose.
     """
-    gates = {kind: rows.tolist() for kind, rows in stage.gates.alpha.items()}
+    gates = {kind: stage.gates.choice(kind).tolist() for kind in stage.space.kinds}
     return {
         "version": VERSION,
         "parameterisation": settings.parameterisation,

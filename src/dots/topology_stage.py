@@ -13,44 +13,16 @@ from dots.data import Batches
 from dots.derive import derive_dots
 from dots.engine import Engine, StepResult, frozen
 from dots.expected import CostPenalty, kept_probabilities
+from dots.gates import OperationGates
 from dots.genotype import Genotype
 from dots.loop import Pair, State
 from dots.operation_stage import cycle
 from dots.optimisers import ArchitectureOptimiser, search_weight_optimiser
 from dots.recipe.settings import TopologySettings
-from dots.relax import geometric, masked_softmax
-from dots.space import ZERO, Candidates, SearchSpace
+from dots.relax import geometric
+from dots.space import Candidates, SearchSpace
 from dots.supernet import Mixture, Supernet
 from dots.topology import Topology, entropy
-
-
-class OperationGates(nn.Module):
-    """α': a choice among the operations that each edge retained, zero at first (Sec. 4.2.2).
-
-    One row for each edge, as many columns as the largest number of retained operations;
-    `mask` says which exist.
-    """
-
-    def __init__(self, space: SearchSpace, candidates: Candidates) -> None:
-        super().__init__()
-        self.alpha = nn.ParameterDict()
-        for kind in space.kinds:
-            counts = torch.tensor([len(names) for names in candidates[kind]])
-            columns = int(counts.max())
-            self.alpha[kind] = nn.Parameter(torch.zeros(len(counts), columns))
-            mask = torch.arange(columns) < counts[:, None]
-            self.register_buffer(f"mask_{kind}", mask, persistent=False)
-            rows = [[*(n != ZERO for n in names), *[False] * columns] for names in candidates[kind]]
-            real = torch.tensor([row[:columns] for row in rows])
-            self.register_buffer(f"real_{kind}", real, persistent=False)
-
-    def weights(self, kind: str, temperature: float, *, real: bool = False) -> Tensor:
-        """softmax(α'/T) over the retained operations of each edge, [edges, columns].
-
-        With `real` over those other than Zero.
-        """
-        mask: Tensor = getattr(self, f"{'real' if real else 'mask'}_{kind}")
-        return masked_softmax(self.alpha[kind], mask, temperature)
 
 
 class TopologyStage:
@@ -103,7 +75,8 @@ class TopologyStage:
         return zip(own, cycle(self.held_out, epoch * self.steps + start), strict=False)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Nothing changes between epochs but the schedule."""
+        """Operations whose weight has underflown to zero are gone from here on."""
+        self.gates.remove_underflown(self.temperature_at(epoch, 0) * self.settings.alpha_ratio)
 
     def set_epoch(self, epoch: int) -> None:
         self.weight_optimiser.set_epoch(epoch)
@@ -126,8 +99,10 @@ class TopologyStage:
         """γ and the gates at the current temperature (Eq. 8), differentiable in β and α'."""
         gamma = self.topology.edge_weights(self.temperature)
         heat = self.temperature * self.settings.alpha_ratio
+        gates = self.gates
         return {
-            kind: Mixture(self.gates.weights(kind, heat), gamma[kind]) for kind in self.space.kinds
+            kind: Mixture(gates.weights(kind, heat), gamma[kind], gates.active.get(kind))
+            for kind in self.space.kinds
         }
 
     def _objective(self, part: Batch) -> tuple[Tensor, Tensor]:
@@ -165,15 +140,22 @@ class TopologyStage:
         if held_out is not None:
             with frozen(self.supernet):
                 self.engine.gradients(held_out, self._within_budget, self.architecture)
-            self.architecture_optimiser.apply()
+            self._move_architecture()
         weights = self.weight_optimiser.parameters
         parameters = [*weights, *self.architecture] if joint else weights
         objective = self._within_budget if joint else self._objective
         result = self.engine.gradients(batch, objective, parameters)
         self.weight_optimiser.apply()
         if joint:
-            self.architecture_optimiser.apply()
+            self._move_architecture()
         return result
+
+    def _move_architecture(self) -> None:
+        """Adam's step of β and of the α' that are not yet fixed."""
+        before = self.gates.values() if self.gates.active else None
+        self.architecture_optimiser.apply()
+        if before is not None:
+            self.gates.hold(before)
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         probabilities = self.topology.probabilities(self.temperature)
@@ -224,7 +206,7 @@ class TopologyStage:
     @torch.no_grad()
     def genotype(self) -> Genotype:
         """argmax of β at every node, then of α' on the edges that it keeps."""
-        gates = {kind: self.gates.alpha[kind].tolist() for kind in self.space.kinds}
+        gates = {kind: self.gates.choice(kind).tolist() for kind in self.space.kinds}
         return derive_dots(self.space, self.candidates, gates, self.topology.kept_edges())
 
     def state(self) -> State:
@@ -238,7 +220,9 @@ class TopologyStage:
 
     def load_state(self, state: State) -> None:
         self.topology.load_state_dict(state["topology"])
-        self.gates.load_state_dict(state["gates"])
+        # What was saved before operations were removed has no flags for it: none is.
+        self.gates.load_state_dict({**self.gates.state_dict(), **state["gates"]})
+        self.gates.read_removed()
         self.supernet.load_state_dict(state["supernet"])
         self.weight_optimiser.load_state(state["weight_optimiser"])
         self.architecture_optimiser.load_state(state["architecture_optimiser"])
