@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dots.report.combos import columns, combination_name, margin, relative_entropy
 from dots.report.graph import kept_in_topology, operations_on, space_of
 from dots.report.reading import Run
+from dots.report.thin_leads import thin_leads
 from dots.report.wording import kind_name, percent
 from dots.space import ZERO, SearchSpace
 
@@ -19,7 +20,13 @@ CLOSE_SEARCH_LEAD = 0.02
 
 def undecided(run: Run) -> list[str]:
     """Sentences on every choice of the search that was close."""
-    return [*_close_topology(run), *_close_weights(run), *_replaced(run), *_close_search(run)]
+    return [
+        *_close_topology(run),
+        *_close_weights(run),
+        *thin_leads(run),
+        *_replaced(run),
+        *_close_search(run),
+    ]
 
 
 def _close_topology(run: Run) -> Iterator[str]:

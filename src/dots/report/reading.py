@@ -26,6 +26,7 @@ from dots.report.schema import (
     MetricRow,
     Result,
     Samples,
+    Topology,
 )
 
 FOUND = "found"
@@ -41,6 +42,7 @@ KNOWN_FILES = (
     "metrics.jsonl",
     "architecture.jsonl",
     "candidates.json",
+    "topology.json",
     "alternatives.json",
     "samples.json",
     "test.json",
@@ -63,6 +65,7 @@ class Run:
     metrics: tuple[MetricRow, ...]
     architecture: tuple[ArchitectureRow, ...]
     candidates: Candidates | None
+    topology: Topology | None
     alternatives: Alternatives | None
     genotypes: Mapping[str, Genotype]
     samples: Samples | None
@@ -120,6 +123,7 @@ def read_run(path: Path) -> Run:
         metrics=reader.lines("metrics.jsonl", MetricRow),
         architecture=reader.lines("architecture.jsonl", ArchitectureRow),
         candidates=reader.model("candidates.json", Candidates, "candidate operations"),
+        topology=reader.model("topology.json", Topology, "the end of a topology search"),
         alternatives=reader.model("alternatives.json", Alternatives, "the alternatives of a cell"),
         genotypes=reader.genotypes(result),
         samples=reader.model("samples.json", Samples, "sample images"),

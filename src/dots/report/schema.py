@@ -49,6 +49,18 @@ class Numbers(_Part):
     genotype: Any = None
 
 
+class TableEntry(_Part):
+    """A cell in one column of a benchmark's table: accuracy and percentile in percent."""
+
+    accuracy: float = Field(ge=0, le=100)
+    rank: Annotated[int, Field(ge=1)] | None = None
+    percentile: float | None = Field(default=None, ge=0, le=100)
+
+
+Standings = dict[str, TableEntry]
+"""By the column of the table."""
+
+
 class Result(Numbers):
     """result.json: the found cell's numbers, the cost of the search, and the baselines'."""
 
@@ -56,6 +68,10 @@ class Result(Numbers):
     search_cpu_seconds: Seconds | None = None
     seed: int | None = None
     baselines: dict[str, Numbers] = Field(default_factory=dict)
+    truth: Standings | None = None
+    truth_without_topology_search: Standings | None = None
+    truth_best: Standings = Field(default_factory=dict)
+    truth_random: Standings = Field(default_factory=dict)
 
 
 class MetricRow(BaseModel):
@@ -99,6 +115,14 @@ class Candidates(_Part):
     retain: str | None = None
     operations: tuple[str, ...] = ()
     candidates: dict[str, list[list[str]]] = Field(default_factory=dict)
+
+
+class Topology(_Part):
+    """topology.json: raw β of each kind and node, raw α' of each kind and edge, at the end."""
+
+    parameterisation: str = "combinations"
+    beta: dict[str, list[list[float]]] = Field(default_factory=dict)
+    alpha: dict[str, list[list[float]]] = Field(default_factory=dict)
 
 
 class Choice(_Part):

@@ -1,0 +1,96 @@
+"""What a benchmark's table says of the cells: accuracy, rank and percentile by column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dots.report.reading import Run
+from dots.report.schema import Result, TableEntry
+from dots.report.wording import NONE, points, visible
+
+_DATA = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16_120": "ImageNet16-120"}
+_PARTS = {"_test": " test", "_valid": " validation"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell in a column of the table, its numbers as text."""
+
+    cell: str
+    accuracy: str
+    rank: str
+    percentile: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: its name, a row for each cell, and a sentence on them."""
+
+    name: str
+    rows: tuple[Row, ...]
+    said: str
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The columns, and whether the benchmark has the found cell at all."""
+
+    columns: tuple[Column, ...]
+    known: bool
+
+
+def truth(run: Run) -> Truth | None:
+    """What result.json holds from a table of true accuracies, or None where it holds nothing."""
+    result = run.result
+    if result is None or not result.truth_best:
+        return None
+    columns = tuple(_column(result, name) for name in result.truth_best)
+    return Truth(columns, known=result.truth is not None)
+
+
+def _column(result: Result, name: str) -> Column:
+    cells = {
+        "Found cell": result.truth,
+        "Without topology search": result.truth_without_topology_search,
+        "Best cell": result.truth_best,
+        "Random cell, mean": result.truth_random,
+    }
+    rows = tuple(_row(cell, (entries or {}).get(name)) for cell, entries in cells.items())
+    return Column(column_name(name), rows, " ".join(_said(result, name)))
+
+
+def _row(cell: str, entry: TableEntry | None) -> Row:
+    if entry is None:
+        return Row(cell, NONE, NONE, NONE)
+    rank = NONE if entry.rank is None else f"{entry.rank:,}"
+    percentile = NONE if entry.percentile is None else f"{entry.percentile:.2f} %"
+    return Row(cell, f"{entry.accuracy:.2f} %", rank, percentile)
+
+
+def _said(result: Result, name: str) -> Iterator[str]:
+    def accuracy(entries: dict[str, TableEntry] | None) -> float | None:
+        entry = (entries or {}).get(name)
+        return None if entry is None else entry.accuracy / 100
+
+    found = accuracy(result.truth)
+    if found is None:
+        return
+    best, random = accuracy(result.truth_best), accuracy(result.truth_random)
+    without = accuracy(result.truth_without_topology_search)
+    if best is not None and random is not None:
+        yield (
+            f"The found cell has {points(found - best)} against the best cell, "
+            f"{points(found - random)} against the mean random one."
+        )
+    if without is not None:
+        yield f"The topology search changed it by {points(found - without)}."
+
+
+def column_name(name: str) -> str:
+    """A column of the benchmark in words: "cifar10_test" -> "CIFAR-10 test"."""
+    for part, words in _PARTS.items():
+        data = name.removesuffix(part)
+        if data != name and data in _DATA:
+            return _DATA[data] + words
+    return visible(name)
