@@ -39,9 +39,17 @@ class CellTrainee:
         return OwnNetwork(self.genotype, rules, self.shape, auxiliary=auxiliary, fast=fast)
 
     def cost(self, image_size: int) -> Cost:
-        """Parameters and multiply-adds without auxiliary head; nothing is computed."""
+        """Parameters and multiply-adds without auxiliary head; nothing is computed.
+
+        Raises UserError for images that are too small.
+        """
         if self.skeleton == DARTS:
             return network_cost(self.genotype, self.shape, image_size)
+        if self.shape.stem == "imagenet" and image_size < 3:
+            raise UserError(
+                f"images of {image_size} pixels are too small for the {self.skeleton} skeleton on "
+                f"large images: use --image-size 3 or more"
+            )
         with torch.device("meta"):
             network = self.build(fast=False).eval()
             image = torch.empty(1, self.shape.image_channels, image_size, image_size)

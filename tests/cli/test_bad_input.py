@@ -76,6 +76,17 @@ def _refused(capsys: pytest.CaptureFixture[str], words: list[str], *named: str) 
         (["count", "DOTS_C10", "--skeleton", "moon"], ["moon", "imagenet"]),
         (["count", "DOTS_C10", "--channels", "0"], ["--channels 0"]),
         (["count", "DOTS_C10", "--image-size", "3"], ["3 pixels", "at least 4"]),
+        (["count", "mobilnet"], ["'mobilnet'", "mobilenet"]),
+        (["count", "mobilenet", "--channels", "8"], ["--channels", "mobilenet has one size"]),
+        (["count", "mobilenet", "--layers", "8"], ["--layers", "mobilenet has one size"]),
+        (["count", "mnasnet", "--image-size", "4"], ["4 pixels", "mnasnet", "--image-size 8"]),
+        (["count", "mobilenet", "--own-skeleton"], ["--own-skeleton", "'mobilenet'"]),
+        (
+            ["count", "NASNet_A_tf", *"--own-skeleton --skeleton imagenet --image-size 2".split()],
+            ["2 pixels", "nasnet", "--image-size 3"],
+        ),
+        (["count", "absent.json", "--own-skeleton"], ["--own-skeleton", "'absent.json'"]),
+        (["count", "ENAS_micro", "--own-skeleton", "--skeleton", "imagenet"], ["enas", "stem"]),
         (["zoo", "show", "nothing"], ["'nothing'"]),
     ],
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dots.cli import options as o
+from dots.cli.networks import named_network
 from dots.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,23 +51,14 @@ class Asked:
 
     def trainee(self, text: str | None, own_skeleton: bool) -> None:
         """What is to be trained. Raises UserError where there is no such thing."""
-        from dots import zoo
-        from dots.reference import find_reference
-        from dots.zoo.sizes import own_skeleton as skeleton_of
-
         if text is None:
             raise UserError(
                 "nothing to train: give a genotype file, a run, a name of the zoo or a reference "
                 "network"
             )
-        self.reference = find_reference(text)
-        if self.reference is None:
-            self.genotype = zoo.resolve(text)
-            self.genotype.check_buildable()
-        if own_skeleton:
-            if self.reference is not None or zoo.find(text) is None:
-                raise UserError(f"--own-skeleton: {text!r} is no cell of the zoo")
-            self.skeleton = skeleton_of(zoo.load(text).name)
+        named = named_network(text, own_skeleton)
+        self.reference, self.genotype = named.reference, named.genotype
+        self.skeleton = named.skeleton
 
     def tuned(self, run: str | None, own_skeleton: bool) -> dict[str, object]:
         """Go on from the weights of a run's network; the settings of its size."""

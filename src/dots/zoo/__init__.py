@@ -8,7 +8,7 @@ here: nodes 0 and 1 are the outputs of the cells k-2 and k-1.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -111,11 +111,12 @@ def _folded(name: str) -> str:
     return name.strip().casefold().replace("-", "_").replace(" ", "_")
 
 
-def resolve(text: str) -> Genotype:
+def resolve(text: str, others: Iterable[str] = ()) -> Genotype:
     """The genotype that a command line names: a published cell, a file, or a run's folder.
 
     A published cell takes precedence over a file of the same name in the current folder
-    (write `./NAME` for that). In a folder `genotype.json` is read.
+    (write `./NAME` for that). In a folder `genotype.json` is read. `others` are names that may
+    have been meant too: an error suggests them.
 
     Raises UserError where `text` is none of them, or the file is no genotype.
     """
@@ -125,5 +126,5 @@ def resolve(text: str) -> Genotype:
         return Genotype.load(Path(text) / "genotype.json")
     if os.path.isfile(text) or Path(text).suffix == ".json" or os.path.basename(text) != text:
         return Genotype.load(text)
-    hint = did_you_mean(text, names())
+    hint = did_you_mean(text, (*names(), *others))
     raise UserError(f"{shown(text)} is neither a genotype file nor a published cell: {hint}")
