@@ -13,6 +13,7 @@ from dots.cli.app import run
 
 GOOD_EDGE = {"op": "skip_connect", "from": 0}
 REDUCE = {"reduce": [[GOOD_EDGE]], "reduce_concat": [2]}
+OWN_IMAGENET = ("--own-skeleton", "--skeleton", "imagenet")
 
 
 @pytest.fixture(autouse=True)
@@ -82,11 +83,11 @@ def _refused(capsys: pytest.CaptureFixture[str], words: list[str], *named: str) 
         (["count", "mnasnet", "--image-size", "4"], ["4 pixels", "mnasnet", "--image-size 8"]),
         (["count", "mobilenet", "--own-skeleton"], ["--own-skeleton", "'mobilenet'"]),
         (
-            ["count", "NASNet_A_tf", *"--own-skeleton --skeleton imagenet --image-size 2".split()],
+            ["count", "NASNet_A_tf", *OWN_IMAGENET, "--image-size", "2"],
             ["2 pixels", "nasnet", "--image-size 3"],
         ),
         (["count", "absent.json", "--own-skeleton"], ["--own-skeleton", "'absent.json'"]),
-        (["count", "ENAS_micro", "--own-skeleton", "--skeleton", "imagenet"], ["enas", "stem"]),
+        (["count", "ENAS_micro", *OWN_IMAGENET], ["enas", "stem"]),
         (["zoo", "show", "nothing"], ["'nothing'"]),
     ],
 )
