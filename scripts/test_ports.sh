@@ -31,7 +31,7 @@ environment() { # name, packages...
 environment dots --editable "$root[test]"
 for port in "$@"; do
     case $port in
-        jax) environment jax jax safetensors pillow ;;
+        jax) environment jax jax "flax>=0.12" safetensors pillow ;;
         mindspore) environment mindspore "mindspore>=2.5" "numpy<2" safetensors pillow setuptools ;;
         jittor) environment jittor "jittor>=1.3.11" safetensors pillow setuptools ;;
         *)

@@ -7,6 +7,7 @@ programs are checked without.
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -29,6 +30,8 @@ from dots.skeletons import RULES, OwnNetwork
 from dots.space import named_space
 
 PORTS = ("jax", "mindspore", "jittor")
+FRAMEWORKS = {"jax": {"jax", "flax", "optax"}, "mindspore": {"mindspore"}, "jittor": {"jittor"}}
+"""The packages that a port may import; Flax brings optax."""
 RATE = 0.05
 IMAGES = 6
 """Few: where an activation is within rounding of zero, frameworks may cut it differently, and
@@ -44,7 +47,8 @@ def test_a_program_defines_what_it_uses_and_needs_no_dots(port: str) -> None:
             imported |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             imported.add(str(node.module).split(".")[0])
-    assert imported - set(sys.stdlib_module_names) == {port, "numpy", "PIL", "safetensors"}
+    others = imported - set(sys.stdlib_module_names)
+    assert others == {*FRAMEWORKS[port], "numpy", "PIL", "safetensors"}
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     assert {"picture", "flattened", "main", "prepared", "Network"} <= defined
 
@@ -98,6 +102,31 @@ def test_a_port_is_the_network(tmp_path: Path, port: str, name: str) -> None:
         np.testing.assert_allclose(found[key], value, rtol=1e-3, atol=1e-4, err_msg=key)
         largest = max(largest, float(np.abs(found[key] - value).max()))
     print(f"{port}, {name}: one training step, largest difference {largest:.1e}")
+
+
+@pytest.mark.slow
+def test_the_jax_port_is_a_module_of_flax(tmp_path: Path) -> None:
+    """Parameters and statistics under Flax's types; `train` and `eval`; `apply` by itself."""
+    python = interpreter("jax")
+    run = exported_run.make_run(tmp_path / "run", exported_run.network(), exported_run.info())
+    package = read_package(run)
+    done = export_run(run, "jax", python=python)
+    pictures = [str(tmp_path / f"{number}.npy") for number in range(4)]
+    for picture, values in zip(pictures, load_digits().images, strict=False):
+        np.save(picture, np.tile(np.kron(values / 8 - 1, np.ones((2, 2))), (3, 1, 1)))
+    script = Path(__file__).with_name("flax_use.py")
+    words = [python, str(script), str(done.path), *pictures]
+    use = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert use.returncode == 0, use.stderr[-2000:]
+    found = json.loads(use.stdout.splitlines()[-1])
+    network = package.trained.network
+    tensors = set(package.layers.tensors)
+    assert found["parameters"] == sorted(tensors & set(dict(network.named_parameters())))
+    assert found["statistics"] == sorted(tensors & set(dict(network.named_buffers())))
+    assert found["moved"] == found["statistics"]
+    assert found["unchanged"]
+    assert found["merged"] < 1e-5
+    assert found["pure"] < 1e-5
 
 
 def _torch_step(run: Path, size: int, batch: Path) -> dict[str, np.ndarray]:

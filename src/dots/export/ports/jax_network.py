@@ -1,21 +1,26 @@
-"""The network in JAX: plain functions of a dictionary of arrays.
+"""The network in JAX: a module of Flax (nnx), and below it a pure function of arrays.
 
     network = Network()                               # network.json and weights.safetensors here
     logits = network(network.prepare(["picture.jpg"]))
 
-`apply` is pure: `jax.jit`, `jax.grad` and `jax.vmap` work on it. Images are [B, C, H, W].
+Weights are `nnx.Param`, running statistics `nnx.BatchStat`; `network.train()` lets batch norms
+take the statistics of the batch. `nnx.jit`, `nnx.split`, `nnx.Optimizer` work as on any module,
+and `apply` alone needs JAX only. Images are [B, C, H, W].
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from flax import nnx
 from jax import lax
 from safetensors.numpy import load_file
 
@@ -113,48 +118,79 @@ def _sides(settings: Any) -> list[tuple[int, int]]:
     return [(0, 0), (0, 0), (top, bottom), (left, right)]
 
 
-class Network:
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What does not change: the list of layers, and the preprocessing with the class names."""
+
+    layers: Sequence[Mapping[str, Any]]
+    description: Mapping[str, Any]
+
+
+class Network(nnx.Module):
     """The layers and tensors of an export: `network(images)` gives logits."""
 
     def __init__(self, folder: str | Path = Path(__file__).parent) -> None:
         content = json.loads((Path(folder) / "network.json").read_text(encoding="utf-8"))
-        self.description = content["description"]
-        self.layers = content["layers"]["layers"]
-        arrays = load_file(Path(folder) / "weights.safetensors")
-        self.tensors = {name: jnp.asarray(array) for name, array in arrays.items()}
-        self._infer = jax.jit(lambda tensors, images: apply(self.layers, tensors, images)[0])
+        self.plan = Plan(content["layers"]["layers"], content["description"])
+        self.use_running_average = True  # `train()` and `eval()` of nnx.Module switch it
+        running = {
+            layer["weights"][role]
+            for layer in self.plan.layers
+            for role in ("running_mean", "running_var")
+            if role in layer["weights"]
+        }
+        self.tensors = nnx.Dict()
+        for name, array in load_file(Path(folder) / "weights.safetensors").items():
+            kind = nnx.BatchStat if name in running else nnx.Param
+            self.tensors[name] = kind(jnp.asarray(array))
 
     def __call__(self, images: Any) -> Any:
         """Logits [B, classes] of normalised images [B, C, H, W]."""
-        return self._infer(self.tensors, jnp.asarray(images))
+        training = not self.use_running_average
+        tensors = {name: variable[...] for name, variable in self.tensors.items()}
+        logits, running = apply(self.plan.layers, tensors, jnp.asarray(images), training)
+        if training:
+            for name, value in running.items():
+                self.tensors[name][...] = value
+        return logits
 
     def named_tensors(self) -> dict[str, Any]:
         """The tensors as numpy arrays, under their names in weights.safetensors."""
-        return {name: np.asarray(tensor) for name, tensor in self.tensors.items()}
+        return {name: np.asarray(variable[...]) for name, variable in self.tensors.items()}
 
     def prepare(self, paths: Sequence[str]) -> Any:
         """Image files as the network takes them: normalised, float32 [B, C, H, W]."""
-        return prepared(paths, self.description["preprocessing"])
+        return prepared(paths, self.plan.description["preprocessing"])
 
     def probabilities(self, paths: Sequence[str]) -> Any:
         """For each image file the probability of every class."""
-        return np.asarray(jax.nn.softmax(self(self.prepare(paths)), axis=1))
+        return np.asarray(jax.nn.softmax(_logits(self, self.prepare(paths)), axis=1))
 
     def train_step(self, images: Any, labels: Any, learning_rate: float) -> float:
         """One step of plain gradient descent on the cross-entropy; the loss before it."""
-
-        def loss(tensors: Tensors) -> Any:
-            logits, running = apply(self.layers, tensors, images, training=True)
-            chosen = jax.nn.log_softmax(logits, axis=1)[jnp.arange(len(labels)), labels]
-            return -chosen.mean(), running
-
-        (value, running), gradients = jax.value_and_grad(loss, has_aux=True)(self.tensors)
-        self.tensors = {
-            name: tensor - learning_rate * gradients[name] for name, tensor in self.tensors.items()
-        } | running
+        self.train()
+        optimiser = nnx.Optimizer(self, optax.sgd(learning_rate), wrt=nnx.Param)
+        value = _step(self, optimiser, jnp.asarray(images), jnp.asarray(labels))
+        self.eval()
         return float(value)
+
+
+@nnx.jit
+def _logits(network: Network, images: Any) -> Any:
+    return network(images)
+
+
+@nnx.jit
+def _step(network: Network, optimiser: Any, images: Any, labels: Any) -> Any:
+    def loss(network: Network) -> Any:
+        losses = optax.softmax_cross_entropy_with_integer_labels(network(images), labels)
+        return losses.mean()
+
+    value, gradients = nnx.value_and_grad(loss)(network)
+    optimiser.update(network, gradients)
+    return value
 
 
 if __name__ == "__main__":
     network = Network()
-    main(network.probabilities, network.description["classes"])
+    main(network.probabilities, network.plan.description["classes"])
