@@ -18,11 +18,20 @@ from dots.report.rendering import render
 from dots.report.reproduce import flat
 from dots.report.schema import Numbers
 from dots.report.spread import spreads
+from dots.report.subject import subject
 from dots.report.wording import NONE, amount, duration, percent, points, visible
 from dots.report.worth import trained_cells, unit_of
 
 NAME = "comparison.html"
-_STYLES = {FOUND: 0, "random": 1, "darts-policy": 2}
+_STYLES = {FOUND: 0, "random": 1, "darts-policy": 2, "given": 4, "reference": 5}
+_SHAPES = {
+    0: "circles are found cells",
+    1: "squares random ones",
+    2: "triangles those of the DARTS policy",
+    3: "diamonds other cells",
+    4: "triangles on their tips cells that were given (of the zoo, for example)",
+    5: "bars reference networks",
+}
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,7 @@ def comparison_html(runs: Sequence[Run]) -> str:
         warnings=list(_warnings(runs)),
         spreads=spreads(runs, letters),
         scatters=list(_scatters(runs, letters)),
+        shapes=_shapes(runs, letters),
         curves=list(_curves(runs, letters)),
         cells=list(_cells(runs, letters)),
         differences=differences(runs),
@@ -124,6 +134,9 @@ def _row(run: Run, name: str) -> RunRow:
 
 
 def _search(run: Run) -> str:
+    trained = subject(run)
+    if trained.kind != "found" and run.result is not None:
+        return f"none: {trained.title}"
     parts = [run.setting("strategy"), run.setting("retain"), run.setting("topology.edges")]
     return ", ".join(visible(str(part)) for part in parts if part is not None) or NONE
 
@@ -135,7 +148,7 @@ def _warnings(runs: Sequence[Run]) -> Iterator[str]:
         yield "The runs have different classes: their accuracies cannot be compared."
     if len({repr(run.setting("train")) for run in runs if run.recipe}) > 1:
         yield (
-            "The found cells were not trained with the same recipe: a difference in accuracy "
+            "The networks were not trained with the same recipe: a difference in accuracy "
             "may come from the training rather than from the cell. See the settings below."
         )
     untested = [visible(run.name) for run in runs if run.result is None]
@@ -160,10 +173,21 @@ def _costs(
 ) -> Iterator[tuple[str, float, float, int]]:
     """For each tested cell its label, cost, accuracy and style (by the kind of cell)."""
     for run, name in zip(runs, letters, strict=True):
+        trained = subject(run)
         for cell, numbers in trained_cells(run).items():
             cost = getattr(numbers, key)
             if cost is not None and numbers.test_accuracy is not None:
-                yield name, cost, numbers.test_accuracy, _STYLES.get(cell, 3)
+                known = trained.kind if cell == FOUND else cell
+                plain = cell != FOUND or trained.kind == "found" or trained.title == "Given cell"
+                label = name if plain else f"{name} {trained.title}"
+                yield label, cost, numbers.test_accuracy, _STYLES.get(known, 3)
+
+
+def _shapes(runs: Sequence[Run], letters: Sequence[str]) -> str:
+    """What the shapes in the scatter charts mean, those that are there."""
+    used = {style for *_, style in _costs(runs, letters, "parameters")}
+    text = ", ".join(words for style, words in _SHAPES.items() if style in used)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _curves(runs: Sequence[Run], letters: Sequence[str]) -> Iterator[Markup]:

@@ -143,6 +143,6 @@ def _tries(x: float, y: float, length: float, width: float, height: float) -> Se
     middle = min(max(4, x - length / 2), width - 4 - length)
     sides = [side for side in (right, left) if side >= 4 and side + length <= width - 2]
     near = [Box(side, y, length) for side in sides]
-    steps = (-16, 16, -30, 30, -44, 44, -58, 58)
+    steps = [sign * step for step in range(16, 129, 14) for sign in (-1, 1)]
     far = [Box(place, y + step, length) for step in steps for place in (*sides, middle)]
     return [*near, *[box for box in far if 38 < box.y < height - 54]] or [Box(x, y - 14, length)]

@@ -67,6 +67,8 @@ class Result(Numbers):
     search_seconds: Seconds | None = None
     search_cpu_seconds: Seconds | None = None
     seed: int | None = None
+    reference: str | None = None
+    skeleton: str | None = None
     baselines: dict[str, Numbers] = Field(default_factory=dict)
     truth: Standings | None = None
     truth_without_topology_search: Standings | None = None

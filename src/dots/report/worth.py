@@ -11,6 +11,7 @@ from dots.report.intervals import difference, wilson
 from dots.report.points import Dot, Estimate, interval_chart, scatter_chart
 from dots.report.reading import FOUND, Run
 from dots.report.schema import Numbers
+from dots.report.subject import Subject, subject
 from dots.report.wording import amount, cell_name, duration, percent, points
 
 
@@ -32,6 +33,7 @@ class Row:
 class Worth:
     """The verdict in a sentence, what to hold against it, the table and the figures."""
 
+    searched: bool
     verdict: str
     remarks: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -65,21 +67,32 @@ def worth(run: Run) -> Worth | None:
         return None
     count = test_images(run)
     tested = {name: c for name, c in cells.items() if c.test_accuracy is not None}
+    trained = subject(run)
     return Worth(
-        verdict=_verdict(tested, count),
-        remarks=(*_given(run), *_remarks(tested, count)),
-        rows=tuple(_row(name, numbers, cells[FOUND]) for name, numbers in cells.items()),
-        intervals=_intervals(tested, count),
-        scatters=tuple(_scatters(tested)) if len(tested) > 1 else (),
+        searched=trained.kind == "found",
+        verdict=_verdict(tested, count)
+        if trained.kind == "found"
+        else _unsearched(trained, tested),
+        remarks=tuple(_remarks(tested, count, trained)),
+        rows=tuple(
+            _row(_title(name, trained), name, numbers, cells[FOUND])
+            for name, numbers in cells.items()
+        ),
+        intervals=_intervals(tested, count, trained),
+        scatters=tuple(_scatters(tested, trained)) if len(tested) > 1 else (),
     )
 
 
-def _row(name: str, numbers: Numbers, found: Numbers) -> Row:
+def _title(name: str, trained: Subject) -> str:
+    return trained.title if name == FOUND else cell_name(name)
+
+
+def _row(title: str, name: str, numbers: Numbers, found: Numbers) -> Row:
     ahead = ""
     if name != FOUND and numbers.test_accuracy is not None and found.test_accuracy is not None:
         ahead = points(numbers.test_accuracy - found.test_accuracy)
     return Row(
-        name=cell_name(name),
+        name=title,
         accuracy=percent(numbers.test_accuracy),
         ahead=ahead,
         top5=percent(numbers.test_top5),
@@ -126,14 +139,19 @@ def _verdict(cells: Mapping[str, Numbers], count: int | None) -> str:
     return f"{opening}: the found cell is ahead of the random cell by {lead} ({pair})."
 
 
-def _given(run: Run) -> Iterator[str]:
-    if run.candidates is None and not run.architecture:
-        yield (
-            "This run did not search: its cell was given to it, and is called the found one here."
-        )
+def _unsearched(trained: Subject, cells: Mapping[str, Numbers]) -> str:
+    """The numbers of a run that only trained."""
+    what = "a reference network" if trained.kind == "reference" else "a cell given to it"
+    name = "" if trained.title == "Given cell" else f", {trained.title}"
+    reached = percent(cells[FOUND].test_accuracy)
+    text = f"This run did not search: it trained {what}{name}, to {reached}"
+    if "random" not in cells:
+        return f"{text}."
+    gap = _accuracy(cells[FOUND]) - _accuracy(cells["random"])
+    return f"{text}; the random cell reached {percent(_accuracy(cells['random']))} ({points(gap)})."
 
 
-def _remarks(cells: Mapping[str, Numbers], count: int | None) -> Iterator[str]:
+def _remarks(cells: Mapping[str, Numbers], count: int | None, trained: Subject) -> Iterator[str]:
     found = cells[FOUND]
     if "random" in cells:
         yield from _chance(_accuracy(found), _accuracy(cells["random"]), count)
@@ -141,7 +159,7 @@ def _remarks(cells: Mapping[str, Numbers], count: int | None) -> Iterator[str]:
             "Each cell was trained once, from one seed: there is no spread to judge a difference "
             'by. Runs with other seeds give one; "dots report RUN RUN ..." compares them.'
         )
-        yield from _size(found, cells["random"])
+        yield from _size(found, cells["random"], trained)
     if "darts-policy" in cells:
         gap = _accuracy(found) - _accuracy(cells["darts-policy"])
         yield (
@@ -165,38 +183,43 @@ def _chance(found: float, random: float, count: int | None) -> Iterator[str]:
     )
 
 
-def _size(found: Numbers, random: Numbers) -> Iterator[str]:
+def _size(found: Numbers, random: Numbers, trained: Subject) -> Iterator[str]:
     if not found.parameters or not random.parameters:
         return
     ratio = found.parameters / random.parameters
     if abs(ratio - 1) >= 0.05:
         word = "more" if ratio > 1 else "fewer"
         yield (
-            f"The two are not of one size: the found cell has {abs(ratio - 1):.0%} {word} "
+            f"The two are not of one size: {trained.words} has {abs(ratio - 1):.0%} {word} "
             f"parameters than the random one."
         ).replace("%", " %")
 
 
-def _intervals(cells: Mapping[str, Numbers], count: int | None) -> Markup | None:
+def _intervals(cells: Mapping[str, Numbers], count: int | None, trained: Subject) -> Markup | None:
     if count is None:
         return None
     estimates = []
     for style, (name, numbers) in enumerate(cells.items()):
         accuracy = min(1.0, max(0.0, _accuracy(numbers)))
         low, high = wilson(accuracy, count)
-        label = cell_name(name).removesuffix(" cell")
+        label = _title(name, trained).removesuffix(" cell")
         estimates.append(Estimate(label, accuracy, low, high, style % 6))
     return interval_chart(estimates, "Test accuracy with 95 % interval")
 
 
-def _scatters(cells: Mapping[str, Numbers]) -> Iterator[Markup]:
+def _scatters(cells: Mapping[str, Numbers], trained: Subject) -> Iterator[Markup]:
     for key, title in (("parameters", "parameters"), ("multiply_adds", "multiply-adds")):
         values = {name: getattr(numbers, key) for name, numbers in cells.items()}
         if any(value is None for value in values.values()):
             continue
         unit, letter = unit_of(max(values.values()))
         dots = [
-            Dot(cell_name(name).removesuffix(" cell"), values[name] / unit, _accuracy(c), s % 6)
+            Dot(
+                _title(name, trained).removesuffix(" cell"),
+                values[name] / unit,
+                _accuracy(c),
+                s % 6,
+            )
             for s, (name, c) in enumerate(cells.items())
         ]
         label = f"{title} in {letter}" if letter else title

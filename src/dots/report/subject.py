@@ -1,0 +1,38 @@
+"""What a run trained: a cell that it searched, a cell that was given to it, or a known network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dots import zoo
+from dots.report.reading import FOUND, Run
+from dots.report.wording import cell_name, visible
+
+Kind = Literal["found", "given", "reference"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Where the trained network comes from, and its name as a title and within a sentence."""
+
+    kind: Kind
+    title: str
+    words: str
+
+
+def subject(run: Run) -> Subject:
+    """What the run's test accuracy is of.
+
+    A given cell that is one of the zoo's is called by its name there.
+    """
+    if run.result is not None and run.result.reference is not None:
+        name = visible(run.result.reference)
+        return Subject("reference", name, name)
+    if run.candidates is not None or run.architecture:
+        return Subject("found", cell_name(FOUND), "the found cell")
+    genotype = run.genotypes.get(FOUND)
+    known = next((e.name for e in zoo.entries() if e.genotype == genotype), None)
+    if known is not None:
+        return Subject("given", known, known)
+    return Subject("given", "Given cell", "the given cell")
