@@ -31,6 +31,7 @@ def search(
     seed: int = 0,
     fast: bool = True,
     low_memory: bool = False,
+    precision: str = "32",
     **changes: object,
 ) -> Search:
     """A checked search in its first epoch; by default with two nodes and all operations.
@@ -45,7 +46,7 @@ def search(
         space,
         shape,
         chosen,
-        small.engine(),
+        small.engine(precision=precision),
         seed,
         (space.operations,),
         image_size=8,

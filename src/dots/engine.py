@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 from dots.batch import Batch
+from dots.errors import UserError
 from dots.ranks import averaged, flat, scatter_back
 
+Module = TypeVar("Module", bound=nn.Module)
 Objective = Callable[[Batch], tuple[Tensor, Tensor]]
 """From a batch to (loss, logits)."""
 
@@ -34,8 +36,8 @@ class Engine:
     """Takes gradients the same way for every stage.
 
     `accumulate` splits each batch into so many parts whose gradients add up to the batch's
-    (batch statistics are then those of a part). `precision` is "32", or "bf16" for
-    autocast to bfloat16. `class_weights` [classes] weigh the loss.
+    (batch statistics are then those of a part). `precision` is "32", "bf16" for autocast to
+    bfloat16, or "64". `class_weights` [classes] weigh the loss.
     """
 
     def __init__(
@@ -49,11 +51,23 @@ class Engine:
         self.fabric = fabric
         self.accumulate = accumulate
         self.bf16 = precision == "bf16"
+        self.double = precision == "64"
+        if self.double and fabric.device.type == "mps":
+            raise UserError("mps has no float64: use --device cpu, or precision=32")
         self.class_weights = None if class_weights is None else class_weights.to(fabric.device)
 
     @property
     def device(self) -> torch.device:
         return self.fabric.device
+
+    def place(self, module: Module) -> Module:
+        """`module` on the device, in float64 where that is the precision."""
+        module.to(self.device)
+        return module.double() if self.double else module
+
+    def input(self, images: Tensor) -> Tensor:
+        """Images, which come in float32, as the networks take them."""
+        return images.double() if self.double else images
 
     def autocast(self) -> AbstractContextManager[None]:
         """The precision of a forward pass; parameters stay in float32."""
@@ -64,8 +78,9 @@ class Engine:
     def cross_entropy(self, logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
         """The classification loss, in float32 at least."""
         wide = logits if logits.dtype == torch.float64 else logits.float()
+        weights = None if self.class_weights is None else self.class_weights.to(wide.dtype)
         losses = F.cross_entropy(
-            wide, labels, weight=self.class_weights, label_smoothing=smoothing, reduction="none"
+            wide, labels, weight=weights, label_smoothing=smoothing, reduction="none"
         )
         return losses.mean()  # of images, so that parts of a batch add up to it
 
@@ -97,10 +112,8 @@ class Engine:
         return len(batch.labels) * self.fabric.world_size / batch.total
 
     def _parts(self, batch: Batch) -> Iterator[Batch]:
-        if self.accumulate <= 1:
-            yield batch
-            return
-        images, labels = batch.images.chunk(self.accumulate), batch.labels.chunk(self.accumulate)
+        whole = self.input(batch.images)
+        images, labels = whole.chunk(self.accumulate), batch.labels.chunk(self.accumulate)
         for part_images, part_labels in zip(images, labels, strict=True):
             yield batch.part(part_images, part_labels)
 

@@ -140,7 +140,9 @@ class Noise(nn.Module):
         self.stride = stride
 
     def forward(self, source: Source) -> Parts:
-        return Parts(torch.randn_like(source.x[:, :, :: self.stride, :: self.stride]), None, None)
+        like = source.x[:, :, :: self.stride, :: self.stride]
+        # Not randn_like: its draws depend on how the features lie in memory.
+        return Parts(torch.randn(like.shape, dtype=like.dtype, device=like.device), None, None)
 
 
 class Pool(nn.Module):

@@ -145,7 +145,7 @@ def _topology(plan: Plan, info: DataInfo, engine: Engine) -> Rehearsal:
             threshold=settings.threshold,
         )
     stage = TopologyStage(
-        space, candidates, topology, net.to(engine.device), settings, engine, _no_batches()
+        space, candidates, topology, engine.place(net), settings, engine, _no_batches()
     )
     last = settings.epochs - 1
 
@@ -169,7 +169,7 @@ def _train(plan: Plan, info: DataInfo, engine: Engine) -> Rehearsal:
         network = DerivedNetwork(
             genotype, _shape(settings, info), auxiliary=settings.auxiliary > 0, fast=recipe.fast
         )
-    stage = TrainingStage(network.to(engine.device), settings, engine, _no_batches())
+    stage = TrainingStage(engine.place(network), settings, engine, _no_batches())
     stage.set_epoch(settings.epochs - 1)
 
     def step(images: int) -> None:

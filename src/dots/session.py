@@ -264,4 +264,4 @@ def new_supernet(session: Session, settings: SearchSettings, candidates: Candida
             fast=session.recipe.fast,
             low_memory=session.recipe.low_memory,
         )
-    return supernet.to(session.fabric.device)
+    return session.engine().place(supernet)

@@ -194,12 +194,12 @@ def train_network(session: Session, trainee: Trainee, stage_name: str) -> None:
         network = trainee.build(auxiliary=settings.auxiliary > 0, fast=recipe.fast)
     if stage_name == "train" and run.has(INITIAL):
         start_from(network, run.path / INITIAL)
-    network.to(session.fabric.device)
+    session.engine().place(network)
     everything = torch.arange(len(data.train))
     batches = session.batches(everything, settings, "train")
     stage = TrainingStage(network, settings, session.engine(), batches, stage_name)
     session.loop.run(stage)
-    result = _test(session, network)
+    result = _test(session, network.float())
     cost = trainee.cost(data.info.image_size)
     content = {
         **result.summary(),

@@ -49,8 +49,8 @@ class TopologyStage:
     ) -> None:
         self.space = space
         self.candidates = candidates
-        self.topology = topology.to(engine.device)
-        self.gates = OperationGates(space, candidates).to(engine.device)
+        self.topology = engine.place(topology)
+        self.gates = engine.place(OperationGates(space, candidates))
         self.supernet = supernet
         self.settings = settings
         self.engine = engine

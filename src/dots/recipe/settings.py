@@ -256,8 +256,9 @@ class Recipe(Settings):
     retain: Literal["top1", "top2", "group-v1", "group-v2"] = Field(
         default="group-v2", description="which operations an edge keeps for the topology search"
     )
-    precision: Annotated[Literal["32", "bf16"], BeforeValidator(_as_text)] = Field(
-        default="32", description="'32': float32; 'bf16': autocast with float32 statistics"
+    precision: Annotated[Literal["32", "bf16", "64"], BeforeValidator(_as_text)] = Field(
+        default="32",
+        description="'32': float32; 'bf16': autocast with float32 statistics; '64': float64",
     )
     fast: bool = Field(default=True, description="the fast kernels; false: the plain ones")
     low_memory: bool = Field(

@@ -76,7 +76,7 @@ class SearchContext:
                 fast=self.fast,
                 low_memory=self.low_memory,
             )
-        return supernet.to(self.engine.device)
+        return self.engine.place(supernet)
 
     def parameters(
         self, columns: int | Mapping[str, int], spread: float, name: str = "alpha"
@@ -90,7 +90,7 @@ class SearchContext:
                 kind: nn.Parameter(spread * torch.randn(edges, widths[kind]))
                 for kind in self.space.kinds
             }
-        return nn.ParameterDict(drawn).to(self.engine.device)
+        return self.engine.place(nn.ParameterDict(drawn))
 
 
 class OperationSearch(ABC):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, ClassVar
 
+import torch
 from pydantic import Field
 from torch import nn
 
@@ -53,14 +54,21 @@ class PDartsSettings(MethodSettings):
 
 
 class DroppedIdentity(Identity):
-    """A skip connection at stride 1 with dropout of single values."""
+    """A skip connection at stride 1 with dropout of single values.
+
+    Unlike those of `nn.Dropout`, the draws do not depend on how the features lie in memory.
+    """
 
     def __init__(self, dropout: nn.Dropout) -> None:
         super().__init__()
         self.dropout = dropout
 
     def forward(self, source: Source) -> Parts:
-        return Parts(self.dropout(source.x), None, None)
+        x, share = source.x, self.dropout.p
+        if not (self.dropout.training and share):
+            return Parts(x, None, None)
+        kept = torch.rand(x.shape, device=x.device) >= share
+        return Parts(x * kept.to(x.dtype).div_(1 - share), None, None)
 
 
 class SkipDropoutEdge(MixedEdge):

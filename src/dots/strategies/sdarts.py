@@ -150,7 +150,7 @@ class SdartsAdv(Perturbed):
         """The loss on the batch of all processes, 0-d."""
         fabric = self.engine.fabric
         with self.engine.autocast():
-            logits = self.supernet(batch.images, as_mixtures(weights))
+            logits = self.supernet(self.engine.input(batch.images), as_mixtures(weights))
         loss = self.weight_loss(logits, batch.labels)
         if fabric.world_size == 1:
             return loss
