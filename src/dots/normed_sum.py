@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dots.sums import add_product, channel_sums, outers
+from dots.sums import add_product, channel_sums, outers, product
 
 CONDITIONED = 1e-4
 """Below this share of what it is a difference of, a variance is computed in float64."""
@@ -178,15 +178,19 @@ def _affine_sum(
     total: Tensor | None, maps: Sequence[Tensor], factors: Tensor, offset: Tensor
 ) -> Tensor:
     """total + Σ factor · map + offset, in place; factors are [T, Cout, Cin] or [T, Cout]."""
+    added: Tensor | None = offset
     for z, factor in zip(maps, factors, strict=True):
         if factor.dim() == 2:
-            total = z @ factor.T if total is None else add_product(total, z, factor.T)
+            if total is not None:
+                add_product(total, z, factor)
+            else:
+                total, added = product(z, factor, offset), None
         elif total is None:
-            total, offset = torch.addcmul(offset, z, factor), torch.zeros_like(offset)
+            total, added = torch.addcmul(offset, z, factor), None
         else:
             total.addcmul_(z, factor)
     assert total is not None
-    return total.add_(offset)
+    return total if added is None else total.add_(added)
 
 
 def _by_maps(
@@ -205,8 +209,8 @@ def _by_maps(
         if not needed[index]:
             results.append(None)
         elif slopes.dim() == 3:
-            result = gradient @ factors[index]
-            results.append(add_product(result, z, slopes[index]).add_(shifts[index]))
+            result = product(gradient, factors[index].T, shifts[index])
+            results.append(add_product(result, z, slopes[index].T))
         else:
             result = torch.addcmul(shifts[index], z, slopes[index])
             results.append(result.addcmul_(gradient, factors[index]))

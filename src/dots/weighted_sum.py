@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dots.sums import add_product, channel_sums, inner, outers
+from dots.sums import add_product, channel_sums, inner, outers, product
 
 
 def add_weighted(
@@ -49,8 +49,7 @@ class _WeightedSum(torch.autograd.Function):
         owned = True
         for index, (z, factor) in enumerate(zip(maps, factors, strict=True)):
             if index < count:
-                matrix = factor.T
-                total = z @ matrix if total is None else add_product(total, z, matrix)
+                total = product(z, factor) if total is None else add_product(total, z, factor)
             elif total is None:
                 total, owned = (z, False) if factor is None else (z * factor, True)
             else:
@@ -75,7 +74,7 @@ class _WeightedSum(torch.autograd.Function):
             elif factor is None:
                 by_maps.append(gradient)
             else:
-                by_maps.append(gradient @ factor if matrix else gradient * factor)
+                by_maps.append(product(gradient, factor.T) if matrix else gradient * factor)
             if not needed[len(maps) + index]:
                 by_factors.append(None)
             elif matrix:
