@@ -26,7 +26,9 @@ def killer() -> Iterator[Killer]:
 def stopped(killer: Killer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was killed while it trained; tests take copies."""
     out = tmp_path_factory.mktemp("stopped") / "run"
-    end = killer.run("run", "digits", "--out", str(out), *QUICKEST, at=("replace", 3, "-train.safetensors"))
+    end = killer.run(
+        "run", "digits", "--out", str(out), *QUICKEST, at=("replace", 3, "-train.safetensors")
+    )
     assert end.status == -9
     assert len(list((out / "checkpoints").iterdir())) > 3
     return out
