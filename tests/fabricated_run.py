@@ -93,6 +93,7 @@ def fabricate(path: Path, plan: Plan = Plan()) -> Path:
     if plan.reached("result"):
         write(path / "test.json", confusion(random, plan))
         write(path / "result.json", result(plan))
+        write(path / "sizes.json", known_sizes(plan))
     write_lines(path / "metrics.jsonl", metrics)
     write_lines(path / "architecture.jsonl", architecture)
     return path
@@ -431,6 +432,21 @@ def result(plan: Plan) -> dict[str, Any]:
             for index, name in enumerate(plan.baselines)
         },
     }
+
+
+def known_sizes(plan: Plan) -> dict[str, Any]:
+    """A sizes.json: two cells near the found one, a reference network far away."""
+    found = {"DOTS_C10": 190_000, "DARTS_V2": 170_000, "mobilenet": 3_217_226}
+    networks = [
+        {
+            "name": name,
+            "kind": "reference" if name == "mobilenet" else "cell",
+            "parameters": parameters,
+            "multiply_adds": 160 * parameters,
+        }
+        for name, parameters in found.items()
+    ]
+    return {"version": 1, "image_size": plan.image_size, "networks": networks}
 
 
 def benchmark_table() -> dict[str, Any]:

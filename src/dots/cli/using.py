@@ -54,6 +54,10 @@ def on_test_part(
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="One run, or several.")],
     out: Annotated[Path | None, typer.Option(help="Where a comparison goes.")] = None,
+    sizes: Annotated[
+        bool,
+        typer.Option("--sizes", help="Also count the zoo and reference networks on such images."),
+    ] = False,
     debug: o.Debug = False,
 ) -> None:
     """Write report.html of a run anew, or compare several runs on one page."""
@@ -62,7 +66,13 @@ def report(
     if len(runs) == 1:
         if out is not None:
             raise UserError("--out is for comparisons: the report of a run lies in the run")
+        if sizes:
+            from dots.known_sizes import write_sizes
+
+            write_sizes(runs[0])
         print(write_report(runs[0]))
+    elif sizes:
+        raise UserError("--sizes is for the report of one run: a comparison has trained networks")
     else:
         print(write_comparison(runs, out or Path("comparison.html")))
 

@@ -18,6 +18,7 @@ from dots.report.rendering import render
 from dots.report.replay import replay
 from dots.report.reproduce import command, environment_table, missing_files, settings_tables
 from dots.report.retained import retained_tables
+from dots.report.sizes import sizes
 from dots.report.truth import truth
 from dots.report.wording import visible
 from dots.report.worth import worth
@@ -55,6 +56,7 @@ def report_html(run: Run) -> str:
         notices=run.data.notices if run.data else (),
         stages=stage_rows(run),
         worth=worth(run),
+        sizes=sizes(run),
         truth=truth(run),
         drawings=drawings(run),
         tables=retained_tables(run),

@@ -68,15 +68,25 @@ def _percent_axis(scale: Scale, top: float, bottom: float) -> Markup:
     return join(parts)
 
 
-def scatter_chart(dots: Sequence[Dot], title: str, x_label: str) -> Markup:
-    """Accuracy against a cost; every dot carries its label, moved where two would overlap."""
+def scatter_chart(
+    dots: Sequence[Dot], title: str, x_label: str, rug: Sequence[float] = ()
+) -> Markup:
+    """Accuracy against a cost; every dot carries its label, moved where two would overlap.
+
+    `rug` are costs of networks without an accuracy: ticks above the axis, those not far beyond
+    the dots (a few far away would press the dots together).
+    """
     width, height = 340, 230
-    x_low, x_high = padded([dot.x for dot in dots], 0.12)
+    costs = [dot.x for dot in dots]
+    near = [x for x in rug if min(costs) / 2 <= x <= 2 * max(costs)]
+    x_low, x_high = padded([*costs, *near], 0.12)
     y_low, y_high = padded([dot.y for dot in dots], 0.15)
     x_scale = Scale(max(0.0, x_low), x_high, 50, width - 16)
     y_scale = Scale(100 * max(0.0, y_low), 100 * min(1.0, y_high), height - 44, 30)
     parts = [text(4, 14, title, class_="chart-title")]
     parts.append(_grid(x_scale, y_scale))
+    foot = y_scale.start
+    parts += [line(x_scale(x), foot, x_scale(x), foot - 7, "rug") for x in near]
     middle = (x_scale.start + x_scale.end) / 2
     parts.append(text(middle, height - 8, x_label, "middle", "axis-label"))
     places = [(x_scale(dot.x), y_scale(100 * dot.y)) for dot in dots]

@@ -23,6 +23,7 @@ from dots.report.schema import (
     Candidates,
     Confusion,
     DataPart,
+    KnownSizes,
     MetricRow,
     Result,
     Samples,
@@ -45,6 +46,7 @@ KNOWN_FILES = (
     "topology.json",
     "alternatives.json",
     "samples.json",
+    "sizes.json",
     "test.json",
     "result.json",
     *GENOTYPE_FILES.values(),
@@ -69,6 +71,7 @@ class Run:
     alternatives: Alternatives | None
     genotypes: Mapping[str, Genotype]
     samples: Samples | None
+    sizes: KnownSizes | None
     test: Confusion | None
     result: Result | None
     broken: tuple[str, ...]
@@ -127,6 +130,7 @@ def read_run(path: Path) -> Run:
         alternatives=reader.model("alternatives.json", Alternatives, "the alternatives of a cell"),
         genotypes=reader.genotypes(result),
         samples=reader.model("samples.json", Samples, "sample images"),
+        sizes=reader.model("sizes.json", KnownSizes, "the sizes of known networks"),
         test=reader.test(),
         result=result,
         broken=tuple(reader.broken),

@@ -7,7 +7,7 @@ read are ignored.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -141,6 +141,22 @@ class Alternatives(_Part):
     chosen: Choice | None = None
     top: tuple[Choice, ...] = ()
     pareto: dict[str, tuple[Choice, ...]] = Field(default_factory=dict)
+
+
+class KnownSize(_Part):
+    """A published cell or a reference network, not trained: what it would cost."""
+
+    name: str
+    kind: Literal["cell", "reference"]
+    parameters: Count
+    multiply_adds: Count
+
+
+class KnownSizes(_Part):
+    """sizes.json: networks counted for images of so many pixels a side."""
+
+    image_size: Count
+    networks: tuple[KnownSize, ...] = ()
 
 
 class Picture(_Part):

@@ -79,7 +79,7 @@ def worth(run: Run) -> Worth | None:
             for name, numbers in cells.items()
         ),
         intervals=_intervals(tested, count, trained),
-        scatters=tuple(_scatters(tested, trained)) if len(tested) > 1 else (),
+        scatters=tuple(_scatters(run, tested, trained)) if len(tested) > 1 or run.sizes else (),
     )
 
 
@@ -207,7 +207,7 @@ def _intervals(cells: Mapping[str, Numbers], count: int | None, trained: Subject
     return interval_chart(estimates, "Test accuracy with 95 % interval")
 
 
-def _scatters(cells: Mapping[str, Numbers], trained: Subject) -> Iterator[Markup]:
+def _scatters(run: Run, cells: Mapping[str, Numbers], trained: Subject) -> Iterator[Markup]:
     for key, title in (("parameters", "parameters"), ("multiply_adds", "multiply-adds")):
         values = {name: getattr(numbers, key) for name, numbers in cells.items()}
         if any(value is None for value in values.values()):
@@ -223,7 +223,9 @@ def _scatters(cells: Mapping[str, Numbers], trained: Subject) -> Iterator[Markup
             for s, (name, c) in enumerate(cells.items())
         ]
         label = f"{title} in {letter}" if letter else title
-        yield scatter_chart(dots, f"Accuracy against {title}", label)
+        known = run.sizes.networks if run.sizes is not None else ()
+        rug = [getattr(one, key) / unit for one in known]
+        yield scatter_chart(dots, f"Accuracy against {title}", label, rug)
 
 
 def unit_of(largest: float) -> tuple[float, str]:
