@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from dots import zoo
 from dots.genotype import Cell, Edge, Genotype
 from dots.space import ZERO, SearchSpace, named_space
 from fabricated_alternatives import alternatives
@@ -97,6 +98,20 @@ def fabricate(path: Path, plan: Plan = Plan()) -> Path:
     write_lines(path / "metrics.jsonl", metrics)
     write_lines(path / "architecture.jsonl", architecture)
     return path
+
+
+def only_trained(path: Path, *, cell: str | None = None, reference: str | None = None) -> Path:
+    """A run without a search: of a cell of the zoo, a reference network, or its own cell."""
+    run = fabricate(path, Plan(epochs=(2, 2, 2)))
+    for name in ("candidates.json", "architecture.jsonl", "topology.json", "alternatives.json"):
+        (run / name).unlink()
+    if cell is not None:
+        zoo.load(cell).genotype.save(run / "genotype.json")
+    if reference is not None:
+        (run / "genotype.json").unlink()
+        result = json.loads((run / "result.json").read_text())
+        (run / "result.json").write_text(json.dumps(result | {"reference": reference}))
+    return run
 
 
 def write(path: Path, value: Any) -> None:

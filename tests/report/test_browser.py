@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dots.report import write_comparison, write_report
-from fabricated_run import Plan, fabricate
+from fabricated_run import Plan, fabricate, only_trained
 
 pytestmark = pytest.mark.slow
 
@@ -97,6 +97,28 @@ def test_a_report(chromium: str, tmp_path: Path, width: int, until: str) -> None
     assert found["first"] == "Operation search, epoch 1"
     assert found["last"] != found["first"]
     assert found["start"] != found["end"]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_search_with_a_table(chromium: str, tmp_path: Path, width: int) -> None:
+    plan = Plan(space="nasbench201", truth=True)
+    found = probe(chromium, write_report(fabricate(tmp_path / "run", plan)), width, tmp_path)
+    assert found["page"] <= width
+    assert found["outside"] == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_comparison_with_networks_that_were_not_searched(
+    chromium: str, tmp_path: Path, width: int
+) -> None:
+    runs = [
+        fabricate(tmp_path / "searched"),
+        only_trained(tmp_path / "a zoo cell", cell="DARTS_minus_C100_s0_0"),
+        only_trained(tmp_path / "mobile", reference="mobilenet"),
+    ]
+    found = probe(chromium, write_comparison(runs, tmp_path), width, tmp_path)
+    assert found["page"] <= width
+    assert found["outside"] == []
 
 
 @pytest.mark.parametrize("width", WIDTHS)

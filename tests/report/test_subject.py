@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from dots import zoo
 from dots.report import write_comparison, write_report
 from dots.report.reading import read_run
 from dots.report.subject import subject
 from dots.report.worth import worth
-from fabricated_run import Plan, fabricate
+from fabricated_run import Plan, fabricate, only_trained
 from html_pages import check
 
 SHORT = Plan(epochs=(2, 2, 2))
-
-
-def only_trained(path: Path, *, cell: str | None = None, reference: str | None = None) -> Path:
-    """A run without a search: of a cell of the zoo, a reference network, or its own cell."""
-    run = fabricate(path, SHORT)
-    for name in ("candidates.json", "architecture.jsonl", "topology.json", "alternatives.json"):
-        (run / name).unlink()
-    if cell is not None:
-        zoo.load(cell).genotype.save(run / "genotype.json")
-    if reference is not None:
-        (run / "genotype.json").unlink()
-        result = json.loads((run / "result.json").read_text())
-        (run / "result.json").write_text(json.dumps(result | {"reference": reference}))
-    return run
 
 
 def test_each_kind_has_its_name(tmp_path: Path) -> None:
