@@ -28,6 +28,7 @@ from dots.strategies.base import (
     group_columns,
 )
 from dots.strategies.darts import Darts
+from dots.strategies.sampling import moved
 from dots.supernet import Mixture
 
 SCHEME = "drop-nas"
@@ -78,6 +79,7 @@ class DropNas(GradientSearch):
         super().__init__(context, method)
         self.kept: dict[str, Tensor] = {}
         """What the last step kept, [edges, operations] of bool, on the CPU."""
+        self._kept_there: dict[str, Tensor] = {}
 
     @classmethod
     def check(cls, space: SearchSpace, settings: OperationSettings, method: MethodSettings) -> None:
@@ -107,7 +109,7 @@ class DropNas(GradientSearch):
             return {kind: Mixture(softmax(alpha)) for kind, alpha in self.alpha.items()}
         return {
             kind: Mixture(
-                masked_softmax(self.alpha[kind], kept.to(self.engine.device)),
+                masked_softmax(self.alpha[kind], self._kept_there[kind]),
                 active=tuple(tuple(row) for row in kept.tolist()),
             )
             for kind, kept in self.kept.items()
@@ -119,6 +121,7 @@ class DropNas(GradientSearch):
         self.kept = {
             kind: draw_kept(edges, self.groups, self.method.drop_rate) for kind in self.alpha
         }
+        self._kept_there = moved(self.kept, self.engine.device)
         before = self._log_odds()
         if not self.trains_architecture(epoch):
             result = self.weight_step(batch)
@@ -150,16 +153,13 @@ class DropNas(GradientSearch):
 
     @torch.no_grad()
     def _log_odds(self) -> dict[str, Tensor]:
-        return {
-            kind: log_odds(self.alpha[kind], kept.to(self.engine.device))
-            for kind, kept in self.kept.items()
-        }
+        return {kind: log_odds(self.alpha[kind], kept) for kind, kept in self._kept_there.items()}
 
     @torch.no_grad()
     def _restore_mass(self, before: Mapping[str, Tensor]) -> None:
         """Shift the kept α so that kept and dropped operations share the mass as before."""
         for kind, after in self._log_odds().items():
-            kept = self.kept[kind].to(self.engine.device)
+            kept = self._kept_there[kind]
             dropped = ~kept.all(dim=1)
             shift = torch.where(dropped, before[kind] - after, 0.0)
             self.alpha[kind] += shift[:, None] * kept

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from dots.relax import linear, softmax, straight_through
 from dots.space import SearchSpace
 from dots.strategies.base import MethodSettings, Mixtures, Phase, ScoreTable, SearchContext
 from dots.strategies.darts import Darts
-from dots.strategies.sampling import SampledSearch, active_rows, one_hot
+from dots.strategies.sampling import ChoosingSearch, one_hot
 from dots.supernet import Mixture
 
 
@@ -30,7 +31,7 @@ class GdasSettings(MethodSettings):
     nesterov: bool = Field(default=True, description="Nesterov's momentum in the step of w")
 
 
-class Gdas(SampledSearch):
+class Gdas(ChoosingSearch):
     """One operation per edge, drawn by Gumbel-max; gradients through a softmax.
 
     With Gumbel noise g, p = softmax((log softmax(α) + g)/τ) and the edge's weights are
@@ -77,9 +78,15 @@ class Gdas(SampledSearch):
         return result
 
     def mixtures(self, phase: Phase) -> Mixtures:
-        weights = {kind: self._weights(kind, alpha, phase) for kind, alpha in self.alpha.items()}
-        active = active_rows(weights)
-        return {kind: Mixture(weights[kind], active=active[kind]) for kind in weights}
+        active = self.active(phase)
+        return {
+            kind: Mixture(self._weights(kind, alpha, phase), active=active[kind])
+            for kind, alpha in self.alpha.items()
+        }
+
+    @torch.no_grad()
+    def choices(self, phase: Phase) -> dict[str, Tensor]:
+        return {kind: self._weights(kind, alpha, phase) for kind, alpha in self.alpha.items()}
 
     def _weights(self, kind: str, alpha: Tensor, phase: Phase) -> Tensor:
         if phase == "evaluation":

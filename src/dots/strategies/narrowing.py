@@ -29,20 +29,21 @@ class Narrowing:
         self.space = space
         self.device = device
         self.rounds = 0
-        self.kept = {kind: self._mask(candidates[kind]) for kind in space.kinds}
         shape = (len(space.cell.edges), len(space.operations))
         # What is lost stays on the CPU in float64, which not every device has.
         self.lost_weight = {kind: torch.zeros(shape, dtype=torch.float64) for kind in space.kinds}
         self.lost_round = {kind: torch.zeros(shape, dtype=torch.int64) for kind in space.kinds}
-        self._update()
+        self._set_kept({kind: self._mask(candidates[kind]) for kind in space.kinds})
 
     def _mask(self, edges: Sequence[Sequence[str]]) -> Tensor:
         rows = [[op in names for op in self.space.operations] for names in edges]
-        return torch.tensor(rows, device=self.device)
+        return torch.tensor(rows)
 
-    def _update(self) -> None:
-        """What follows from `kept`; kept on the device, so that no step waits for it."""
-        rows = {kind: mask.tolist() for kind, mask in self.kept.items()}
+    def _set_kept(self, kept: Tables) -> None:
+        """`kept`, on the CPU, and what follows; also on the device: no step waits for it."""
+        self._kept_here = dict(kept)
+        self.kept = {kind: mask.to(self.device) for kind, mask in kept.items()}
+        rows = {kind: mask.tolist() for kind, mask in kept.items()}
         places = {
             kind: [[column for column, kept in enumerate(row) if kept] for row in edges]
             for kind, edges in rows.items()
@@ -79,15 +80,15 @@ class Narrowing:
         they were lost in an earlier round. Every edge must keep an operation.
         """
         self.rounds += 1
-        for kind, mask in kept.items():
+        masks = {kind: mask.cpu() for kind, mask in kept.items()}
+        for kind, mask in masks.items():
             if not bool(mask.any(1).all()):
                 raise ValueError(f"an edge of the {kind} cell would lose its last operation")
-            lost = ~mask.cpu() & (self.kept[kind].cpu() | (self.lost_round[kind] == 0))
+            lost = ~mask & (self._kept_here[kind] | (self.lost_round[kind] == 0))
             now = weights[kind].cpu().double()
             self.lost_weight[kind] = torch.where(lost, now, self.lost_weight[kind])
             self.lost_round[kind] = torch.where(lost, self.rounds, self.lost_round[kind])
-            self.kept[kind] = mask
-        self._update()
+        self._set_kept(masks)
 
     def scores(self, weights: Tables) -> ScoreTable:
         """`weights` for the candidates; for the others a negative number, less the earlier lost.
@@ -96,11 +97,11 @@ class Narrowing:
         round before w - 2, and so on: later losses rank higher, and in a round the heavier.
         """
         table = {}
-        for kind, mask in self.kept.items():
+        for kind, mask in self._kept_here.items():
             age = self.rounds - self.lost_round[kind]
             lost = self.lost_weight[kind] - 1 - age
             now = weights[kind].cpu().double()
-            table[kind] = torch.where(mask.cpu(), now, lost).tolist()
+            table[kind] = torch.where(mask, now, lost).tolist()
         return table
 
     def state(self) -> dict[str, Any]:
@@ -113,10 +114,9 @@ class Narrowing:
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.rounds = state["rounds"]
-        self.kept = {kind: mask.to(self.device) for kind, mask in state["kept"].items()}
         self.lost_weight = dict(state["lost_weight"])
         self.lost_round = dict(state["lost_round"])
-        self._update()
+        self._set_kept({kind: mask.cpu() for kind, mask in state["kept"].items()})
 
 
 def heaviest(weights: Tensor, kept: Tensor, count: int) -> Tensor:

@@ -21,7 +21,7 @@ from dots.strategies.base import MethodSettings, Mixtures, Phase, ScoreTable, Se
 from dots.strategies.costs import Costs, Resource, edge_costs, expected_cost
 from dots.strategies.darts import Darts
 from dots.strategies.gdas import check_nesterov
-from dots.strategies.sampling import SampledSearch, active_rows, one_hot
+from dots.strategies.sampling import ChoosingSearch, one_hot
 from dots.strategies.statistics import untouched_statistics
 from dots.supernet import Mixture
 
@@ -59,7 +59,7 @@ class ProxylessNasSettings(MethodSettings):
     resource_exponent: float = Field(default=0.3, ge=0, description="exponent of 'multiply'")
 
 
-class ProxylessNas(SampledSearch):
+class ProxylessNas(ChoosingSearch):
     """Gates g, one-hot per edge, drawn from p = softmax(α); only the paths needed run.
 
     The step of w draws one operation per edge. The step of α, on half B, draws two by p
@@ -140,16 +140,20 @@ class ProxylessNas(SampledSearch):
     def mixtures(self, phase: Phase) -> Mixtures:
         if phase == "architecture":
             return self._gated()
+        gates, active = self.choices(phase), self.active(phase)
+        return {kind: Mixture(gates[kind], active=active[kind]) for kind in gates}
+
+    @torch.no_grad()
+    def choices(self, phase: Phase) -> dict[str, Tensor]:
+        if phase == "architecture":
+            return self.sampled()
         alphas: dict[str, Tensor] = dict(self.alpha.items())
         if phase == "weights":
             alphas = {kind: alpha + self.noise[phase][kind][0] for kind, alpha in alphas.items()}
-        gates = {kind: one_hot(logits) for kind, logits in alphas.items()}
-        active = active_rows(gates)
-        return {kind: Mixture(gates[kind], active=active[kind]) for kind in gates}
+        return {kind: one_hot(logits) for kind, logits in alphas.items()}
 
     def _gated(self) -> Mixtures:
-        sampled = self.sampled()
-        active = active_rows(sampled)
+        sampled, active = self.sampled(), self.active("architecture")
         mixtures = {}
         for kind, alpha in self.alpha.items():
             odds = masked_softmax(alpha, sampled[kind])

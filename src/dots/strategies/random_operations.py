@@ -44,7 +44,7 @@ class RandomOperations(OperationSearch):
 
     def step(self, epoch: int, batch: Batch, held_out: Batch | None) -> StepResult:
         classes = self.context.shape.classes
-        loss = torch.tensor(math.log(classes), device=batch.labels.device)
+        loss = torch.full((), math.log(classes), device=batch.labels.device)
         return StepResult(loss, (batch.labels == 0).sum(), len(batch.labels))
 
     def finished(self, epoch: int) -> bool:

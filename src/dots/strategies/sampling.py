@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from abc import abstractmethod
+from collections.abc import Hashable, Mapping
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from dots.seeding import isolated_random_state, seed_step
 from dots.strategies.base import GradientSearch, MethodSettings, Phase, SearchContext
 from dots.supernet import Active
 
+Key = TypeVar("Key", bound=Hashable)
 Noise = dict[str, Tensor]
 """Gumbel noise for each cell kind, [draws, edges, operations]."""
 
@@ -50,13 +52,57 @@ class SampledSearch(GradientSearch):
         }
 
 
+class ChoosingSearch(SampledSearch):
+    """Abstract: a forward runs only what the noise chose."""
+
+    def __init__(self, context: SearchContext, method: MethodSettings) -> None:
+        self._active: dict[Phase, dict[str, Active]] = {}
+        super().__init__(context, method)
+
+    @abstractmethod
+    def choices(self, phase: Phase) -> dict[str, Tensor]:
+        """What a forward of a phase runs: masks [edges, operations]. Other numbers than 0 count."""
+
+    def draw_noise(self) -> None:
+        super().draw_noise()
+        self._active = {}
+
+    def active(self, phase: Phase) -> dict[str, Active]:
+        """`choices` as the supernet takes them.
+
+        α is the same for the weight step and for the architecture step that follows it, so
+        both are read from the device at once, in the first forward after the draw.
+        """
+        if phase == "evaluation":
+            return active_rows(self.choices(phase))
+        if not self._active:
+            weights, architecture = self.choices("weights"), self.choices("architecture")
+            masks = [*weights.values(), *architecture.values()]
+            rows = iter(active_rows(dict(enumerate(masks))).values())
+            self._active = {
+                "weights": {kind: next(rows) for kind in weights},
+                "architecture": {kind: next(rows) for kind in architecture},
+            }
+        return self._active[phase]
+
+
 def one_hot(logits: Tensor) -> Tensor:
     """One at each row's maximum, zero elsewhere; [E, O] -> [E, O]."""
     places = logits.detach().argmax(dim=-1, keepdim=True)
     return torch.zeros_like(logits).scatter_(-1, places, 1.0)
 
 
-def active_rows(masks: Mapping[str, Tensor]) -> dict[str, Active]:
+def moved(tables: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Tables of one type from the host on the device, in one transfer."""
+    flat = torch.cat([table.flatten() for table in tables.values()]).to(device)
+    pieces = torch.split(flat, [table.numel() for table in tables.values()])
+    return {
+        kind: piece.view(table.shape)
+        for (kind, table), piece in zip(tables.items(), pieces, strict=True)
+    }
+
+
+def active_rows(masks: Mapping[Key, Tensor]) -> dict[Key, Active]:
     """Boolean masks [E, O] as the supernet takes them; one transfer from the device for all."""
     rows = torch.cat([mask.bool().flatten() for mask in masks.values()]).tolist()
     active, start = {}, 0

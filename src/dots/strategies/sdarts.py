@@ -22,6 +22,7 @@ from dots.strategies.base import (
     without_zero,
 )
 from dots.strategies.darts import Darts
+from dots.strategies.sampling import moved
 from dots.supernet import Mixture
 
 Weights = dict[str, Tensor]
@@ -93,10 +94,9 @@ class Perturbed(GradientSearch):
 
     def random_neighbour(self, clean: Weights) -> Weights:
         """clean + U(-ε, ε), projected."""
-        return {
-            kind: onto_simplex(weights + uniform(weights, self.epsilon))
-            for kind, weights in clean.items()
-        }
+        drawn = {kind: uniform(weights, self.epsilon) for kind, weights in clean.items()}
+        noise = moved(drawn, self.engine.device)
+        return {kind: onto_simplex(weights + noise[kind]) for kind, weights in clean.items()}
 
 
 class SdartsRs(Perturbed):
@@ -165,8 +165,8 @@ def as_mixtures(weights: Mapping[str, Tensor]) -> Mixtures:
 
 
 def uniform(like: Tensor, epsilon: float) -> Tensor:
-    """U(-ε, ε) in the shape of `like`, drawn on the CPU: the same on every device."""
-    return torch.empty(like.shape).uniform_(-epsilon, epsilon).to(like)
+    """U(-ε, ε) in shape and type of `like`, on the CPU: the same for every device."""
+    return torch.empty(like.shape).uniform_(-epsilon, epsilon).to(like.dtype)
 
 
 def ascend(weights: Tensor, clean: Tensor, size: float, epsilon: float) -> Tensor:
