@@ -53,6 +53,10 @@ def _plain(network: nn.Module) -> Iterator[None]:
             network.fast = fast
 
 
+_DRAWS = ("rand", "randn", "randint", "normal")
+"""What makes values of nothing, and others at every call."""
+
+
 class _Recorder(TorchFunctionMode):
     """Watches PyTorch's functions and notes a layer for each that makes a new value."""
 
@@ -109,7 +113,7 @@ class _Recorder(TorchFunctionMode):
             self._ones.add(id(result))
         elif name in _HANDLERS:
             _HANDLERS[name](self, result, *args, **kwargs)
-        elif any(id(each) in self._values for each in args):
+        elif name in _DRAWS or any(id(each) in self._values for each in args):
             raise UserError(f"the network cannot be exported: no layer does what {name!r} does")
 
     def same(self, result: Tensor, x: Tensor) -> None:
