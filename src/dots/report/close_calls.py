@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dots.report.combos import columns, combination_name, margin, relative_entropy
+from dots.report.combos import leading_pair, margin, relative_entropy
 from dots.report.graph import kept_in_topology, operations_on, space_of
 from dots.report.reading import Run
 from dots.report.thin_leads import thin_leads
-from dots.report.wording import kind_name, percent
+from dots.report.wording import kind_name, on_edges, percent
 from dots.space import ZERO, SearchSpace
 
 CLOSE_LEAD = 0.5
@@ -51,21 +51,17 @@ def _close_node(
     lead, entropy = margin(values), relative_entropy(values)
     if lead >= CLOSE_LEAD and entropy <= CLOSE_ENTROPY:
         return
-    table = columns(
+    (most, first), (next_most, second) = leading_pair(
         space.cell,
         index,
         run.setting("topology.edges"),
         run.setting("topology.parameterisation"),
-        len(values),
+        values,
+        before="inputs ",
     )
-    first, second = sorted(range(len(values)), key=lambda c: -values[c])[:2]
-    names = [
-        f"inputs {combination_name(space.cell, table[c])}" if table else f"combination {c + 1}"
-        for c in (first, second)
-    ]
     yield (
-        f"{where} was undecided at the end: {names[0]} had {percent(values[first], 0)}, "
-        f"{names[1]} {percent(values[second], 0)} (entropy {entropy:.2f} of the most possible)."
+        f"{where} was undecided at the end: {first} had {percent(most, 0)}, "
+        f"{second} {percent(next_most, 0)} (entropy {entropy:.2f} of the most possible)."
     )
 
 
@@ -78,9 +74,8 @@ def _close_weights(run: Run) -> Iterator[str]:
             if len(weights) > 1 and margin(weights) < CLOSE_LEAD
         ]
         if close:
-            word = "edge" if len(close) == 1 else "edges"
             yield (
-                f"On {word} {', '.join(close)} of the {kind_name(kind)} cell no operation won "
+                f"{on_edges(close, kind)} no operation won "
                 f"clearly (lead under {percent(CLOSE_LEAD, 0)} at the end of the topology search)."
             )
 
@@ -98,11 +93,9 @@ def _replaced(run: Run) -> Iterator[str]:
             if best == ZERO and operations_on(run, kind, *space.cell.edges[edge]):
                 numbers.append(str(edge + 1))
         if numbers:
-            word = "edge" if len(numbers) == 1 else "edges"
             yield (
-                f"On {word} {', '.join(numbers)} of the {kind_name(kind)} cell the search "
-                f"preferred zero (no connection), which a derived cell never has: the best "
-                f"other operation kept there took its place."
+                f"{on_edges(numbers, kind)} the search preferred zero (no connection), which a "
+                f"derived cell never has: the best other operation kept there took its place."
             )
 
 

@@ -41,6 +41,28 @@ def combination_name(spec: CellSpec, edges: Sequence[int]) -> str:
     return "{" + ", ".join(node(spec.edges[edge][0], spec.inputs) for edge in edges) + "}"
 
 
+def leading_pair(
+    spec: CellSpec,
+    node: int,
+    recipe_edges: object,
+    parameterisation: object,
+    values: Sequence[float],
+    before: str = "",
+) -> tuple[tuple[float, str], tuple[float, str]]:
+    """The two largest of a node's recorded values, each with the name of its combination.
+
+    `before` stands before the names; combinations that cannot be told are numbered.
+    """
+    table = columns(spec, node, recipe_edges, parameterisation, len(values))
+    first, second = sorted(range(len(values)), key=lambda c: -values[c])[:2]
+
+    def named(column: int) -> tuple[float, str]:
+        known = before + combination_name(spec, table[column]) if table else None
+        return values[column], known or f"combination {column + 1}"
+
+    return named(first), named(second)
+
+
 def relative_entropy(probabilities: Sequence[float]) -> float:
     """The entropy of a distribution relative to the uniform one's: 0 decided, 1 undecided."""
     if len(probabilities) < 2:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dots.report.reading import FOUND, Run
+from dots.report.reading import Run
 from dots.report.subject import subject
-from dots.report.wording import amount, cell_name, percent, visible
+from dots.report.wording import amount, percent, visible
 from dots.report.worth import trained_cells
 
 _KINDS = {"cell": "zoo cell, not trained here", "reference": "reference network, not trained here"}
@@ -36,12 +36,12 @@ def sizes(run: Run) -> Sizes | None:
     """The table, or None where sizes.json is not there."""
     if run.sizes is None or not run.sizes.networks:
         return None
-    title = subject(run).title
+    trained = subject(run)
     rows = [
         (
             numbers.parameters,
             numbers.multiply_adds,
-            title if name == FOUND else cell_name(name),
+            trained.title_of(name),
             f"trained here, {percent(numbers.test_accuracy)}",
             True,
         )

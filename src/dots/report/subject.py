@@ -20,6 +20,10 @@ class Subject:
     title: str
     words: str
 
+    def title_of(self, name: str) -> str:
+        """The title of one of the run's networks: this one, or a baseline."""
+        return self.title if name == FOUND else cell_name(name)
+
 
 def subject(run: Run) -> Subject:
     """What the run's test accuracy is of.

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dots.report.combos import columns, combination_name, margin
+from dots.report.combos import leading_pair, margin
 from dots.report.graph import kept_in_topology, operations_on, space_of
 from dots.report.reading import Run
 from dots.report.schema import Topology
-from dots.report.wording import kind_name
+from dots.report.wording import kind_name, on_edges
 from dots.space import SearchSpace
 
 
@@ -37,15 +37,12 @@ def _nodes(run: Run, space: SearchSpace, record: Topology, kind: str, step: floa
         if len(values) < 2 or margin(values) >= step:
             continue
         edges = run.setting("topology.edges")
-        table = columns(space.cell, node, edges, record.parameterisation, len(values))
-        first, second = sorted(range(len(values)), key=lambda c: -values[c])[:2]
-        names = [
-            combination_name(space.cell, table[c]) if table else f"combination {c + 1}"
-            for c in (first, second)
-        ]
+        (_, first), (_, second) = leading_pair(
+            space.cell, node, edges, record.parameterisation, values
+        )
         yield (
-            f"Node {node} of the {kind_name(kind)} cell: β of {names[0]} leads that of "
-            f"{names[1]} by {margin(values):.2g}. {_why(step)}"
+            f"Node {node} of the {kind_name(kind)} cell: β of {first} leads that of "
+            f"{second} by {margin(values):.2g}. {_why(step)}"
         )
 
 
@@ -57,11 +54,7 @@ def _edges(run: Run, space: SearchSpace, record: Topology, kind: str, step: floa
         if used and len(kept) > 1 and margin(kept) < step:
             thin.append(str(edge + 1))
     if thin:
-        word = "edge" if len(thin) == 1 else "edges"
-        yield (
-            f"On {word} {', '.join(thin)} of the {kind_name(kind)} cell, α' of the leading "
-            f"operation is hardly ahead. {_why(step)}"
-        )
+        yield (f"{on_edges(thin, kind)}, α' of the leading operation is hardly ahead. {_why(step)}")
 
 
 def _why(step: float) -> str:

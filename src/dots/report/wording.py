@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Sequence
 
 NONE = "–"
 STAGES = {
@@ -123,6 +124,12 @@ def cell_name(key: str) -> str:
 def kind_name(kind: str) -> str:
     """A cell kind in words: "reduce" -> "reduction"."""
     return "reduction" if kind == "reduce" else visible(kind)
+
+
+def on_edges(numbers: Sequence[str], kind: str) -> str:
+    """Edges of a cell at the head of a sentence: "On edges 1, 2 of the normal cell"."""
+    word = "edge" if len(numbers) == 1 else "edges"
+    return f"On {word} {', '.join(numbers)} of the {kind_name(kind)} cell"
 
 
 def operation(name: str) -> str:

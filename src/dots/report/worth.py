@@ -12,7 +12,7 @@ from dots.report.points import Dot, Estimate, interval_chart, scatter_chart
 from dots.report.reading import FOUND, Run
 from dots.report.schema import Numbers
 from dots.report.subject import Subject, subject
-from dots.report.wording import amount, cell_name, duration, percent, points
+from dots.report.wording import amount, duration, percent, points
 
 
 @dataclass(frozen=True)
@@ -75,16 +75,12 @@ def worth(run: Run) -> Worth | None:
         else _unsearched(trained, tested),
         remarks=tuple(_remarks(tested, count, trained)),
         rows=tuple(
-            _row(_title(name, trained), name, numbers, cells[FOUND])
+            _row(trained.title_of(name), name, numbers, cells[FOUND])
             for name, numbers in cells.items()
         ),
         intervals=_intervals(tested, count, trained),
         scatters=tuple(_scatters(run, tested, trained)) if len(tested) > 1 or run.sizes else (),
     )
-
-
-def _title(name: str, trained: Subject) -> str:
-    return trained.title if name == FOUND else cell_name(name)
 
 
 def _row(title: str, name: str, numbers: Numbers, found: Numbers) -> Row:
@@ -202,7 +198,7 @@ def _intervals(cells: Mapping[str, Numbers], count: int | None, trained: Subject
     for style, (name, numbers) in enumerate(cells.items()):
         accuracy = min(1.0, max(0.0, _accuracy(numbers)))
         low, high = wilson(accuracy, count)
-        label = _title(name, trained).removesuffix(" cell")
+        label = trained.title_of(name).removesuffix(" cell")
         estimates.append(Estimate(label, accuracy, low, high, style % 6))
     return interval_chart(estimates, "Test accuracy with 95 % interval")
 
@@ -215,7 +211,7 @@ def _scatters(run: Run, cells: Mapping[str, Numbers], trained: Subject) -> Itera
         unit, letter = unit_of(max(values.values()))
         dots = [
             Dot(
-                _title(name, trained).removesuffix(" cell"),
+                trained.title_of(name).removesuffix(" cell"),
                 values[name] / unit,
                 _accuracy(c),
                 s % 6,
