@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from comparing import alternate, each_thread_count, parser, print_ratios
-from ours import Sizes, add_sizes, operation_search
+from comparing import compare, sized
+from ours import Sizes, operation_search
 from textbook_steps import TextbookSearch
 
 TARGET = 1 / 4
@@ -20,9 +20,7 @@ TARGET = 1 / 4
 
 def main(words: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    wanted = parser(__doc__, repeats=5)
-    add_sizes(wanted, channels=16, cells=8, batch=64)
-    options = wanted.parse_args(words)
+    options = sized(__doc__, words, channels=16, cells=8, batch=64)
     sizes = Sizes.asked(options)
     search, batch, naive = operation_search(sizes), sizes.ours(), TextbookSearch(sizes)
     runs = {
@@ -30,9 +28,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "textbook": naive.architecture_step,
         "textbook without ∂w": naive.architecture_step_without_weights,
     }
-    print(f"architecture step, first order: {sizes}")
-    for _ in each_thread_count(options):
-        print_ratios(alternate(runs, options), {"textbook": TARGET})
+    compare(f"architecture step, first order: {sizes}", runs, options, {"textbook": TARGET})
 
 
 if __name__ == "__main__":

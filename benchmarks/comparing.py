@@ -40,6 +40,38 @@ def parser(description: str | None, *, repeats: int) -> argparse.ArgumentParser:
     return made
 
 
+def add_sizes(made: argparse.ArgumentParser, *, channels: int, cells: int, batch: int) -> None:
+    """Options for the sizes of a network and its batch, which default to the paper's."""
+    for name, default in {"channels": channels, "cells": cells, "batch": batch, "size": 32}.items():
+        made.add_argument(f"--{name}", type=int, default=default, help="(%(default)s)")
+
+
+def sized(
+    description: str | None,
+    words: Sequence[str] | None,
+    *,
+    channels: int,
+    cells: int,
+    batch: int,
+) -> argparse.Namespace:
+    """The options of a benchmark of a step."""
+    made = parser(description, repeats=5)
+    add_sizes(made, channels=channels, cells=cells, batch=batch)
+    return made.parse_args(words)
+
+
+def compare(
+    title: str, runs: Mapping[str, Run], options: argparse.Namespace, targets: Mapping[str, float]
+) -> None:
+    """Time the runs with each number of threads, and print the ratios of the first to the others.
+
+    `targets` as for `print_ratios`.
+    """
+    print(title)
+    for _ in each_thread_count(options):
+        print_ratios(alternate(runs, options), targets)
+
+
 def each_thread_count(options: argparse.Namespace) -> Iterator[int]:
     """Set the numbers of threads that were asked for, one after the other; says which."""
     import torch

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from comparing import alternate, each_thread_count, parser, print_ratios
-from ours import PUBLISHED, Sizes, add_sizes, training
+from comparing import compare, sized
+from ours import PUBLISHED, Sizes, training
 from textbook_steps import TextbookTraining
 
 TARGET = 1 / 2
@@ -19,15 +19,12 @@ TARGET = 1 / 2
 
 def main(words: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    wanted = parser(__doc__, repeats=5)
-    add_sizes(wanted, channels=36, cells=20, batch=96)
-    options = wanted.parse_args(words)
+    options = sized(__doc__, words, channels=36, cells=20, batch=96)
     sizes = Sizes.asked(options)
     stage, batch, naive = training(sizes), sizes.ours(), TextbookTraining(sizes)
     runs = {"ours": lambda: stage.step(0, 0, (batch, None)), "stock modules": naive.step}
-    print(f"training step of {PUBLISHED}: {sizes}")
-    for _ in each_thread_count(options):
-        print_ratios(alternate(runs, options), {"stock modules": TARGET})
+    title = f"training step of {PUBLISHED}: {sizes}"
+    compare(title, runs, options, {"stock modules": TARGET})
 
 
 if __name__ == "__main__":

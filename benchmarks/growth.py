@@ -18,11 +18,11 @@ from statistics import median
 
 import torch
 
-from comparing import Times, alternate, each_thread_count, parser, spread, verdict
+from comparing import Times, add_sizes, alternate, each_thread_count, parser, spread, verdict
 from dots.optimisers import ArchitectureOptimiser
 from dots.space import darts_space
 from dots.topology import EdgeCombinations
-from ours import Sizes, add_sizes, operation_search, recipe, topology_search
+from ours import Sizes, operation_search, recipe, topology_search
 
 NODES = (4, 5, 6, 7, 8)
 UNEVEN = 1.1

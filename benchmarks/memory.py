@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from comparing import alternate, in_a_process, machine, parser, verdict
+from comparing import add_sizes, alternate, in_a_process, machine, parser, verdict
 
 TARGET = 1 / 2
 ROWS: Mapping[str, tuple[str, ...] | None] = {
@@ -58,15 +58,13 @@ def main(words: Sequence[str] | None = None) -> None:
     """Measure and print."""
     wanted = parser(__doc__, repeats=2)
     wanted.set_defaults(threads=[1])
-    names = {"channels": 16, "cells": 8, "batch": 64, "size": 32}
-    for name, default in names.items():
-        wanted.add_argument(f"--{name}", type=int, default=default, help="(%(default)s)")
+    add_sizes(wanted, channels=16, cells=8, batch=64)
     wanted.add_argument("--one", help="(used by this script)")
     options = wanted.parse_args(words)
     if options.one:
         print(json.dumps(measure_here(json.loads(options.one))))
         return
-    sizes = {name: getattr(options, name) for name in names}
+    sizes = {name: getattr(options, name) for name in ("channels", "cells", "batch", "size")}
     print("operation-search weight step: " + ", ".join(f"{n} {v}" for n, v in sizes.items()))
     for threads in options.threads:
         print(f"\n{machine()}, {threads} thread(s)")

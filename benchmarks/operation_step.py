@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from comparing import alternate, each_thread_count, parser, print_ratios
-from ours import Sizes, add_sizes, operation_search
+from comparing import compare, sized
+from ours import Sizes, operation_search
 from textbook_steps import TextbookSearch
 
 TARGET = 1 / 4
@@ -18,18 +18,14 @@ TARGET = 1 / 4
 
 def main(words: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    wanted = parser(__doc__, repeats=5)
-    add_sizes(wanted, channels=16, cells=8, batch=64)
-    options = wanted.parse_args(words)
+    options = sized(__doc__, words, channels=16, cells=8, batch=64)
     sizes = Sizes.asked(options)
     search, batch = operation_search(sizes), sizes.ours()
     runs = {
         "ours": lambda: search.weight_step(batch),
         "textbook": TextbookSearch(sizes).weight_step,
     }
-    print(f"operation-search weight step: {sizes}")
-    for _ in each_thread_count(options):
-        print_ratios(alternate(runs, options), {"textbook": TARGET})
+    compare(f"operation-search weight step: {sizes}", runs, options, {"textbook": TARGET})
 
 
 if __name__ == "__main__":

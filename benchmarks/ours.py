@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,13 +17,12 @@ from dots.batch import Batch
 from dots.derived import DerivedNetwork
 from dots.network import Shape
 from dots.recipe import Recipe, build_recipe
-from dots.rehearsal import alone
-from dots.session import make_plan, operation_groups
+from dots.rehearsal import alone, no_batches
+from dots.session import make_plan, search_context
 from dots.space import darts_space
-from dots.strategies.base import GradientSearch, SearchContext
+from dots.strategies.base import GradientSearch
 from dots.supernet import Supernet
-from dots.topology import make_topology
-from dots.topology_stage import TopologyStage
+from dots.topology_stage import TopologyStage, new_topology
 from dots.training import TrainingStage
 
 CPU = torch.device("cpu")
@@ -70,12 +67,6 @@ class Sizes:
         return Batch(images.contiguous(memory_format=torch.channels_last), labels, self.batch)
 
 
-def add_sizes(parser: argparse.ArgumentParser, *, channels: int, cells: int, batch: int) -> None:
-    """Options for the sizes, which default to the paper's."""
-    for name, default in {"channels": channels, "cells": cells, "batch": batch, "size": 32}.items():
-        parser.add_argument(f"--{name}", type=int, default=default, help="(%(default)s)")
-
-
 def recipe(*overrides: str) -> Recipe:
     """The paper's settings on CIFAR."""
     return build_recipe("paper-cifar", overrides=overrides)
@@ -85,17 +76,8 @@ def operation_search(sizes: Sizes, *overrides: str) -> GradientSearch:
     """First-order DARTS as a run would build it."""
     settings = recipe(f"nodes={sizes.nodes}", *overrides)
     plan = make_plan(settings)
-    context = SearchContext(
-        space=plan.space,
-        shape=sizes.shape,
-        settings=settings.operations,
-        engine=alone(CPU, settings.accumulate, settings.precision),
-        seed=settings.seed,
-        groups=operation_groups(plan.space, settings.retain),
-        image_size=sizes.size,
-        fast=settings.fast,
-        low_memory=settings.low_memory,
-    )
+    engine = alone(CPU, settings.accumulate, settings.precision)
+    context = search_context(plan, sizes.shape, engine, sizes.size)
     strategy = plan.strategy(context, plan.method)
     assert isinstance(strategy, GradientSearch)
     strategy.set_epoch(0)
@@ -106,16 +88,8 @@ def topology_search(sizes: Sizes, retained: Sequence[str]) -> TopologyStage:
     """The topology stage at its start, with the same operations on all edges."""
     space, settings = darts_space(sizes.nodes), recipe().topology
     candidates = dict.fromkeys(space.kinds, (tuple(retained),) * len(space.cell.edges))
-    topology = make_topology(
-        space,
-        parameterisation=settings.parameterisation,
-        edges=settings.edges,
-        normalise=settings.normalise,
-        threshold=settings.threshold,
-    )
-    net = Supernet(space, sizes.shape, candidates)
-    one: Any = SimpleNamespace(steps=1)  # all that the stage asks of its batches in a step
-    stage = TopologyStage(space, candidates, topology, net, settings, alone(CPU), one)
+    topology, net = new_topology(space, settings), Supernet(space, sizes.shape, candidates)
+    stage = TopologyStage(space, candidates, topology, net, settings, alone(CPU), no_batches())
     stage.begin_epoch(0)
     stage.set_epoch(0)
     return stage
@@ -128,7 +102,6 @@ HALFWAY = 300
 def training(sizes: Sizes) -> TrainingStage:
     """The training of a published cell, half way."""
     network = DerivedNetwork(zoo.load(PUBLISHED).genotype, sizes.shape, auxiliary=True)
-    one: Any = SimpleNamespace(steps=1)
-    stage = TrainingStage(network, recipe().train, alone(CPU), one)
+    stage = TrainingStage(network, recipe().train, alone(CPU), no_batches())
     stage.set_epoch(HALFWAY)
     return stage

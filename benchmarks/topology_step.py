@@ -11,9 +11,10 @@ pooling and that convolution. Target: at most a third.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from comparing import alternate, each_thread_count, parser, print_ratios
-from ours import Sizes, add_sizes, topology_search
+from comparing import compare, sized
+from ours import Sizes, topology_search
 from textbook_steps import TextbookTopology
 
 TARGET = 1 / 3
@@ -22,17 +23,14 @@ RETAINED = (("none", "sep_conv_3x3"), ("max_pool_3x3", "sep_conv_3x3"))
 
 def main(words: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    wanted = parser(__doc__, repeats=5)
-    add_sizes(wanted, channels=16, cells=20, batch=64)
-    options = wanted.parse_args(words)
+    options = sized(__doc__, words, channels=16, cells=20, batch=64)
     sizes = Sizes.asked(options)
-    batch = sizes.ours()
     for retained in RETAINED:
         stage, naive = topology_search(sizes, retained), TextbookTopology(sizes, retained)
-        runs = {"ours": lambda: stage.step(0, 0, (batch, None)), "textbook": naive.step}  # noqa: B023
-        print(f"\ntopology step, {' and '.join(retained)} on every edge: {sizes}")
-        for _ in each_thread_count(options):
-            print_ratios(alternate(runs, options), {"textbook": TARGET})
+        pair = (sizes.ours(), None)
+        runs = {"ours": partial(stage.step, 0, 0, pair), "textbook": naive.step}
+        title = f"\ntopology step, {' and '.join(retained)} on every edge: {sizes}"
+        compare(title, runs, options, {"textbook": TARGET})
 
 
 if __name__ == "__main__":

@@ -22,11 +22,9 @@ from dots.random_cell import random_genotype
 from dots.recipe.settings import SearchSettings, StageSettings
 from dots.retain import retain
 from dots.seeding import isolated_random_state, seed_for, seed_step
-from dots.session import Plan, operation_groups
-from dots.strategies.base import SearchContext
+from dots.session import Plan, search_context
 from dots.supernet import Supernet
-from dots.topology import make_topology
-from dots.topology_stage import TopologyStage
+from dots.topology_stage import TopologyStage, new_topology
 from dots.training import TrainingStage
 
 if TYPE_CHECKING:
@@ -89,19 +87,8 @@ def _isolated(step: Callable[[int], object]) -> Callable[[int], None]:
 
 
 def _operations(plan: Plan, info: DataInfo, engine: Engine) -> Rehearsal:
-    recipe = plan.recipe
-    settings = recipe.operations
-    context = SearchContext(
-        space=plan.space,
-        shape=_shape(settings, info),
-        settings=settings,
-        engine=engine,
-        seed=recipe.seed,
-        groups=operation_groups(plan.space, recipe.retain),
-        image_size=info.image_size,
-        fast=recipe.fast,
-        low_memory=recipe.low_memory,
-    )
+    settings = plan.recipe.operations
+    context = search_context(plan, _shape(settings, info), engine, info.image_size)
     strategy = plan.strategy(context, plan.method)
     with isolated_random_state():
         seed_step("rehearsal")
@@ -137,15 +124,9 @@ def _topology(plan: Plan, info: DataInfo, engine: Engine) -> Rehearsal:
             fast=recipe.fast,
             low_memory=recipe.low_memory,
         )
-        topology = make_topology(
-            space,
-            parameterisation=settings.parameterisation,
-            edges=settings.edges,
-            normalise=settings.normalise,
-            threshold=settings.threshold,
-        )
+    topology = new_topology(space, settings)
     stage = TopologyStage(
-        space, candidates, topology, engine.place(net), settings, engine, _no_batches()
+        space, candidates, topology, engine.place(net), settings, engine, no_batches()
     )
     last = settings.epochs - 1
 
@@ -169,7 +150,7 @@ def _train(plan: Plan, info: DataInfo, engine: Engine) -> Rehearsal:
         network = DerivedNetwork(
             genotype, _shape(settings, info), auxiliary=settings.auxiliary > 0, fast=recipe.fast
         )
-    stage = TrainingStage(engine.place(network), settings, engine, _no_batches())
+    stage = TrainingStage(engine.place(network), settings, engine, no_batches())
     stage.set_epoch(settings.epochs - 1)
 
     def step(images: int) -> None:
@@ -178,7 +159,7 @@ def _train(plan: Plan, info: DataInfo, engine: Engine) -> Rehearsal:
     return Rehearsal("train", None, _isolated(step))
 
 
-def _no_batches() -> Batches:
+def no_batches() -> Batches:
     """What a stage asks of batches before it is driven: how many there are."""
     return cast("Batches", SimpleNamespace(steps=1))
 

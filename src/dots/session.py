@@ -64,6 +64,22 @@ def operation_groups(space: SearchSpace, scheme: str) -> Groups:
     return (space.operations,)
 
 
+def search_context(plan: Plan, shape: Shape, engine: Engine, image_size: int) -> SearchContext:
+    """What a strategy is given, for images of `image_size` pixels a side; without a budget."""
+    recipe = plan.recipe
+    return SearchContext(
+        space=plan.space,
+        shape=shape,
+        settings=recipe.operations,
+        engine=engine,
+        seed=recipe.seed,
+        groups=operation_groups(plan.space, recipe.retain),
+        image_size=image_size,
+        fast=recipe.fast,
+        low_memory=recipe.low_memory,
+    )
+
+
 @dataclass
 class Session:
     """A plan, its data, a run directory and the means to work on them."""
@@ -115,18 +131,13 @@ class Session:
 
     def context(self) -> SearchContext:
         """What the strategy is given."""
-        return SearchContext(
-            space=self.space,
-            shape=self.shape(self.recipe.operations),
-            settings=self.recipe.operations,
-            engine=self.engine(),
-            seed=self.recipe.seed,
-            groups=operation_groups(self.space, self.recipe.retain),
-            image_size=self.data.info.image_size,
-            fast=self.recipe.fast,
-            low_memory=self.recipe.low_memory,
-            penalty=self.allowance.penalty(),
+        context = search_context(
+            self.plan,
+            self.shape(self.recipe.operations),
+            self.engine(),
+            self.data.info.image_size,
         )
+        return replace(context, penalty=self.allowance.penalty())
 
     @cached_property
     def allowance(self) -> Allowance:

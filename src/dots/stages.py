@@ -26,9 +26,8 @@ from dots.samples import sample_pictures
 from dots.saved import save_network
 from dots.seeding import isolated_random_state, seed_step
 from dots.session import Session, new_supernet
-from dots.topology import make_topology
 from dots.topology_record import topology_record
-from dots.topology_stage import TopologyStage
+from dots.topology_stage import TopologyStage, new_topology
 from dots.trainee import DARTS, CellTrainee, Network, Trainee
 from dots.training import TrainingStage
 from dots.truth import Truth
@@ -91,13 +90,7 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
         return Genotype.load(run.path / GENOTYPE)
     settings, allowance = recipe.topology, session.allowance
     allowance.check(found.candidates)
-    topology = make_topology(
-        session.space,
-        parameterisation=settings.parameterisation,
-        edges=settings.edges,
-        normalise=settings.normalise,
-        threshold=settings.threshold,
-    )
+    topology = new_topology(session.space, settings)
     held_out = None
     own = torch.cat([data.half_a, data.half_b])
     if settings.held_out:

@@ -22,7 +22,18 @@ from dots.recipe.settings import TopologySettings
 from dots.relax import geometric
 from dots.space import Candidates, SearchSpace
 from dots.supernet import Mixture, Supernet
-from dots.topology import Topology, entropy
+from dots.topology import Topology, entropy, make_topology
+
+
+def new_topology(space: SearchSpace, settings: TopologySettings) -> Topology:
+    """The topology parameters that the settings ask for; all start at zero."""
+    return make_topology(
+        space,
+        parameterisation=settings.parameterisation,
+        edges=settings.edges,
+        normalise=settings.normalise,
+        threshold=settings.threshold,
+    )
 
 
 class TopologyStage:
