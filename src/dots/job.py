@@ -11,7 +11,7 @@ from dots.genotype import Genotype
 from dots.recipe import Recipe
 from dots.run_directory import RunDirectory
 from dots.session import Plan, stage_shape
-from dots.trainee import DARTS, CellTrainee, ReferenceTrainee, Trainee
+from dots.trainee import DARTS, Trainee, new_trainee
 
 JOB = "job.json"
 
@@ -57,11 +57,8 @@ class Job:
 
 def trainee_for(plan: Plan, data: ImageData, job: Job, genotype: Genotype | None) -> Trainee:
     """What a job of kind "train" trains."""
-    info = data.info
-    if job.reference is not None:
-        return ReferenceTrainee(job.reference, len(info.classes), info.channels, info.image_size)
-    assert genotype is not None
-    return CellTrainee(genotype, stage_shape(plan.recipe, plan.recipe.train, data), job.skeleton)
+    shape = stage_shape(plan.recipe, plan.recipe.train, data)
+    return new_trainee(job.reference, genotype, job.skeleton, shape, data.info.image_size)
 
 
 def check_trainee(plan: Plan, data: ImageData, job: Job, genotype: Genotype | None) -> None:

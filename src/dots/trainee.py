@@ -86,6 +86,19 @@ class ReferenceTrainee:
 Trainee = CellTrainee | ReferenceTrainee
 
 
+def new_trainee(
+    reference: str | None, genotype: Genotype | None, skeleton: str, shape: Shape, image_size: int
+) -> Trainee:
+    """The `reference` network, or where that is None the network of the genotype.
+
+    Of the shape a reference network takes the classes and the channels of images alone.
+    """
+    if reference is not None:
+        return ReferenceTrainee(reference, shape.classes, shape.image_channels, image_size)
+    assert genotype is not None
+    return CellTrainee(genotype, shape, skeleton)
+
+
 def trainee_of(network: Network, classes: int, image_channels: int, image_size: int) -> Trainee:
     """What `network` was built from."""
     match network:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from dots.cli import options as o
-from dots.cli.networks import Named, named_network
+from dots.cli.networks import named_network
 from dots.errors import UserError
-
-if TYPE_CHECKING:
-    from dots.trainee import Trainee
 
 Network = Annotated[
     str, typer.Argument(help="A genotype file, a run, a zoo name, or a reference network.")
@@ -52,6 +49,9 @@ def count(
     debug: o.Debug = False,
 ) -> None:
     """Count parameters (no auxiliary head) and multiply-adds (convolutions, linear layers)."""
+    from dots.network import Shape
+    from dots.trainee import new_trainee
+
     kind = _kind(skeleton)
     labels, size = _IMAGES[kind]
     labels = _checked("--classes", classes, labels, 10**6)
@@ -63,7 +63,9 @@ def count(
     cells, width = _published(genotype, kind) if own_skeleton else _CELLS[kind]
     cells = _checked("--layers", layers, cells, 200)
     width = _checked("--channels", channels, width, 4096)
-    cost = _trainee(named, kind, cells, width, image_channels, labels, size).cost(size)
+    shape = Shape(cells, width, image_channels, labels, stem=kind)
+    trainee = new_trainee(named.reference, named.genotype, named.skeleton, shape, size)
+    cost = trainee.cost(size)
     if as_json:
         print(json.dumps({"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}))
         return
@@ -76,18 +78,6 @@ def _kind(skeleton: str) -> Kind:
         if skeleton == kind:
             return kind
     raise UserError(f"--skeleton {skeleton}: choose cifar or imagenet")
-
-
-def _trainee(
-    named: Named, kind: Kind, cells: int, width: int, image_channels: int, labels: int, size: int
-) -> Trainee:
-    from dots.network import Shape
-    from dots.trainee import CellTrainee, ReferenceTrainee
-
-    if named.genotype is None:
-        return ReferenceTrainee(named.reference or "", labels, image_channels, size)
-    shape = Shape(cells, width, image_channels, labels, stem=kind)
-    return CellTrainee(named.genotype, shape, named.skeleton)
 
 
 def _refuse(reference: str, channels: int | None, layers: int | None) -> None:
