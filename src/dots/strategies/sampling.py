@@ -76,13 +76,11 @@ class ChoosingSearch(SampledSearch):
         if phase == "evaluation":
             return active_rows(self.choices(phase))
         if not self._active:
-            weights, architecture = self.choices("weights"), self.choices("architecture")
-            masks = [*weights.values(), *architecture.values()]
-            rows = iter(active_rows(dict(enumerate(masks))).values())
-            self._active = {
-                "weights": {kind: next(rows) for kind in weights},
-                "architecture": {kind: next(rows) for kind in architecture},
-            }
+            phases: tuple[Phase, ...] = ("weights", "architecture")
+            rows = active_rows(
+                {(p, kind): mask for p in phases for kind, mask in self.choices(p).items()}
+            )
+            self._active = {p: {kind: rows[p, kind] for kind in self.alpha} for p in phases}
         return self._active[phase]
 
 
