@@ -189,4 +189,19 @@ def test_the_meter_remembers_the_first_bad_step() -> None:
     meter = Meter(torch.device("cpu"))
     for step, loss in enumerate([1.0, float("inf"), float("nan")]):
         meter.add(step, StepResult(torch.tensor(loss), torch.tensor(1.0), 2))
-    assert meter.read(lambda x: x)[2] == 1
+    assert meter.read()[2] == 1
+
+
+def test_the_first_bad_step_is_that_of_all_processes() -> None:
+    """Bad on the other process in its second step, here from the third on."""
+    meters = [Meter(torch.device("cpu")) for _ in range(2)]
+    for meter, first in zip(meters, (2, 1), strict=True):
+        for step in range(4):
+            loss = torch.tensor(1.0 if step < first else float("nan"))
+            meter.add(step, StepResult(loss, torch.tensor(1.0), 2))
+    other = torch.tensor(-meters[1].read()[2])
+    assert meters[0].read(largest=lambda mine: torch.maximum(mine, other))[2] == 1
+    good = Meter(torch.device("cpu"))
+    good.add(0, StepResult(torch.tensor(1.0), torch.tensor(1.0), 2))
+    assert good.read()[2] == -1
+    assert good.read(largest=lambda mine: torch.maximum(mine, other))[2] == 1

@@ -10,7 +10,7 @@ import torch
 
 from dots.data import DataInfo
 from dots.engine import StepResult
-from dots.loop import Meter
+from dots.loop import Loop, Meter
 from dots.recipe import Recipe, build_recipe
 from dots.rehearsal import STAGES, alone, rehearse
 from dots.session import Plan, make_plan
@@ -64,7 +64,23 @@ def test_what_the_loop_adds_up() -> None:
     result = StepResult(torch.zeros((), device=META), torch.zeros((), device=META), 4)
     with Transfers() as calls:
         meter.add(0, result)
+        _loop()._agreed(saved=0.0)
     assert calls == []
+
+
+def test_a_meter_is_read_once_an_epoch_and_reads_little() -> None:
+    with Transfers() as calls:
+        Meter(META).read()
+    assert sorted(calls) == [
+        "torch.Tensor.__int__",
+        "torch.Tensor.new_tensor",
+        "torch.Tensor.tolist",
+    ]
+
+
+def _loop() -> Loop:
+    nobody: Any = None
+    return Loop(0, META, journal=nobody, watcher=nobody, stop_signal=lambda: None)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ from dots.genotype import Genotype
 from dots.memory import MemoryGuard
 from dots.seeding import isolated_random_state, seed_step
 
+NO_STEP = 2**62
+"""Beyond all steps."""
+
 State = dict[str, Any]
 Pair = tuple[Batch, Batch | None]
 
@@ -69,6 +72,11 @@ class Interrupted(Exception):  # noqa: N818 - not an error: the state is saved
         self.signal = signal
 
 
+def _own(value: Tensor) -> Tensor:
+    """What a single process has is what all have."""
+    return value
+
+
 @dataclass
 class Meter:
     """Sums over the steps of an epoch, kept on the device and read once.
@@ -97,11 +105,20 @@ class Meter:
         self.correct += result.correct
         self.images += result.images
 
-    def read(self, reduce: Callable[[Tensor], Tensor]) -> tuple[float, float, int]:
-        """(mean loss, accuracy, first bad step or -1); `reduce` sums over the processes."""
+    def read(
+        self,
+        add: Callable[[Tensor], Tensor] = _own,
+        largest: Callable[[Tensor], Tensor] = _own,
+    ) -> tuple[float, float, int]:
+        """(mean loss, accuracy, first bad step or -1) of all processes.
+
+        `add` and `largest` reduce a tensor over them.
+        """
         totals = torch.stack([self.loss, self.correct, self.loss.new_tensor(float(self.images))])
-        loss, correct, images = reduce(totals).tolist()
-        return loss / images, correct / images, int(self.first_bad)
+        loss, correct, images = add(totals).tolist()
+        # The first bad step is the largest of its negatives; where there is none, the least.
+        bad = int(largest(torch.where(self.first_bad < 0, -NO_STEP, -self.first_bad)))
+        return loss / images, correct / images, -1 if bad == -NO_STEP else -bad
 
     def numbers(self) -> Tensor:
         """(loss, correct, images, first bad step) on the CPU, exactly."""
@@ -129,11 +146,6 @@ class Clock:
         self.meter.seconds += wall - self.wall
         self.meter.cpu_seconds += cpu - self.cpu
         self.wall, self.cpu = wall, cpu
-
-
-def _own(value: Tensor) -> Tensor:
-    """What a single process has is what all have."""
-    return value
 
 
 def _kept(network: nn.Module) -> None:
@@ -229,7 +241,7 @@ class Loop:
         return take() if self.guard is None else self.guard.step(stage, epoch, step, take)
 
     def _record(self, stage: Stage, epoch: int, meter: Meter) -> None:
-        loss, accuracy, first_bad = meter.read(self.sum_over_processes)
+        loss, accuracy, first_bad = meter.read(self.sum_over_processes, self.largest_of_processes)
         if first_bad >= 0 or not math.isfinite(loss):
             raise UserError(
                 f"the loss is not finite in stage {stage.name}, epoch {epoch}, step "
@@ -292,6 +304,8 @@ class Loop:
         A signal to one process stops all, and the clock of the slowest decides.
         """
         due = saved is not None and time.monotonic() - saved > self.save_every
-        wishes = torch.tensor([self.stop_signal() or 0, int(due)], device=self.device)
+        wishes = torch.tensor([self.stop_signal() or 0, int(due)])
+        if self.world > 1:  # a single process has nothing to wait for
+            wishes = wishes.to(self.device)
         asked, due_anywhere = self.largest_of_processes(wishes).tolist()
         return asked, bool(due_anywhere)
