@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_sample_image
 
 import exported_run
 
@@ -160,3 +161,65 @@ def test_timms_own_transform_prepares_images_of_the_size_alike(folder: Path) -> 
     image = Image.open(io.BytesIO(content)).convert("RGB")
     expected = prepare(image, exported_run.info())
     torch.testing.assert_close(transform(image)[None], expected, rtol=0, atol=1e-5)
+
+
+def _timms(size: int, crop: float, image: Image.Image) -> torch.Tensor:
+    """What timm's transform gives, and nothing is normalised away: levels from 0 to 255."""
+    cut = {"crop_pct": crop, "crop_mode": "center", "interpolation": "bilinear"}
+    transform = create_transform((3, size, size), mean=(0,) * 3, std=(1,) * 3, **cut)
+    return 255 * transform(image)
+
+
+def _ours(size: int, crop: float, image: Image.Image) -> torch.Tensor:
+    transform = dots.timm.create_transform(
+        input_size=(3, size, size), mean=(0,) * 3, std=(1,) * 3, crop_pct=crop
+    )
+    return 255 * transform(image)
+
+
+@pytest.mark.parametrize(("size", "crop", "side"), [(32, 1.0, 32), (224, 0.875, 256)])
+def test_timms_transform_is_exact_on_squares_of_the_right_size(
+    size: int, crop: float, side: int
+) -> None:
+    image = Image.fromarray(load_sample_image("china.jpg")).resize((side, side))
+    torch.testing.assert_close(
+        _timms(size, crop, image), _ours(size, crop, image), rtol=0, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("photo", "size", "mean"),
+    [
+        ("china.jpg", 32, 4.56),
+        ("flower.jpg", 32, 6.91),
+        ("china.jpg", 224, 6.60),
+        ("flower.jpg", 224, 3.90),
+    ],
+)
+def test_timms_transform_differs_on_other_images_as_documented(
+    photo: str, size: int, mean: float
+) -> None:
+    image = Image.fromarray(load_sample_image(photo))
+    gap = (_timms(size, 1.0, image) - _ours(size, 1.0, image)).abs()
+    assert float(gap.mean()) == pytest.approx(mean, abs=0.3)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("kind", ["photo.jpg", "photo.png"])
+def test_our_transform_is_that_of_the_training(
+    folder: Path, tmp_path: Path, kind: str, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(load_sample_image("flower.jpg")).save(tmp_path / kind, exif=exif)
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    transform = dots.timm.create_transform(**resolve_model_data_config(model))
+    expected = prepare(tmp_path / kind, exported_run.info())
+    assert torch.equal(transform(tmp_path / kind)[None], expected)
+
+
+def test_another_cut_than_the_trainings_is_refused() -> None:
+    with pytest.raises(UserError, match="crop_mode 'squash'"):
+        dots.timm.create_transform(
+            input_size=(3, 8, 8), mean=(0,), std=(1,), crop_pct=1.0, crop_mode="squash"
+        )

@@ -26,6 +26,7 @@ from dots.errors import UserError
 from dots.genotype import Genotype
 from dots.network import Shape, Stem
 from dots.skeletons import RULES, OwnNetwork
+from dots.timm_transform import create_transform
 from dots.zoo.sizes import PublishedSize, published_sizes
 
 _PROBE = 64  # pixels; reduced to 2 by the deepest published network
@@ -291,6 +292,6 @@ default_cfgs = generate_default_cfgs(
 )
 """What timm calls the configurations of its models; none has published weights."""
 
-__all__ = ["DotsNet", "dots_network", "model_name"]
+__all__ = ["DotsNet", "create_transform", "dots_network", "model_name"]
 names = tuple(_register(_published()))
 """The names of all models."""
