@@ -6,7 +6,8 @@ gradient of a dilated one, and the weight gradient unless the kernel is undilate
 columns wide, and no taller than the image. Exact identities turn every gradient that the search
 spaces need into fast calls:
 
-- the input gradient at stride 1 is a forward convolution with the kernel turned by 180 degrees;
+- the input gradient is a forward convolution with the kernel turned by 180 degrees, at a stride
+  with the pixels of the gradient spread among zeros;
 - with a dilation d the image falls apart into d² images that never meet: the rows of each phase
   go to the batch, and the columns of each phase to the channels, where they already are (in
   memory, [.., W, C] is [.., W/d, d·C]);
@@ -112,17 +113,16 @@ def _convolve(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
 
 def _input_gradient(
     gradient: Tensor, x: Tensor, weight: Tensor, stride: int, dilation: int
-) -> Tensor | None:
+) -> Tensor:
     turned = weight.flip(2, 3)
     if stride == 1:
         return _convolve(gradient, turned, 1, dilation)
-    if dilation % stride == 0:
-        result = torch.zeros_like(x)
-        result[:, :, ::stride, ::stride] = _convolve(gradient, turned, 1, dilation // stride)
-        return result
-    padding = weight.shape[-1] // 2
-    strides, paddings = [stride, stride], [padding, padding]
-    return _stock(gradient, x, weight, strides, paddings, [1, 1], (True, False))[0]
+    spread = torch.zeros_like(x)
+    if dilation % stride == 0:  # only the pixels that are read have a gradient
+        spread[:, :, ::stride, ::stride] = _convolve(gradient, turned, 1, dilation // stride)
+        return spread
+    spread[:, :, ::stride, ::stride] = gradient
+    return _convolve(spread, turned, 1, dilation)
 
 
 def _weight_gradient(
