@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dots import depthwise as module
-from dots.depthwise import depthwise
+from dots.depthwise import average_pool, depthwise
 
 Layout = Callable[[Tensor], Tensor]
 LAYOUTS: dict[str, Layout] = {
@@ -178,3 +178,21 @@ def test_inference_mode() -> None:
     with torch.inference_mode():
         y = depthwise(x, weight, stride=2, padding=1, dilation=1)
     assert torch.equal(y, stock(x, weight, stride=2, padding=1, dilation=1))
+
+
+@pytest.mark.usefixtures("fast_float64")
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (2, 3), (6, 7), (8, 8)])
+def test_average_pooling_is_the_stock_one(height: int, width: int, stride: int) -> None:
+    torch.manual_seed(height + width)
+    x = torch.randn(2, 3, height, width, dtype=torch.float64, requires_grad=True)
+    ours, plain = (average_pool(x, stride, fast=fast) for fast in (True, False))
+    assert "AvgPool" not in type(ours.grad_fn).__name__  # or this would compare it with itself
+    torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-12)
+    direction = torch.randn_like(plain)
+    for a, b in zip(
+        torch.autograd.grad(ours, x, direction),
+        torch.autograd.grad(plain, x, direction),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)

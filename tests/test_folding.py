@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from dots import folding
 from dots.folding import Term, combine, normalised, normed_pointwise
 
 T = TypeVar("T")
@@ -166,6 +167,16 @@ def test_terms_may_share_features() -> None:
         results.append(case.results(function))
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("large", [0, 2**40])
+def test_wide_maps_may_be_folded_or_not(large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding, "LARGE", large)  # else it would take a map of 2**20 numbers
+    fixed = {"pointwise": True, "channels": 24, "width": 24, "terms": 3}
+    for seed in range(4):
+        ours, stock = Case(seed, **fixed).results(fast), Case(seed, **fixed).results(plain)
+        for a, b in zip(ours, stock, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
 
 
 def test_widths_may_differ() -> None:

@@ -97,3 +97,22 @@ def test_grouped_convolution_takes_the_most_groups_that_divide() -> None:
     operation = make_operation("conv_1x3_3x1_group8", 12, 2, DERIVED)
     groups = [m.groups for m in operation.modules() if isinstance(m, nn.Conv2d)]
     assert groups == [6, 6, 1]
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 4), (3, 5), (1, 1)])
+def test_derivatives_of_the_two_halves_of_a_map(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+
+    def halves(x: Tensor) -> tuple[Tensor, Tensor]:
+        return Source(x.relu()).halves
+
+    assert torch.autograd.gradcheck(halves, (x,))
+    assert torch.autograd.gradgradcheck(halves, (x,))
+    even, odd = halves(x)
+    assert even.shape == odd.shape
+    assert torch.equal(even, x.relu()[:, :, ::2, ::2])
+    rows, columns = size[0] // 2, size[1] // 2
+    assert torch.equal(odd[:, :, :rows, :columns], x.relu()[:, :, 1::2, 1::2])
+    assert not odd[:, :, rows:].any()
+    assert not odd[..., columns:].any()

@@ -30,9 +30,11 @@ from dots.normed_sum import add_normed
 from dots.statistics import fixed_statistics, scales_and_shifts, takes_batch, update_running
 from dots.weighted_sum import add_weighted
 
-WIDEST = 64
-"""Channels up to which folding is faster. It trades passes over memory, whose cost grows with
-the channels, for products, whose cost grows with their square."""
+NARROW, WIDEST = 16, 64
+"""Channels up to which folding is faster: always, and for large maps. It trades passes over memory,
+whose cost grows with the channels, for products, whose cost grows with their square."""
+LARGE = 2**20
+"""Numbers of a map from which on a pass over it is a pass over main memory."""
 
 
 class Term(NamedTuple):
@@ -75,6 +77,11 @@ def normed_pointwise(
         return F.relu(value) if relu else value
     rows = _folded_sum([term])
     return _as_map(F.relu_(rows) if relu else rows, x)
+
+
+def normed(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+    """norm(x) of a foldable map [B, C, H, W]."""
+    return _as_map(_folded_sum([Term(x, None, None, norm)]), x)
 
 
 def pointwise_sum(parts: Sequence[Tensor], pointwise: Tensor) -> Tensor:
@@ -168,11 +175,16 @@ def _in_rows(term: Term) -> Term:
     if pointwise is not None:
         pointwise = pointwise.flatten(1)
         outputs, inputs = pointwise.shape
-        if inputs > outputs or inputs > WIDEST:
+        if inputs > outputs or not _worth_folding(rows):
             rows, pointwise = add_weighted(None, None, [(rows, pointwise)], []), None
     if weight is not None and weight.dim() > 0:
         weight = weight.flatten(2)
     return Term(rows, weight, pointwise, norm)
+
+
+def _worth_folding(rows: Tensor) -> bool:
+    widest = WIDEST if rows.numel() >= LARGE else NARROW
+    return rows.shape[2] <= widest
 
 
 def _affine_sum(total: Tensor | None, terms: Sequence[Term]) -> Tensor:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dots.depthwise import depthwise
+from dots.depthwise import average_pool, depthwise
 from dots.folding import (
     Normalised,
     Term,
@@ -80,7 +80,7 @@ class Source:
         if kind == "max":
             pooled = F.max_pool2d(self.x, 3, stride, 1)
         else:
-            pooled = F.avg_pool2d(self.x, 3, stride, 1, count_include_pad=False)
+            pooled = average_pool(self.x, stride, fast=self.fast)
         if self.fast:  # the plain path shares nothing
             self._pooled[key] = pooled
         return pooled
@@ -112,10 +112,30 @@ class Source:
 
 
 def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
-    height, width = x.shape[2:]
-    odd = F.pad(x[:, :, 1::2, 1::2], (0, width % 2, 0, height % 2))
-    last = torch.channels_last
-    return x[:, :, ::2, ::2].contiguous(memory_format=last), odd.contiguous(memory_format=last)
+    halves: tuple[Tensor, Tensor] = _Halves.apply(x)
+    return halves
+
+
+class _Halves(torch.autograd.Function):
+    """With a gradient of its own: that of slices passes over maps of the full size five times."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.size = x.shape[2:]
+        height, width = x.shape[2:]
+        odd = F.pad(x[:, :, 1::2, 1::2], (0, width % 2, 0, height % 2))
+        last = torch.channels_last
+        return x[:, :, ::2, ::2].contiguous(memory_format=last), odd.contiguous(memory_format=last)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        even, odd = gradients
+        height, width = ctx.size
+        rows = even.new_zeros(even.shape[0], height, width, even.shape[1])
+        x = rows.permute(0, 3, 1, 2)
+        x[:, :, ::2, ::2] = even
+        x[:, :, 1::2, 1::2] = odd[:, :, : height // 2, : width // 2]
+        return x
 
 
 def complete(parts: Parts, *, fast: bool = True) -> Tensor:
