@@ -16,7 +16,7 @@ ROOT = Path(dots.__file__).parent
 
 BELOW: dict[str, set[str]] = {
     "errors": set(),
-    "space": {"errors"},
+    "space": {"errors", "lazy"},
     "genotype": {"errors", "files", "space", "cell"},
     "recipe": {"errors", "files", "space", "cell", "genotype"},
     "supernet": {"errors", "space", "ops", "operations", "network", "folding", "depthwise"},

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 from dots.batch import Batch
+from dots.compiling import Compiler
 from dots.errors import UserError
 from dots.ranks import averaged, flat, scatter_back
 
@@ -37,7 +38,7 @@ class Engine:
 
     `accumulate` splits each batch into so many parts whose gradients add up to the batch's
     (batch statistics are then those of a part). `precision` is "32", "bf16" for autocast to
-    bfloat16, or "64". `class_weights` [classes] weigh the loss.
+    bfloat16, or "64". `class_weights` [classes] weigh the loss. `compiler` compiles networks.
     """
 
     def __init__(
@@ -47,11 +48,13 @@ class Engine:
         accumulate: int = 1,
         precision: str = "32",
         class_weights: Tensor | None = None,
+        compiler: Compiler | None = None,
     ) -> None:
         self.fabric = fabric
         self.accumulate = accumulate
         self.bf16 = precision == "bf16"
         self.double = precision == "64"
+        self.compiler = compiler
         if self.double and fabric.device.type == "mps":
             raise UserError("mps has no float64: use --device cpu, or precision=32")
         self.class_weights = None if class_weights is None else class_weights.to(fabric.device)
@@ -64,6 +67,13 @@ class Engine:
         """`module` on the device, in float64 where that is the precision."""
         module.to(self.device)
         return module.double() if self.double else module
+
+    def place_network(self, network: Module) -> Module:
+        """A network that takes images, placed, and compiled where that is asked for."""
+        self.place(network)
+        if self.compiler is not None:
+            self.compiler(network)
+        return network
 
     def input(self, images: Tensor) -> Tensor:
         """Images, which come in float32, as the networks take them."""

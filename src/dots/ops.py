@@ -8,7 +8,6 @@ can take the last steps of all its edges at once (see `dots.folding`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +24,7 @@ from dots.folding import (
     normed_pointwise,
     pointwise_sum,
 )
+from dots.lazy import lazy
 
 
 class Parts(NamedTuple):
@@ -48,14 +48,14 @@ class Source:
         self._normalised: dict[tuple[str, int, float], Normalised] = {}
         self._split: dict[int, tuple[Source, Source]] = {}
 
-    @cached_property
+    @lazy
     def x(self) -> Tensor:
         """The features."""
         if isinstance(self._given, Tensor):
             return self._given
         return torch.cat([part.x for part in self._given], dim=1)
 
-    @cached_property
+    @lazy
     def relu(self) -> Tensor:
         """ReLU(x), the first step of every convolution."""
         if isinstance(self._given, Tensor) or not self.fast:
@@ -92,7 +92,7 @@ class Source:
             self._normalised[key] = normalised(self.pooled(kind, stride), eps)
         return self._normalised[key]
 
-    @cached_property
+    @lazy
     def halves(self) -> tuple[Tensor, Tensor]:
         """What the two convolutions of a FactorizedReduce see: every other pixel of ReLU(x).
 

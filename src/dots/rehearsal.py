@@ -121,12 +121,12 @@ def _topology(plan: Plan, info: DataInfo, engine: Engine) -> Rehearsal:
             space,
             _shape(settings, info),
             candidates,
-            fast=recipe.fast,
+            fast=recipe.fast_kernels,
             low_memory=recipe.low_memory,
         )
     topology = new_topology(space, settings)
     stage = TopologyStage(
-        space, candidates, topology, engine.place(net), settings, engine, no_batches()
+        space, candidates, topology, engine.place_network(net), settings, engine, no_batches()
     )
     last = settings.epochs - 1
 
@@ -148,9 +148,12 @@ def _train(plan: Plan, info: DataInfo, engine: Engine) -> Rehearsal:
     genotype = random_genotype(plan.space, recipe.topology.edges, recipe.seed)
     with isolated_random_state():
         network = DerivedNetwork(
-            genotype, _shape(settings, info), auxiliary=settings.auxiliary > 0, fast=recipe.fast
+            genotype,
+            _shape(settings, info),
+            auxiliary=settings.auxiliary > 0,
+            fast=recipe.fast_kernels,
         )
-    stage = TrainingStage(engine.place(network), settings, engine, no_batches())
+    stage = TrainingStage(engine.place_network(network), settings, engine, no_batches())
     stage.set_epoch(settings.epochs - 1)
 
     def step(images: int) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from dots.allowance import LATENCY, Allowance
+from dots.compiling import Compiler
 from dots.data import Augmentation, Batches, ColourJitter, ImageData, class_weights
 from dots.engine import Engine
 from dots.errors import UserError
@@ -75,7 +76,7 @@ def search_context(plan: Plan, shape: Shape, engine: Engine, image_size: int) ->
         seed=recipe.seed,
         groups=operation_groups(plan.space, recipe.retain),
         image_size=image_size,
-        fast=recipe.fast,
+        fast=recipe.fast_kernels,
         low_memory=recipe.low_memory,
     )
 
@@ -123,7 +124,17 @@ class Session:
             accumulate=self.recipe.accumulate,
             precision=self.recipe.precision,
             class_weights=weights,
+            compiler=self._compiler(),
         )
+
+    def _compiler(self) -> Compiler | None:
+        return Compiler(self.fabric.device, self.note) if self.recipe.compile else None
+
+    def note(self, line: str) -> None:
+        """Say a line, and keep it for the result and the report."""
+        self.watcher.say(line)
+        if self.main:
+            self.run.notice(line)
 
     def shape(self, settings: StageSettings) -> Shape:
         """The size of a stage's network."""
@@ -258,10 +269,9 @@ def record_parts(session: Session, parts: int, line: str) -> None:
     """Remember for a resume and for the result that batches are taken in `parts` now."""
     recipe = session.recipe.model_copy(update={"accumulate": parts})
     session.plan = replace(session.plan, recipe=recipe)
-    session.watcher.say(line)
     if session.main:
         session.run.replace_recipe(recipe)
-        session.run.notice(line)
+    session.note(line)
 
 
 def new_supernet(session: Session, settings: SearchSettings, candidates: Candidates) -> Supernet:
@@ -272,7 +282,7 @@ def new_supernet(session: Session, settings: SearchSettings, candidates: Candida
             session.space,
             session.shape(settings),
             candidates,
-            fast=session.recipe.fast,
+            fast=session.recipe.fast_kernels,
             low_memory=session.recipe.low_memory,
         )
-    return session.engine().place(supernet)
+    return session.engine().place_network(supernet)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
 
 from dots.errors import UserError, shown
+from dots.lazy import lazy
 
 Groups = tuple[tuple[str, ...], ...]
 Candidates = Mapping[str, tuple[tuple[str, ...], ...]]
@@ -68,13 +68,13 @@ class CellSpec:
     nodes: int
     output: Literal["concat", "last"]
 
-    @cached_property
+    @lazy
     def edges(self) -> tuple[tuple[int, int], ...]:
         """Every edge (i, j), i < j, ordered by target node, then by source."""
         targets = range(self.inputs, self.inputs + self.nodes)
         return tuple((source, target) for target in targets for source in range(target))
 
-    @cached_property
+    @lazy
     def incoming(self) -> tuple[tuple[int, ...], ...]:
         """For each intermediate node, in order, the indices into `edges` of what feeds it."""
         targets = range(self.inputs, self.inputs + self.nodes)

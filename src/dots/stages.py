@@ -184,10 +184,10 @@ def train_network(session: Session, trainee: Trainee, stage_name: str) -> None:
     settings = recipe.train
     with isolated_random_state():
         seed_step(recipe.seed, stage_name, "weights")
-        network = trainee.build(auxiliary=settings.auxiliary > 0, fast=recipe.fast)
+        network = trainee.build(auxiliary=settings.auxiliary > 0, fast=recipe.fast_kernels)
     if stage_name == "train" and run.has(INITIAL):
         start_from(network, run.path / INITIAL)
-    session.engine().place(network)
+    session.engine().place_network(network)
     everything = torch.arange(len(data.train))
     batches = session.batches(everything, settings, "train")
     stage = TrainingStage(network, settings, session.engine(), batches, stage_name)

@@ -54,6 +54,9 @@ MaxMemory = Annotated[
 LowMemory = Annotated[
     bool, typer.Option("--low-memory", help="Compute cells again in the backward pass.")
 ]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="torch.compile the networks where that works.")
+]
 Precision = Annotated[
     str | None, typer.Option(help="32 (float32), bf16 (autocast to bfloat16) or 64 (float64).")
 ]

@@ -261,6 +261,10 @@ class Recipe(Settings):
         description="'32': float32; 'bf16': autocast with float32 statistics; '64': float64",
     )
     fast: bool = Field(default=True, description="the fast kernels; false: the plain ones")
+    compile: bool = Field(
+        default=False,
+        description="torch.compile the networks, with plain kernels; what fails runs uncompiled",
+    )
     low_memory: bool = Field(
         default=False, description="recompute cells in the backward pass: less memory, more time"
     )
@@ -297,6 +301,11 @@ class Recipe(Settings):
         if len(set(self.baselines)) < len(self.baselines):
             raise ValueError("baselines names the same cell twice")
         return self
+
+    @property
+    def fast_kernels(self) -> bool:
+        """Whether networks use the fast kernels, which a compiler cannot look into."""
+        return self.fast and not self.compile
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON values, all settings included: the content of recipe.json."""

@@ -76,7 +76,7 @@ class SearchContext:
                 fast=self.fast,
                 low_memory=self.low_memory,
             )
-        return self.engine.place(supernet)
+        return self.engine.place_network(supernet)
 
     def parameters(
         self, columns: int | Mapping[str, int], spread: float, name: str = "alpha"
