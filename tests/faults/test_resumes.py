@@ -108,7 +108,8 @@ def test_changed_data_are_refused(killer: Killer, copy: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("--seed", "0"), ("--batch", "64"), ("--baselines",), ("--low-memory",), ("--dry-run",),
+        ("--seed", "0"), ("--batch", "64"), ("--baselines",), ("--low-memory",),
+        ("--compile",), ("--dry-run",),
         ("--time-limit", "2h"), ("--max-memory", "8G"), ("--preset", "tiny"), ("--out", "x"),
         ("--strategy", "darts"), ("--space", "darts"), ("--image-size", "8"),
         ("--set", "train.epochs=3"), ("--recipe", "r.toml"), ("--table", "t.parquet"),
