@@ -143,7 +143,8 @@ def small_supernet() -> tuple[Supernet, dict[str, Mixture]]:
 def test_networks_are_one_graph() -> None:
     """Else each part is compiled for each width, and most of them not at all."""
     torch.compiler.reset()
-    images = torch.randn(2, 3, 8, 8)
+    # as the data give them
+    images = torch.randn(2, 3, 8, 8).contiguous(memory_format=torch.channels_last)
     network, mixtures = small_supernet()
     torch.compile(network, backend="eager", fullgraph=True)(images, mixtures)
     derived = DerivedNetwork(zoo.load("DOTS_C10").genotype, Shape(3, 4, 3, 10), fast=False)

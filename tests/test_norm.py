@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dots.network import Shape
 from dots.norm import BatchNorm
+from dots.space import darts_space
+from dots.supernet import Supernet
 
 
 def channels_last(dtype: torch.dtype) -> Tensor:
@@ -25,9 +28,11 @@ def outcome(norm: nn.BatchNorm2d, x: Tensor) -> list[Tensor]:
     return [y.detach(), *gradients, norm.running_mean, norm.running_var]
 
 
+@pytest.mark.parametrize("folds", [True, False])
 @pytest.mark.parametrize("training", [True, False])
-def test_equal_to_the_stock_norm(training: bool) -> None:
+def test_equal_to_the_stock_norm(training: bool, folds: bool) -> None:
     ours, stock = BatchNorm(5).double(), nn.BatchNorm2d(5).double()
+    ours.folds = folds
     with torch.no_grad():
         for index, parameter in enumerate(ours.parameters()):
             parameter.add_(torch.linspace(index, 1.0, 5))
@@ -40,17 +45,29 @@ def test_equal_to_the_stock_norm(training: bool) -> None:
     assert ours(x).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_precise_on_large_channels_last_maps() -> None:
+@pytest.mark.parametrize("folds", [True, False])
+def test_precise_on_large_channels_last_maps(folds: bool) -> None:
     x = (5 + torch.randn(64, 4, 64, 64)).contiguous(memory_format=torch.channels_last)
     exact = nn.BatchNorm2d(4).double()(x.double())
-    assert float((BatchNorm(4)(x).double() - exact).detach().abs().max()) < 1e-5
+    norm = BatchNorm(4)
+    norm.folds = folds
+    assert float((norm(x).double() - exact).detach().abs().max()) < 1e-5
 
 
 def test_a_copy_is_a_norm_of_its_own() -> None:
     norm = BatchNorm(5)
+    norm.folds = True
     other = copy.deepcopy(norm)
     other(channels_last(torch.float32))
     assert norm.running_mean is not None
     assert not norm.running_mean.any()
     assert other.running_mean is not None
     assert other.running_mean.all()
+
+
+def test_fast_networks_fold_and_plain_ones_do_not() -> None:
+    for fast in (True, False):
+        network = Supernet(darts_space(), Shape(3, 4, 3, 10), fast=fast)
+        norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
+        assert norms
+        assert {norm.folds for norm in norms} == {fast}

@@ -50,12 +50,14 @@ def average_pool(x: Tensor, stride: int, *, fast: bool) -> Tensor:
 
     As a sum by a depthwise convolution where that is faster.
     """
-    weight = x.new_ones(x.shape[1], 1, 3, 3)
-    if not fast or not _identities_apply(x, weight, stride, 1, 1):
-        return F.avg_pool2d(x, 3, stride, 1, count_include_pad=False)
-    one = x.new_ones(1, 1, *x.shape[2:])
-    counts = F.avg_pool2d(one, 3, stride, 1, divisor_override=1)
-    return depthwise(x, weight, stride=stride, padding=1, dilation=1) * counts.reciprocal_()
+    if fast:
+        weight = x.new_ones(x.shape[1], 1, 3, 3)
+        if _identities_apply(x, weight, stride, 1, 1):
+            one = x.new_ones(1, 1, *x.shape[2:])
+            counts = F.avg_pool2d(one, 3, stride, 1, divisor_override=1)
+            sums = depthwise(x, weight, stride=stride, padding=1, dilation=1)
+            return sums * counts.reciprocal_()
+    return F.avg_pool2d(x, 3, stride, 1, count_include_pad=False)
 
 
 def _identities_apply(x: Tensor, weight: Tensor, stride: int, padding: int, dilation: int) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dots.folding import Term, combine
 from dots.genotype import Cell, Genotype
-from dots.network import Body, CellPlan, Preprocess, Shape, channels_last, reductions
+from dots.network import Body, CellPlan, Preprocess, Shape, make_fast, reductions
 from dots.norm import BatchNorm
 from dots.operations import make_operation
 from dots.ops import FactorizedReduce, Identity, OperationStyle, Source, complete
@@ -172,7 +172,7 @@ class DerivedNetwork(nn.Module):
                 imagenet=shape.stem == "imagenet",
             )
         if fast:
-            channels_last(self)
+            make_fast(self)
 
     def _call(self, cell: nn.Module, states: list[Source]) -> Source:
         output: Source = cell(states, self.drop_path, self.fast)

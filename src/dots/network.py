@@ -265,6 +265,12 @@ def search_style(space: SearchSpace) -> OperationStyle:
     return OperationStyle(affine=False, pool_norm=space.skeleton == "darts")
 
 
-def channels_last(module: nn.Module) -> nn.Module:
-    """Lay out the weights for channels-last images, the faster layout on CPUs and GPUs."""
-    return module.to(memory_format=torch.channels_last)
+def make_fast(network: nn.Module) -> None:
+    """Lay out the weights for channels-last images, the faster layout on CPUs and GPUs.
+
+    And let the norms outside of cells take their faster way.
+    """
+    network.to(memory_format=torch.channels_last)
+    for module in network.modules():
+        if isinstance(module, BatchNorm):
+            module.folds = True

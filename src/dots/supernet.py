@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dots.errors import UserError
 from dots.folding import Term, combine
-from dots.network import Body, CellCall, CellPlan, Preprocess, Shape, channels_last, search_style
+from dots.network import Body, CellCall, CellPlan, Preprocess, Shape, make_fast, search_style
 from dots.operations import make_operation
 from dots.ops import OperationStyle, Source, Zero
 from dots.space import Candidates, CellSpec, SearchSpace
@@ -172,7 +172,7 @@ class Supernet(nn.Module):
             multipliers=dict.fromkeys(space.kinds, outputs),
         )
         if fast:
-            channels_last(self)
+            make_fast(self)
 
     def forward(self, images: Tensor, mixtures: Mapping[str, Mixture]) -> Tensor:
         """Logits [B, classes] of images [B, C, H, W] under a mixture for each cell kind."""

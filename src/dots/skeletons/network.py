@@ -12,7 +12,7 @@ from dots.cost import Cost, module_cost, network_cost
 from dots.derived import AuxiliaryHead, DerivedCell
 from dots.errors import UserError
 from dots.genotype import Genotype
-from dots.network import CellPlan, InputStep, Shape, Stem, channels_last, reductions
+from dots.network import CellPlan, InputStep, Shape, Stem, make_fast, reductions
 from dots.norm import BatchNorm
 from dots.ops import Source
 from dots.skeletons.parts import OwnParts
@@ -108,7 +108,7 @@ class OwnNetwork(nn.Module):
             inner = widths[self.auxiliary_cell]
             self.auxiliary = AuxiliaryHead(inner, shape.classes, imagenet=large)
         if fast:
-            channels_last(self)
+            make_fast(self)
 
     def _outputs(self, images: Tensor) -> list[Source]:
         first = Source(self.stem(images), fast=self.fast)
