@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from compilers import counting, refusing
 from dots import compiling, zoo
 from dots.compiling import Compiler
 from dots.derived import DerivedNetwork
@@ -35,32 +34,10 @@ class Doubled(nn.Module):
 
 @pytest.fixture
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Replace the compiler by one that only counts: a real one takes half a minute."""
+    """The names of compiled methods, as they are called."""
     names: list[str] = []
-
-    def compile_(method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*inputs: Any) -> Any:
-            names.append(method.__name__)
-            return method(*inputs)
-
-        return call
-
-    monkeypatch.setattr(torch, "compile", compile_)
+    monkeypatch.setattr(torch, "compile", counting(names))
     return names
-
-
-@pytest.fixture
-def failing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without a compiler."""
-    from torch._dynamo.exc import TorchDynamoException
-
-    def compile_(method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*inputs: Any) -> Any:
-            raise TorchDynamoException("no C++ compiler found\nand much more")
-
-        return call
-
-    monkeypatch.setattr(torch, "compile", compile_)
 
 
 def test_the_methods_that_stages_call_are_compiled(compiled: list[str]) -> None:
@@ -85,8 +62,10 @@ def test_a_copy_has_weights_of_its_own() -> None:
     assert other(torch.ones(())).detach().item() == 5.0
 
 
-@pytest.mark.usefixtures("failing")
-def test_without_a_compiler_networks_stay_as_they_are_and_one_line_says_so() -> None:
+def test_without_a_compiler_networks_stay_as_they_are_and_one_line_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch, "compile", refusing("no C++ compiler found\nand much more"))
     said: list[str] = []
     compiler, network = Compiler(CPU, said.append), Doubled()
     compiler(network)
@@ -102,15 +81,7 @@ def test_a_network_that_cannot_be_compiled_runs_as_it_is(
 ) -> None:
     said: list[str] = []
     compiler = Compiler(CPU, said.append)
-    from torch._dynamo.exc import TorchDynamoException
-
-    def refuse(method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*inputs: Any) -> Any:
-            raise TorchDynamoException("this network is too clever")
-
-        return call
-
-    monkeypatch.setattr(torch, "compile", refuse)
+    monkeypatch.setattr(torch, "compile", refusing("this network is too clever"))
     network = Doubled()
     compiler(network)
     for _ in range(3):

@@ -57,7 +57,7 @@ class Job:
 
 def trainee_for(plan: Plan, data: ImageData, job: Job, genotype: Genotype | None) -> Trainee:
     """What a job of kind "train" trains."""
-    shape = stage_shape(plan.recipe, plan.recipe.train, data)
+    shape = stage_shape(plan.recipe.train, data.info)
     return new_trainee(job.reference, genotype, job.skeleton, shape, data.info.image_size)
 
 

@@ -54,7 +54,7 @@ def _found(
     watcher.say("measuring latencies on this device (dots profile keeps them for many runs)")
     return measure_latencies(
         plan.space,
-        stage_shape(plan.recipe, plan.recipe.train, data),
+        stage_shape(plan.recipe.train, data.info),
         data.info.image_size,
         device=fabric.device,
     )

@@ -17,12 +17,10 @@ from dots.batch import Batch
 from dots.data import Batches, DataInfo
 from dots.derived import DerivedNetwork
 from dots.engine import Engine
-from dots.network import Shape
 from dots.random_cell import random_genotype
-from dots.recipe.settings import SearchSettings, StageSettings
 from dots.retain import retain
 from dots.seeding import isolated_random_state, seed_for, seed_step
-from dots.session import Plan, search_context
+from dots.session import Plan, search_context, stage_shape
 from dots.supernet import Supernet
 from dots.topology_stage import TopologyStage, new_topology
 from dots.training import TrainingStage
@@ -60,17 +58,6 @@ def rehearse(
         yield makers[stage](plan, info, engine)
 
 
-def _shape(settings: StageSettings, info: DataInfo) -> Shape:
-    return Shape(
-        cells=settings.cells,
-        channels=settings.channels,
-        image_channels=info.channels,
-        classes=len(info.classes),
-        stem=settings.stem,
-        head_norm=isinstance(settings, SearchSettings) and settings.head_norm,
-    )
-
-
 def _batch(count: int, info: DataInfo, device: torch.device) -> Batch:
     images = torch.randn(count, info.channels, info.image_size, info.image_size, device=device)
     labels = torch.arange(count, device=device) % len(info.classes)
@@ -88,7 +75,7 @@ def _isolated(step: Callable[[int], object]) -> Callable[[int], None]:
 
 def _operations(plan: Plan, info: DataInfo, engine: Engine) -> Rehearsal:
     settings = plan.recipe.operations
-    context = search_context(plan, _shape(settings, info), engine, info.image_size)
+    context = search_context(plan, stage_shape(settings, info), engine, info.image_size)
     strategy = plan.strategy(context, plan.method)
     with isolated_random_state():
         seed_step("rehearsal")
@@ -119,7 +106,7 @@ def _topology(plan: Plan, info: DataInfo, engine: Engine) -> Rehearsal:
     with isolated_random_state():
         net = Supernet(
             space,
-            _shape(settings, info),
+            stage_shape(settings, info),
             candidates,
             fast=recipe.fast_kernels,
             low_memory=recipe.low_memory,
@@ -149,7 +136,7 @@ def _train(plan: Plan, info: DataInfo, engine: Engine) -> Rehearsal:
     with isolated_random_state():
         network = DerivedNetwork(
             genotype,
-            _shape(settings, info),
+            stage_shape(settings, info),
             auxiliary=settings.auxiliary > 0,
             fast=recipe.fast_kernels,
         )

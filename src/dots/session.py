@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dots.allowance import LATENCY, Allowance
 from dots.compiling import Compiler
-from dots.data import Augmentation, Batches, ColourJitter, ImageData, class_weights
+from dots.data import Augmentation, Batches, ColourJitter, DataInfo, ImageData, class_weights
 from dots.engine import Engine
 from dots.errors import UserError
 from dots.journal import RunJournal
@@ -138,7 +138,7 @@ class Session:
 
     def shape(self, settings: StageSettings) -> Shape:
         """The size of a stage's network."""
-        return stage_shape(self.recipe, settings, self.data)
+        return stage_shape(settings, self.data.info)
 
     def context(self) -> SearchContext:
         """What the strategy is given."""
@@ -192,13 +192,13 @@ class Session:
         )
 
 
-def stage_shape(recipe: Recipe, settings: StageSettings, data: ImageData) -> Shape:
-    """The size of a stage's network on these data."""
+def stage_shape(settings: StageSettings, info: DataInfo) -> Shape:
+    """The size of a stage's network on such images."""
     return Shape(
         cells=settings.cells,
         channels=settings.channels,
-        image_channels=data.info.channels,
-        classes=len(data.info.classes),
+        image_channels=info.channels,
+        classes=len(info.classes),
         stem=settings.stem,
         head_norm=isinstance(settings, SearchSettings) and settings.head_norm,
     )
@@ -213,7 +213,7 @@ def plan_allowance(plan: Plan, data: ImageData, latency: LatencyTable | None) ->
         plan.space,
         recipe.budget,
         recipe.topology,
-        stage_shape(recipe, recipe.train, data),
+        stage_shape(recipe.train, data.info),
         data.info.image_size,
         latency,
     )
@@ -223,7 +223,7 @@ def check_sizes(plan: Plan, data: ImageData) -> None:
     """Raise UserError where the images are too small for the network of a stage."""
     recipe = plan.recipe
     for settings in (recipe.operations, recipe.topology, recipe.train):
-        check_image_size(plan.space, stage_shape(recipe, settings, data), data.info.image_size)
+        check_image_size(plan.space, stage_shape(settings, data.info), data.info.image_size)
 
 
 def make_session(

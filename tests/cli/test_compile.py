@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
+from compilers import refusing
 from dots.cli.app import run
 
 WORDS = [
@@ -21,15 +20,7 @@ WORDS = [
 def test_without_a_compiler_a_run_goes_on_and_the_result_tells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from torch._dynamo.exc import TorchDynamoException
-
-    def none_here(method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*inputs: Any) -> Any:
-            raise TorchDynamoException("no compiler on this machine")
-
-        return call
-
-    monkeypatch.setattr(torch, "compile", none_here)
+    monkeypatch.setattr(torch, "compile", refusing("no compiler on this machine"))
     plain, asked = tmp_path / "plain", tmp_path / "asked"
     assert run([*WORDS, "--compile", "--out", str(asked)]) == 0
     assert run([*WORDS, "--set", "fast=false", "--out", str(plain)]) == 0

@@ -89,6 +89,15 @@ LatencyTable = Annotated[
 ]
 
 
+def computing(*, low_memory: bool, precision: str | None, compiled: bool) -> dict[str, Any]:
+    """The options of how networks are computed as settings."""
+    return {
+        "low_memory": "true" if low_memory else None,
+        "precision": precision,
+        "compile": "true" if compiled else None,
+    }
+
+
 def budget(
     parameters: int | None, multiply_adds: int | None, latency: float | None
 ) -> dict[str, Any]:

@@ -103,4 +103,4 @@ def _of_data(recipe: Recipe, data: str, no_download: bool) -> tuple[Shape, int]:
     from dots.session import stage_shape
 
     opened = open_data(data, recipe.data, recipe.seed, splits_folder=None, download=not no_download)
-    return stage_shape(recipe, recipe.train, opened), opened.info.image_size
+    return stage_shape(recipe.train, opened.info), opened.info.image_size

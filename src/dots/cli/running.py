@@ -84,9 +84,7 @@ def run(
     asked.shortcuts = {
         "seed": seed,
         "batch": batch,
-        "low_memory": "true" if low_memory else None,
-        "precision": precision,
-        "compile": "true" if compile_ else None,
+        **o.computing(low_memory=low_memory, precision=precision, compiled=compile_),
         "data.image_size": image_size,
         "strategy": strategy,
         "space": space,
@@ -150,9 +148,7 @@ def search(
     asked.shortcuts = {
         "seed": seed,
         "batch": batch,
-        "low_memory": "true" if low_memory else None,
-        "precision": precision,
-        "compile": "true" if compile_ else None,
+        **o.computing(low_memory=low_memory, precision=precision, compiled=compile_),
         "data.image_size": image_size,
         "strategy": strategy,
         "space": space,
@@ -232,9 +228,7 @@ def train(
     asked.shortcuts = {
         "seed": seed,
         "batch": batch,
-        "low_memory": "true" if low_memory else None,
-        "precision": precision,
-        "compile": "true" if compile_ else None,
+        **o.computing(low_memory=low_memory, precision=precision, compiled=compile_),
         "data.image_size": image_size,
         "space": asked.genotype.space if asked.genotype else None,
         "baselines": "random" if baselines else None if resume else "[]",
