@@ -11,7 +11,8 @@ from rich.console import Console
 
 from dots.errors import UserError
 from dots.watch import watch
-from fabricated_run import Plan, fabricate
+from fabricated_plan import Plan
+from fabricated_run import fabricate
 
 
 def terminal() -> Console:

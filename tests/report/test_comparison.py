@@ -11,7 +11,8 @@ from dots.report import write_comparison
 from dots.report.comparison import differences, letter
 from dots.report.reading import read_run
 from dots.report.spread import spreads
-from fabricated_run import Plan, fabricate
+from fabricated_plan import Plan
+from fabricated_run import fabricate
 from html_pages import check
 
 SHORT = (2, 2, 2)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from dots.report import write_report
 from dots.report.reading import KNOWN_FILES, read_run
 from dots.report.standing import standing_of
-from fabricated_run import Plan, fabricate
+from fabricated_plan import Plan
+from fabricated_run import fabricate
 from html_pages import check
 
 SMALL = Plan(nodes=2, epochs=(2, 2, 2), classes=("cat", "dog"))

@@ -14,7 +14,8 @@ from dots.report import write_report
 from dots.report.others import others
 from dots.report.reading import read_run
 from fabricated_alternatives import alternatives
-from fabricated_run import Plan, fabricate, write
+from fabricated_plan import Plan
+from fabricated_run import fabricate, write
 from html_pages import check
 
 

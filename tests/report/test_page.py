@@ -12,7 +12,8 @@ import pytest
 from dots.errors import UserError
 from dots.report import write_report
 from dots.report.reading import KNOWN_FILES
-from fabricated_run import Plan, fabricate
+from fabricated_plan import Plan
+from fabricated_run import fabricate
 from html_pages import Page, check
 
 WEIRD = (

@@ -10,7 +10,8 @@ import pytest
 from dots.errors import UserError
 from dots.report.reading import read_lines, read_run
 from dots.report.schema import MetricRow
-from fabricated_run import Plan, fabricate
+from fabricated_plan import Plan
+from fabricated_run import fabricate
 
 ROW = {"stage": "train", "epoch": 0, "loss": 1.5}
 

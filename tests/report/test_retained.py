@@ -13,7 +13,8 @@ from dots.report.close_calls import undecided
 from dots.report.reading import Run, read_run
 from dots.report.retained import operations_fixed, retained_tables
 from dots.report.wording import operation
-from fabricated_run import Plan, fabricate
+from fabricated_plan import Plan
+from fabricated_run import fabricate
 
 
 def edited(run: Path, **last: Any) -> Run:

@@ -10,7 +10,8 @@ from dots.report import write_report
 from dots.report.points import Dot, scatter_chart
 from dots.report.reading import read_run
 from dots.report.sizes import sizes
-from fabricated_run import Plan, fabricate
+from fabricated_plan import Plan
+from fabricated_run import fabricate
 from html_pages import check
 
 SHORT = Plan(epochs=(2, 2, 2))

@@ -13,7 +13,8 @@ from dots.genotype import Genotype
 from dots.report.reading import read_run
 from dots.report.standing import Standing, current_genotype, standing_of
 from dots.space import named_space
-from fabricated_run import Plan, fabricate
+from fabricated_plan import Plan
+from fabricated_run import fabricate
 
 
 def standing(run: Path) -> Standing:

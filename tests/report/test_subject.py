@@ -8,7 +8,8 @@ from dots.report import write_comparison, write_report
 from dots.report.reading import read_run
 from dots.report.subject import subject
 from dots.report.worth import worth
-from fabricated_run import Plan, fabricate, only_trained
+from fabricated_plan import Plan
+from fabricated_run import fabricate, only_trained
 from html_pages import check
 
 SHORT = Plan(epochs=(2, 2, 2))

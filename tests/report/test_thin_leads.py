@@ -10,7 +10,8 @@ from dots.genotype import Genotype
 from dots.report.reading import read_run
 from dots.report.thin_leads import thin_leads
 from dots.space import named_space
-from fabricated_run import Plan, fabricate
+from fabricated_plan import Plan
+from fabricated_run import fabricate
 
 STEP = 0.02
 """Twice the learning rate of the fabricated recipe."""

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from dots.report.intervals import difference, wilson
 from dots.report.reading import read_run
 from dots.report.worth import Worth, worth
-from fabricated_run import Plan, fabricate
+from fabricated_plan import Plan
+from fabricated_run import fabricate
 
 
 def judged(tmp_path: Path, plan: Plan) -> Worth:

@@ -1,0 +1,34 @@
+"""What kind of run to make up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DIGITS = tuple(str(digit) for digit in range(10))
+UNTIL = ("operations", "topology", "train", "result")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What kind of run to make up; `until` names the last thing that it did."""
+
+    space: str = "darts"
+    nodes: int | None = None
+    classes: tuple[str, ...] = DIGITS
+    until: str = "result"
+    baselines: tuple[str, ...] = ("random", "darts-policy")
+    edges: str | int = "pairs"
+    parameterisation: str = "combinations"
+    retain: str = "group-v2"
+    epochs: tuple[int, int, int] = (12, 20, 15)
+    seed: int = 0
+    accuracy: float = 0.975
+    random_accuracy: float = 0.9667
+    test_images: int = 360
+    image_size: int = 32
+    name: str = "digits"
+    truth: bool = False
+
+    def reached(self, stage: str) -> bool:
+        """Whether the run got as far as `stage`."""
+        return UNTIL.index(self.until) >= UNTIL.index(stage)
