@@ -112,6 +112,10 @@ def _search(spec: Mapping[str, Any], space: SearchSpace) -> Json:
         "seconds": {"operations": 0.0 if spec["candidates"] else 20.0, "topology": 30.0},
         "cpu_seconds": {"operations": 0.0 if spec["candidates"] else 20.0, "topology": 30.0},
         "undecided": 0.5,
+        "history": [
+            {"epoch": epoch, "temperature": heat, "beta": topology.probabilities(heat)}
+            for epoch, heat in enumerate((10.0, 1.0))
+        ],
     }
 
 

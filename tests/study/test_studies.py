@@ -19,6 +19,7 @@ from dots.strategies import STRATEGIES
 from dots.study.ablation import TOPOLOGIES
 from dots.study.against_random import cells_to_match
 from dots.study.attempts import Work
+from dots.study.base import Row
 from dots.study.conduct import conduct
 from dots.study.directory import StudyDirectory
 from dots.study.options import Options
@@ -223,6 +224,18 @@ def test_rank_in_the_benchmark_rates_one_family_of_21_by_five_measures(
     assert count["tau_equal_size"] is None
     assert sorted(set(count["scores"])) == [3, 4, 5, 6]
     assert content["table"][0]["tau"]["count"] == 1
+    assert_epochs_are_ranked(rows, tmp_path / "study")
+
+
+def assert_epochs_are_ranked(rows: list[Row], study: Path) -> None:
+    """β keeps its order at every temperature, and so does what it says of topologies."""
+    first, *others = rows
+    assert [row["by_epoch"] for row in others] == [None] * len(others)
+    for epoch, (row, heat) in enumerate(zip(first["by_epoch"], (10.0, 1.0), strict=True)):
+        expected = {name: first[name] for name in ("tau", "tau_equal_size")}
+        assert row == pytest.approx({"epoch": epoch, "temperature": heat, **expected})
+    table = (study / "table.md").read_text()
+    assert f"| 2 | 1 | {first['tau']:.2f} |" in table
 
 
 def test_rank_in_the_darts_space_trains_ten_pairs_with_several_seeds(tmp_path: Path) -> None:
@@ -230,6 +243,7 @@ def test_rank_in_the_darts_space_trains_ten_pairs_with_several_seeds(tmp_path: P
     rows, _, executor = run("rank", asked, tmp_path / "study")
     assert sum(name.startswith("train") for name in executor.started) == 20
     assert len(rows) == 4
+    assert_epochs_are_ranked(rows, tmp_path / "study")
     for row in rows:
         assert row["topologies"] == 10
         singles = np.array(row["single_accuracies"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dots import stages
 from dots.genotype import Genotype
@@ -49,6 +50,11 @@ def test_a_search_says_what_it_found_and_the_topology_alone_can_be_searched_agai
     operations = found["topology"]["operations"]["normal"]
     edges = [edge for node in found["genotype"]["normal"] for edge in node]
     assert [edge["op"] for edge in edges] == [operations[index] for index in sorted(kept)]
+    assert [entry["epoch"] for entry in found["history"]] == [0, 1]
+    last = found["history"][-1]
+    raw = found["topology"]["beta"]["normal"][2]
+    expected = torch.softmax(torch.tensor(raw) / last["temperature"], 0)
+    assert last["beta"]["normal"][2] == pytest.approx(expected.tolist())
     assert not (tmp_path / "search" / RUN / "checkpoints").exists()
     assert done(search_spec("digits", recipe(), CPU), tmp_path / "search") == found, "finished"
 

@@ -11,12 +11,12 @@ from typing import ClassVar
 from dots.derive import build_genotype
 from dots.genotype import Genotype
 from dots.space import SearchSpace
-from dots.study import captions, figures, lines
+from dots.study import by_epoch, captions, figures, lines
 from dots.study.base import Line, Results, Row, Study
 from dots.study.ratings import NodeRating, Topology, importance, rating_of_search, summed
 from dots.study.searches import Found, found_by, search_trial, with_topology
-from dots.study.statistics import kendall_tau
 from dots.study.trial import Json, Trial
+from dots.topology import EdgeChoice
 
 DOTS = "DOTS: joint log-probability of β"
 DARTS = "DARTS: summed edge importance"
@@ -48,7 +48,7 @@ class Rank(Study):
 
     name: ClassVar[str] = "rank"
     title: ClassVar[str] = "Rank correlation of edge importance with accuracy"
-    edges: ClassVar[str]
+    edges: ClassVar[EdgeChoice]
     """What the DOTS search chooses among: "any" or "pairs"."""
 
     def check(self) -> None:
@@ -143,7 +143,26 @@ class Rank(Study):
             rating = summed(self.space, importance(self.space, base.scores, self.kind))
         elif rating is None:
             rating = rating_of_search(self.space, found.topology, self.kind)
-        return self.row(measure, seed, base, judged, rating)
+        row = self.row(measure, seed, base, judged, rating)
+        return {**row, "by_epoch": self._by_epoch(base, judged) if measure == DOTS else None}
+
+    def _by_epoch(self, base: Found, judged: Row) -> list[Row]:
+        """How β after each epoch ranks, so that what annealing does to the ranking is seen."""
+        found = []
+        for entry in base.history:
+            rating = by_epoch.rating_after(self.space, entry, self.edges, self.kind)
+            agreement = self.agreement(base, self.scores(base, rating), judged["accuracies"])
+            place = {name: entry[name] for name in ("epoch", "temperature")}
+            found.append({**place, **agreement})
+        return found
+
+    @abstractmethod
+    def scores(self, base: Found, rating: NodeRating) -> list[float]:
+        """The rating of each topology of the family."""
+
+    @abstractmethod
+    def agreement(self, base: Found, scores: Sequence[float], accuracies: Sequence[float]) -> Row:
+        """ "tau" and "tau_equal_size" of some scores."""
 
     @abstractmethod
     def row(self, measure: str, seed: int, base: Found, judged: Row, rating: NodeRating) -> Row:
@@ -173,6 +192,7 @@ class Rank(Study):
             "operations": base.topology["operations"][self.kind] if base else None,
             "scores": None,
             "accuracies": None,
+            "by_epoch": None,
             "error": None,
         }
 
@@ -184,12 +204,11 @@ class Rank(Study):
         accuracies: Sequence[float],
         kept: Choice,
     ) -> Row:
-        """The row with its correlation, and with what the measure's own rule keeps."""
+        """The row with its scores, and with what the measure's own rule keeps."""
         best = max(accuracies)
         return {
             **row,
             "topologies": len(topologies),
-            "tau": kendall_tau(scores, accuracies),
             "regret": best - kept.accuracy,
             "accuracy": kept.accuracy,
             "best_accuracy": best,
@@ -246,6 +265,8 @@ class Rank(Study):
             failed = f" (+{line['failed']} failed)" if line["failed"] else ""
             body.append([*cells, f"{line['count']}{failed}"])
         parts = [lines.markdown([*header, "seeds"], body)]
+        if epochs := by_epoch.markdown(rows, list(self.columns())):
+            parts.append(epochs)
         if failures := lines.markdown_of_failures(rows, ("measure",)):
             parts.append(failures)
         return "\n\n".join(parts)

@@ -12,6 +12,7 @@ from dots.study.rank import DARTS, DOTS, EDGES, Choice, Rank
 from dots.study.ratings import NodeRating, Topology, all_topologies, edge_count, rate
 from dots.study.searches import Found
 from dots.study.statistics import kendall_tau
+from dots.topology import EdgeChoice
 
 COUNT = "number of edges alone"
 
@@ -24,7 +25,7 @@ class RankBenchmark(Rank):
     """
 
     title: ClassVar[str] = "Ratings of the 21 topologies of the operations found (NAS-Bench-201)"
-    edges: ClassVar[str] = "any"
+    edges: ClassVar[EdgeChoice] = "any"
 
     @cached_property
     def judge(self) -> TableJudge:
@@ -53,7 +54,7 @@ class RankBenchmark(Rank):
 
     def row(self, measure: str, seed: int, base: Found, judged: Row, rating: NodeRating) -> Row:
         topologies, accuracies = self.topologies(base), judged["accuracies"]
-        scores = [rate(rating, topology) for topology in topologies]
+        scores = self.scores(base, rating)
         allowed = [self._may_choose(measure, topology) for topology in topologies]
         best = _best(scores, allowed)
         kept = self.genotype(base, topologies[best[0]])
@@ -61,11 +62,20 @@ class RankBenchmark(Rank):
         choice = Choice(kept, accuracy, self.judge.verdict(kept, seed, {}).parameters)
         row = self.common(measure, seed, base)
         row = self.compared(row, topologies, scores, accuracies, choice)
-        sizes = [tuple(map(len, topology)) for topology in topologies]
         return {
             **row,
+            **self.agreement(base, scores, accuracies),
+            "sizes": [f"{sum(map(len, topology))} edges" for topology in topologies],
+        }
+
+    def scores(self, base: Found, rating: NodeRating) -> list[float]:
+        return [rate(rating, topology) for topology in self.topologies(base)]
+
+    def agreement(self, base: Found, scores: Sequence[float], accuracies: Sequence[float]) -> Row:
+        sizes = [tuple(map(len, topology)) for topology in self.topologies(base)]
+        return {
+            "tau": kendall_tau(scores, accuracies),
             "tau_equal_size": kendall_tau(scores, accuracies, sizes),
-            "sizes": [f"{sum(size)} edges" for size in sizes],
         }
 
     def _may_choose(self, measure: str, topology: Topology) -> bool:
@@ -92,7 +102,8 @@ class RankBenchmark(Rank):
             f"measure's own rule keeps (two edges a node for {DARTS.partition(':')[0]} and "
             f"{EDGES.partition(':')[0]}, the most probable for {DOTS.partition(':')[0]} and the "
             "sigmoid, all for the count). Where every topology is about equally accurate, as "
-            "with skip connections alone, τ means little: look at the spread in the figure."
+            "with skip connections alone, τ means little: look at the spread in the figure. By "
+            "epoch: what β would have given after each epoch of its search, at temperature T."
         )
 
 

@@ -15,7 +15,7 @@ from dots.study.ratings import NodeRating, Topology
 from dots.study.searches import Found
 from dots.study.statistics import kendall_tau
 from dots.study.trial import Trial
-from dots.topology import combinations
+from dots.topology import EdgeChoice, combinations
 
 INCOMING = 5
 
@@ -28,7 +28,7 @@ class RankTrained(Rank):
     """
 
     title: ClassVar[str] = "Ratings of the ten pairs of edges into one node"
-    edges: ClassVar[str] = "pairs"
+    edges: ClassVar[EdgeChoice] = "pairs"
 
     def check(self) -> None:
         """Also: the space must have a node with five incoming edges."""
@@ -109,7 +109,7 @@ class RankTrained(Rank):
 
     def row(self, measure: str, seed: int, base: Found, judged: Row, rating: NodeRating) -> Row:
         topologies = self.topologies(base)
-        scores = [rating(self.node, topology[self.node]) for topology in topologies]
+        scores = self.scores(base, rating)
         accuracies, deviations = judged["accuracies"], judged["deviations"]
         best = max(range(len(scores)), key=scores.__getitem__)
         kept = self.genotype(base, topologies[best])
@@ -120,13 +120,20 @@ class RankTrained(Rank):
         noise = math.sqrt(sum(d * d for d in known) / len(known)) if known else None
         return {
             **row,
-            "tau_equal_size": row["tau"],  # all are pairs
+            **self.agreement(base, scores, accuracies),
             "deviations": deviations if len(known) == len(deviations) else None,
             "single_accuracies": judged["single"],
             "noise": noise,
             "spread": _deviation(accuracies),
             "tau_between_seeds": _tau_between_seeds(judged["single"]),
         }
+
+    def scores(self, base: Found, rating: NodeRating) -> list[float]:
+        return [rating(self.node, topology[self.node]) for topology in self.topologies(base)]
+
+    def agreement(self, base: Found, scores: Sequence[float], accuracies: Sequence[float]) -> Row:
+        tau = kendall_tau(scores, accuracies)
+        return {"tau": tau, "tau_equal_size": tau}  # all are pairs
 
     def columns(self) -> dict[str, tuple[str, float, int]]:
         return {
@@ -148,7 +155,8 @@ class RankTrained(Rank):
             "deviation of the means, which noise alone makes larger than zero. 'τ between seeds' "
             "is how well one training ranks the pairs of another: where it is near zero, no "
             "rating can be seen to be right. Regret: accuracy of the best pair minus that of the "
-            "best rated."
+            "best rated. By epoch: what β would have given after each epoch of its search, at "
+            "temperature T."
         )
 
 

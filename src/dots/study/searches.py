@@ -51,6 +51,7 @@ class Found:
     seconds: tuple[float, float]
     cpu_seconds: tuple[float, float]
     undecided: float | None
+    history: list[Json]
 
     @property
     def scores(self) -> Scores:
@@ -77,4 +78,5 @@ def found_by(trial: Trial, results: Results) -> Found | str | None:
         (seconds["operations"], seconds["topology"]),
         (cpu["operations"], cpu["topology"]),
         result["undecided"],
+        result.get("history", []),  # trials of earlier versions have none
     )

@@ -74,8 +74,9 @@ def run_trial(spec: Mapping[str, Any], folder: str) -> Json:
     """Do one trial, or finish it, and say what came of it.
 
     A search gives "genotype", "policy" (the strategy's cell without topology search, or
-    null), "candidates" and "topology" (the contents of those files), and "seconds" and
-    "cpu_seconds" of both its stages; a training the numbers of result.json.
+    null), "candidates" and "topology" (the contents of those files), "seconds" and
+    "cpu_seconds" of both its stages, and "history" (β after each epoch of the topology
+    search); a training the numbers of result.json.
 
     Raises UserError where the trial cannot be done, dots.loop.Interrupted after a signal.
     """
@@ -99,6 +100,7 @@ def _search(spec: Mapping[str, Any], folder: Path) -> Json:
         "seconds": {stage: _total(rows, stage, "seconds") for stage in stages},
         "cpu_seconds": {stage: _total(rows, stage, "cpu_seconds") for stage in stages},
         "undecided": _last(rows, "topology", "beta_entropy"),
+        "history": _history(run),
     }
 
 
@@ -109,6 +111,12 @@ def _total(rows: list[Json], stage: str, column: str) -> float:
 def _last(rows: list[Json], stage: str, column: str) -> float | None:
     values = [row[column] for row in rows if row["stage"] == stage and column in row]
     return values[-1] if values else None
+
+
+def _history(run: RunDirectory) -> list[Json]:
+    """The probabilities of β and the temperature, after each epoch of the topology search."""
+    rows = (row for row in run.architecture.rows() if row["stage"] == "topology")
+    return [{name: row[name] for name in ("epoch", "temperature", "beta")} for row in rows]
 
 
 def _train(spec: Mapping[str, Any], folder: Path) -> Json:

@@ -1,0 +1,47 @@
+"""How β would have ranked topologies after each epoch of its search, while T fell (Eq. 9)."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+
+from dots.space import SearchSpace
+from dots.study import lines
+from dots.study.base import Row
+from dots.study.ratings import NodeRating, combination_log_probability
+from dots.study.statistics import summarise
+from dots.study.trial import Json
+from dots.topology import EdgeChoice
+
+COLUMNS = {"tau": "Kendall τ", "tau_equal_size": "τ at equal size"}
+
+
+def rating_after(space: SearchSpace, entry: Json, edges: EdgeChoice, kind: str) -> NodeRating:
+    """Log-probability of a node's combination (Eq. 6), from an epoch of a search's history.
+
+    A probability that has underflown counts as the smallest number, so that it still has a
+    logarithm: combinations that have lost for good are rated alike.
+    """
+    tiny = sys.float_info.min
+    logarithms = [[math.log(max(p, tiny)) for p in node] for node in entry["beta"][kind]]
+    return combination_log_probability(space, logarithms, edges, 1.0)
+
+
+def markdown(rows: Sequence[Row], columns: Sequence[str]) -> str | None:
+    """A table with a line for each epoch, means over the rows; None where no row has epochs."""
+    shown = [column for column in COLUMNS if column in columns]
+    members = [row["by_epoch"] for row in rows if row.get("by_epoch")]
+    if not members:
+        return None
+    body = []
+    for entries in zip(*members, strict=True):
+        line = [str(entries[0]["epoch"] + 1), f"{entries[0]['temperature']:.3g}"]
+        for column in shown:
+            known = [entry[column] for entry in entries if entry[column] is not None]
+            found = summarise(known)
+            line.append(lines.spread(found.to_json() if found else None, 1, 2))
+        body.append(line)
+    return lines.markdown(
+        ["epoch of the topology search", "T", *(COLUMNS[column] for column in shown)], body
+    )
