@@ -8,26 +8,31 @@ from typing import Any, Generic, Self, TypeVar, overload
 T = TypeVar("T")
 
 
-class lazy(Generic[T]):  # noqa: N801  # a decorator, as `property` is
-    """`functools.cached_property` without its lock (Python 3.11), which torch.compile cannot take.
+class lazy(property, Generic[T]):  # noqa: N801  # a decorator, as `property` is
+    """`functools.cached_property` as a property, which every torch.compile can look into.
 
-    The value replaces the descriptor in the instance; of the class it is the descriptor itself.
+    Those of PyTorch 2.5 and Python 3.11 take neither other descriptors nor its lock. The value
+    stands in the instance under the name with an underscore before it.
     """
 
     def __init__(self, make: Callable[[Any], T]) -> None:
-        self.make = make
-        self.name = make.__name__
+        name = f"_{make.__name__}"
+
+        def get(instance: Any) -> T:
+            if not hasattr(instance, name):
+                object.__setattr__(instance, name, make(instance))  # it may be frozen
+            value: T = getattr(instance, name)
+            return value
+
+        super().__init__(get)
         self.__doc__ = make.__doc__
 
     @overload
-    def __get__(self, instance: None, owner: type) -> Self: ...
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
 
     @overload
-    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object, owner: type | None = None) -> T: ...
 
-    def __get__(self, instance: object | None, owner: type) -> Self | T:
-        if instance is None:
-            return self
-        value = self.make(instance)
-        instance.__dict__[self.name] = value
-        return value
+    def __get__(self, instance: object | None, owner: type | None = None) -> Self | T:
+        found: Self | T = super().__get__(instance, owner)
+        return found

@@ -222,7 +222,7 @@ class Body(nn.Module):
         """The outputs of all cells; `call(cell, states)` runs one on the states before it."""
         states: list[Source] = []
         for x in self.stem(images):
-            same = bool(states) and states[-1].x is x
+            same = len(states) > 0 and states[-1].x is x
             states.append(states[-1] if same else Source(x, fast=fast))
         outputs = []
         for transition, cell in zip(self.transitions, self.cells, strict=True):

@@ -71,6 +71,20 @@ def test_onnx_tells_how_to_use_it(exported: Callable[[str], Path]) -> None:
     assert found.shape == (5, 10)
 
 
+def test_versions_that_do_not_go_together_are_named(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxscript", reason="--to onnx needs onnxscript (the test extra)")
+
+    def give_up(*given: object, **named: object) -> None:
+        raise torch.onnx.OnnxExporterError("many lines\nabout its inside")
+
+    monkeypatch.setattr(torch.onnx, "export", give_up)
+    with pytest.raises(UserError, match=r"with onnxscript [\d.]+ \(OnnxExporterError\): install"):
+        export_run(run, "onnx", out=tmp_path / "made.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_program_runs_without_dots(exported: Callable[[str], Path]) -> None:
     path = exported("torch")
     code = (

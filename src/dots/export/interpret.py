@@ -90,7 +90,7 @@ class LayerNetwork(nn.Module):
 
     def _slice(self, layer: Layer, inputs: list[Tensor]) -> Tensor:
         (top, left), (down, across) = layer.pair("start"), layer.pair("step")
-        return inputs[0][:, :, top::down, left::across]
+        return inputs[0][..., top::down, left::across]
 
     def _pad(self, layer: Layer, inputs: list[Tensor]) -> Tensor:
         top, left, bottom, right = layer.sides()

@@ -74,7 +74,7 @@ class Layer:
     def number(self, name: str) -> float:
         """A setting that is a number."""
         value = self.settings[name]
-        assert isinstance(value, int | float)
+        assert isinstance(value, (int, float))  # a union is unknown to torch.export of 2.5
         return value
 
     def to_json(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +30,10 @@ def write(package: Package, path: Path) -> None:
     """Write the layer list as an ONNX file: `images` [B, C, H, W] to `logits` [B, classes].
 
     The description is in the metadata, under "dots"; classes and preprocessing also under
-    names of their own, as JSON.
+    names of their own, as JSON. Raises UserError where PyTorch's exporter gives up.
     """
     network = LayerNetwork(package.layers, package.tensors).eval()
-    example = torch.zeros(2, *package.layers.input)
-    with _silence():
-        program = torch.onnx.export(
-            network,
-            (example,),
-            dynamo=True,
-            verbose=False,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-        )
-    assert program is not None
+    program = _program(network, torch.zeros(2, *package.layers.input))
     description = package.description
     program.model.metadata_props[KEY] = description.to_text()
     program.model.metadata_props["classes"] = json.dumps(description.classes)
@@ -52,6 +42,28 @@ def write(package: Package, path: Path) -> None:
     program.model.producer_name = "dots"
     with _silence():
         program.save(path, external_data=False)
+
+
+def _program(network: LayerNetwork, example: Tensor) -> torch.onnx.ONNXProgram:
+    try:
+        with _silence():
+            program = torch.onnx.export(
+                network,
+                (example,),
+                dynamo=True,
+                verbose=False,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+    except Exception as error:  # what two versions that do not go together lead to
+        raise UserError(
+            f"PyTorch {torch.__version__} cannot export to ONNX with onnxscript "
+            f"{version('onnxscript')} ({type(error).__name__}): install the newest of both, or "
+            "onnxscript==0.3.0 with PyTorch 2.5"
+        ) from error
+    assert program is not None
+    return program
 
 
 class OnnxNetwork:
