@@ -46,6 +46,9 @@ print('dots', dots.__version__, 'torch', torch.__version__)"
 "$bin/dots" zoo table 1 > /dev/null
 "$bin/dots" count DOTS_C10
 "$bin/dots" test first digits
+for target in torch code safetensors; do # those that need no further package
+    "$bin/dots" export first --to "$target"
+done
 for file in result.json genotype.json report.html weights.safetensors; do
     test -s "first/$file"
 done
