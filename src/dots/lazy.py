@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -27,12 +27,12 @@ class lazy(property, Generic[T]):  # noqa: N801  # a decorator, as `property` is
         super().__init__(get)
         self.__doc__ = make.__doc__
 
-    @overload
-    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    if TYPE_CHECKING:  # what `property` does, with the types
 
-    @overload
-    def __get__(self, instance: object, owner: type | None = None) -> T: ...
+        @overload
+        def __get__(self, instance: None, owner: type | None = None) -> Self: ...
 
-    def __get__(self, instance: object | None, owner: type | None = None) -> Self | T:
-        found: Self | T = super().__get__(instance, owner)
-        return found
+        @overload
+        def __get__(self, instance: object, owner: type | None = None) -> T: ...
+
+        def __get__(self, instance: object | None, owner: type | None = None) -> Any: ...

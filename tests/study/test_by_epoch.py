@@ -40,11 +40,12 @@ def test_the_table_has_a_line_for_each_epoch_and_means_over_seeds() -> None:
             ]
         }
 
+    columns = {"tau": ("Kendall τ", 1, 2), "regret": ("regret, points", 100, 2)}
     rows = [row(None, 0.5), {"by_epoch": None}, row(None, 0.7)]
-    assert by_epoch.markdown(rows, ["tau", "regret"]) == (
+    assert by_epoch.markdown(rows, columns) == (
         "| epoch of the topology search | T | Kendall τ |\n"
         "| --- | ---: | ---: |\n"
         "| 1 | 10 | – |\n"
         "| 2 | 0.02 | 0.60 ± 0.14 |"
     )
-    assert by_epoch.markdown([{"by_epoch": None}, {"error": "x"}], ["tau"]) is None
+    assert by_epoch.markdown([{"by_epoch": None}, {"error": "x"}], columns) is None

@@ -56,7 +56,7 @@ def _program(network: LayerNetwork, example: Tensor) -> torch.onnx.ONNXProgram:
                 output_names=[OUTPUT],
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )
-    except Exception as error:  # what two versions that do not go together lead to
+    except Exception as error:  # versions that do not go together fail anywhere, in any way
         raise UserError(
             f"PyTorch {torch.__version__} cannot export to ONNX with onnxscript "
             f"{version('onnxscript')} ({type(error).__name__}): install the newest of both, or "

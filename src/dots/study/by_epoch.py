@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dots.space import SearchSpace
 from dots.study import lines
 from dots.study.base import Row
 from dots.study.ratings import NodeRating, combination_log_probability
-from dots.study.statistics import summarise
 from dots.study.trial import Json
 from dots.topology import EdgeChoice
 
-COLUMNS = {"tau": "Kendall τ", "tau_equal_size": "τ at equal size"}
+CORRELATIONS = ("tau", "tau_equal_size")
 
 
 def rating_after(space: SearchSpace, entry: Json, edges: EdgeChoice, kind: str) -> NodeRating:
@@ -28,20 +27,21 @@ def rating_after(space: SearchSpace, entry: Json, edges: EdgeChoice, kind: str) 
     return combination_log_probability(space, logarithms, edges, 1.0)
 
 
-def markdown(rows: Sequence[Row], columns: Sequence[str]) -> str | None:
-    """A table with a line for each epoch, means over the rows; None where no row has epochs."""
-    shown = [column for column in COLUMNS if column in columns]
+def markdown(rows: Sequence[Row], columns: Mapping[str, tuple[str, float, int]]) -> str | None:
+    """A table with a line for each epoch, means over the rows; None where no row has epochs.
+
+    Its columns are those of `columns` (heading, scale, digits) that are correlations.
+    """
+    shown = {name: columns[name] for name in CORRELATIONS if name in columns}
     members = [row["by_epoch"] for row in rows if row.get("by_epoch")]
     if not members:
         return None
     body = []
     for entries in zip(*members, strict=True):
         line = [str(entries[0]["epoch"] + 1), f"{entries[0]['temperature']:.3g}"]
-        for column in shown:
-            known = [entry[column] for entry in entries if entry[column] is not None]
-            found = summarise(known)
-            line.append(lines.spread(found.to_json() if found else None, 1, 2))
+        for name, (_, scale, digits) in shown.items():
+            found = lines.summary_of(entries, name)
+            line.append(lines.spread(found.to_json() if found else None, scale, digits))
         body.append(line)
-    return lines.markdown(
-        ["epoch of the topology search", "T", *(COLUMNS[column] for column in shown)], body
-    )
+    headings = [heading for heading, _, _ in shown.values()]
+    return lines.markdown(["epoch of the topology search", "T", *headings], body)

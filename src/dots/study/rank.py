@@ -199,16 +199,17 @@ class Rank(Study):
     def compared(
         self,
         row: Row,
-        topologies: Sequence[Topology],
+        base: Found,
         scores: Sequence[float],
         accuracies: Sequence[float],
         kept: Choice,
     ) -> Row:
-        """The row with its scores, and with what the measure's own rule keeps."""
+        """The row with its correlations, and with what the measure's own rule keeps."""
         best = max(accuracies)
         return {
             **row,
-            "topologies": len(topologies),
+            **self.agreement(base, scores, accuracies),
+            "topologies": len(scores),
             "regret": best - kept.accuracy,
             "accuracy": kept.accuracy,
             "best_accuracy": best,
@@ -265,7 +266,7 @@ class Rank(Study):
             failed = f" (+{line['failed']} failed)" if line["failed"] else ""
             body.append([*cells, f"{line['count']}{failed}"])
         parts = [lines.markdown([*header, "seeds"], body)]
-        if epochs := by_epoch.markdown(rows, list(self.columns())):
+        if epochs := by_epoch.markdown(rows, self.columns()):
             parts.append(epochs)
         if failures := lines.markdown_of_failures(rows, ("measure",)):
             parts.append(failures)

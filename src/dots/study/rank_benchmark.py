@@ -61,10 +61,9 @@ class RankBenchmark(Rank):
         accuracy = sum(accuracies[place] for place in best) / len(best)
         choice = Choice(kept, accuracy, self.judge.verdict(kept, seed, {}).parameters)
         row = self.common(measure, seed, base)
-        row = self.compared(row, topologies, scores, accuracies, choice)
+        row = self.compared(row, base, scores, accuracies, choice)
         return {
             **row,
-            **self.agreement(base, scores, accuracies),
             "sizes": [f"{sum(map(len, topology))} edges" for topology in topologies],
         }
 

@@ -115,12 +115,11 @@ class RankTrained(Rank):
         kept = self.genotype(base, topologies[best])
         choice = Choice(kept, accuracies[best], judged["parameters"][best])
         row = self.common(measure, seed, base)
-        row = self.compared(row, topologies, scores, accuracies, choice)
+        row = self.compared(row, base, scores, accuracies, choice)
         known = [deviation for deviation in deviations if deviation is not None]
         noise = math.sqrt(sum(d * d for d in known) / len(known)) if known else None
         return {
             **row,
-            **self.agreement(base, scores, accuracies),
             "deviations": deviations if len(known) == len(deviations) else None,
             "single_accuracies": judged["single"],
             "noise": noise,
