@@ -190,7 +190,7 @@ def test_normed_pointwise_rectifies() -> None:
     results = []
     for how in (True, False):
         case = Case(9, terms=1, pointwise=True, norm=True, weight="one", training=True)
-        ((x, _, kernel, norm),) = case.terms
+        ((x, _, kernel, norm, _),) = case.terms
         assert kernel is not None
         assert norm is not None
         y = normed_pointwise(x, kernel, norm, relu=True, fast=how)

@@ -14,7 +14,7 @@ from dots.genotype import Cell, Genotype
 from dots.network import Body, CellPlan, Preprocess, Shape, make_fast, reductions
 from dots.norm import BatchNorm
 from dots.operations import make_operation
-from dots.ops import FactorizedReduce, Identity, OperationStyle, Source, complete
+from dots.ops import FactorizedReduce, Identity, OperationStyle, Parts, Source, complete
 from dots.space import named_space
 
 
@@ -95,9 +95,9 @@ class DerivedCell(nn.Module):
         return Source(features, fast=node.fast)
 
     def _term(self, operation: nn.Module, source: Source, drop_path: float) -> Term:
-        features, pointwise, norm = operation(source)
+        parts: Parts = operation(source)
         dropped = drop_path and self.training and not isinstance(operation, Identity)
-        return Term(features, _kept(features, drop_path) if dropped else None, pointwise, norm)
+        return parts.weighted(_kept(parts.features, drop_path) if dropped else None)
 
 
 def _kept(x: Tensor, drop_path: float) -> Tensor:

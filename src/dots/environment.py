@@ -15,7 +15,7 @@ from typing import Any
 import dots
 
 PACKAGES = ("dots-nas", "torch", "torchvision", "lightning-fabric", "numpy")
-COMPARED = ("python", "packages", "commit", "machine", "threads")
+COMPARED = ("python", "packages", "commit", "machine", "threads", "kernels")
 """What may change the numbers of a run that is resumed elsewhere."""
 
 
@@ -23,7 +23,8 @@ def collect(command: Sequence[str] | None = None) -> dict[str, Any]:
     """The content of environment.json; `command` is the command line (default: this process's).
 
     {"command", "python", "packages": {name: version}, "commit": of the sources or null,
-    "platform", "machine", "cpus", "threads": of PyTorch, or null where it is not loaded}
+    "platform", "machine", "cpus", "threads": of PyTorch, or null where it is not loaded,
+    "kernels": for which processor those in C++ are that are used, or "none"; null likewise}
     """
     words = sys.argv if command is None else command
     return {
@@ -35,6 +36,7 @@ def collect(command: Sequence[str] | None = None) -> dict[str, Any]:
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
         "threads": _threads(),
+        "kernels": _kernels(),
     }
 
 
@@ -77,6 +79,11 @@ def _version(package: str) -> str | None:
 def _threads() -> int | None:
     torch = sys.modules.get("torch")
     return None if torch is None else int(torch.get_num_threads())
+
+
+def _kernels() -> str | None:
+    native = sys.modules.get("dots.native")
+    return None if native is None else str(native.kind())
 
 
 def _commit() -> str | None:

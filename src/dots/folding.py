@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dots.normed_sum import add_normed
+from dots.normed_sum import Moments, add_normed
 from dots.statistics import fixed_statistics, scales_and_shifts, takes_batch, update_running
 from dots.weighted_sum import add_weighted
 
@@ -42,13 +42,14 @@ class Term(NamedTuple):
 
     features: [B, Cin, H, W]; weight: 0-d, or [B, 1, 1, 1] (which gets no gradient), or None
     (one); pointwise: [Cout, Cin, 1, 1] or None (identity); norm: a batch norm over the Cout
-    channels or None (identity).
+    channels or None (identity); moments: those of the features where they are known.
     """
 
     features: Tensor
     weight: Tensor | None
     pointwise: Tensor | None
     norm: nn.BatchNorm2d | None
+    moments: Moments | None = None
 
 
 def combine(terms: Sequence[Term], fast: bool) -> Tensor:
@@ -151,7 +152,7 @@ def _folded_sum(terms: Sequence[Term]) -> Tensor:
     scaled: list[tuple[Tensor, Tensor | None]] = []
     groups: dict[tuple[bool, int, bool, float], list[Term]] = {}
     for term in map(_in_rows, terms):
-        rows, weight, pointwise, norm = term
+        rows, weight, pointwise, norm, _ = term
         if norm is None and pointwise is None:
             scaled.append((rows, weight))
         elif weight is not None and weight.dim() > 0:
@@ -170,7 +171,7 @@ def _folded_sum(terms: Sequence[Term]) -> Tensor:
 
 def _in_rows(term: Term) -> Term:
     """The term with features as of `_as_rows`, and a pointwise [Cout, Cin] worth folding."""
-    rows, weight, pointwise, norm = term
+    rows, weight, pointwise, norm, moments = term
     rows = _as_rows(rows)
     if pointwise is not None:
         pointwise = pointwise.flatten(1)
@@ -179,7 +180,7 @@ def _in_rows(term: Term) -> Term:
             rows, pointwise = add_weighted(None, None, [(rows, pointwise)], []), None
     if weight is not None and weight.dim() > 0:
         weight = weight.flatten(2)
-    return Term(rows, weight, pointwise, norm)
+    return Term(rows, weight, pointwise, norm, moments)
 
 
 def _worth_folding(rows: Tensor) -> bool:
@@ -205,7 +206,8 @@ def _affine_sum(total: Tensor | None, terms: Sequence[Term]) -> Tensor:
     parameters = scales_and_shifts(norms)
     if norms[0] is not None and takes_batch(norms[0]):
         eps = norms[0].eps
-        total, mean, variance = add_normed(total, maps, pointwise, weights, parameters, eps)
+        known = [term.moments for term in terms]
+        total, mean, variance = add_normed(total, maps, pointwise, weights, parameters, eps, known)
         update_running(norms, mean, variance, maps[0].shape[0] * maps[0].shape[1])
         return total
     width = maps[0].shape[2] if pointwise is None else pointwise.shape[1]

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from dots.native import kernels_for
 from dots.sums import add_product, channel_sums, outers, product
 
 CONDITIONED = 1e-4
@@ -39,6 +40,17 @@ class NormedSum(NamedTuple):
     variance: Tensor
 
 
+class Moments(NamedTuple):
+    """Mean and (biased) variance [C] of a map's channels over all positions, in float64."""
+
+    mean: Tensor
+    variance: Tensor
+
+
+Known = Sequence[Moments | None]
+"""The moments of maps, where they are known."""
+
+
 def add_normed(
     total: Tensor | None,
     maps: Sequence[Tensor],
@@ -46,16 +58,24 @@ def add_normed(
     weights: Tensor | None,
     parameters: tuple[Tensor, Tensor] | None,
     eps: float,
+    known: Known = (),
 ) -> NormedSum:
     """total + Σ weight · norm(pointwise · map), each norm with the statistics of the batch.
 
     total: a map of Cout channels that no one else needs, changed in place, or None; maps:
     T times [images, positions, Cin], contiguous; pointwise: [T, Cout, Cin], or None for none;
     weights: [T], None: ones; parameters: scales and shifts, [T, Cout] each, None: ones and
-    zeros. Twice differentiable.
+    zeros; known: the moments of maps that are not multiplied, so that they are not taken
+    again. Twice differentiable.
     """
     scales, shifts = parameters or (None, None)
-    return NormedSum(*_NormedSum.apply(eps, total, pointwise, weights, scales, shifts, *maps))
+    options = _Options(eps, known or (None,) * len(maps))
+    return NormedSum(*_NormedSum.apply(options, total, pointwise, weights, scales, shifts, *maps))
+
+
+class _Options(NamedTuple):
+    eps: float
+    known: Known
 
 
 class _Statistics(NamedTuple):
@@ -71,7 +91,7 @@ class _NormedSum(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        eps: float,
+        options: _Options,
         total: Tensor | None,
         pointwise: Tensor | None,
         weights: Tensor | None,
@@ -79,10 +99,10 @@ class _NormedSum(torch.autograd.Function):
         shifts: Tensor | None,
         *maps: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        ctx.eps = eps
+        ctx.eps = eps = options.eps
         ctx.save_for_backward(pointwise, weights, scales, shifts, *maps)
         p = None if pointwise is None else pointwise.double()
-        statistics = _statistics(maps, p, eps)
+        statistics = _statistics(maps, p, options)
         _, mu, _, v = statistics
         r = (v + eps).rsqrt_()
         s = _weighted(r if scales is None else r * scales, weights)
@@ -106,8 +126,7 @@ class _NormedSum(torch.autograd.Function):
             return None, by_total, *results
         _, weights, scales, shifts, *maps = saved
         p, r, s, (m, mu, pc, _) = ctx.small
-        (b,) = channel_sums([gradient])
-        g = _products([gradient] * len(maps), maps, p)
+        b, g = _gradient_sums(gradient, maps, p)
         d = (g if p is None else (g * p).sum(2)) - mu * b
         by_scale = d * r
         by_weight = by_scale if scales is None else by_scale * scales + b * shifts
@@ -134,8 +153,14 @@ class _NormedSum(torch.autograd.Function):
         )
 
 
-def _statistics(maps: Sequence[Tensor], p: Tensor | None, eps: float) -> _Statistics:
+def _statistics(maps: Sequence[Tensor], p: Tensor | None, options: _Options) -> _Statistics:
     """In the precision of `dots.sums`, and where a variance cancels in float64 throughout."""
+    native = kernels_for(*maps)
+    if p is None and native is not None:
+        pairs = zip(maps, options.known, strict=True)
+        moments = [Moments(*native.moments(z)) if known is None else known for z, known in pairs]
+        m, v = (torch.stack(rows) for rows in zip(*moments, strict=True))
+        return _Statistics(m, m, v, v)
     count = maps[0].shape[0] * maps[0].shape[1]
     for exact in (False, True):
         values: Sequence[Tensor] = [z.double() for z in maps] if exact else maps
@@ -152,7 +177,7 @@ def _statistics(maps: Sequence[Tensor], p: Tensor | None, eps: float) -> _Statis
             root = second.diagonal(dim1=1, dim2=2).sqrt()
             largest = torch.bmm(p.abs(), root[:, :, None]).squeeze(2).square_()
         precise = exact or maps[0].dtype == torch.float64
-        if precise or not bool((result.v + eps < CONDITIONED * largest).any()):
+        if precise or not bool((result.v + options.eps < CONDITIONED * largest).any()):
             break
     return result
 
@@ -162,6 +187,17 @@ def _products(first: Sequence[Tensor], second: Sequence[Tensor], p: Tensor | Non
     if p is not None:
         return outers(first, second)
     return channel_sums([a * b for a, b in zip(first, second, strict=True)])
+
+
+def _gradient_sums(
+    gradient: Tensor, maps: Sequence[Tensor], p: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """b and G (see above), without p the diagonals of G."""
+    native = kernels_for(gradient, *maps)
+    if p is None and native is not None:
+        return native.channel_products(gradient, maps)
+    (b,) = channel_sums([gradient])
+    return b, _products([gradient] * len(maps), maps, p)
 
 
 def _weighted(x: Tensor, weights: Tensor | None) -> Tensor:
@@ -178,6 +214,9 @@ def _affine_sum(
     total: Tensor | None, maps: Sequence[Tensor], factors: Tensor, offset: Tensor
 ) -> Tensor:
     """total + Σ factor · map + offset, in place; factors are [T, Cout, Cin] or [T, Cout]."""
+    native = kernels_for(*maps)
+    if factors.dim() == 2 and native is not None:
+        return native.add_scaled(total, maps, factors, offset)
     added: Tensor | None = offset
     for z, factor in zip(maps, factors, strict=True):
         if factor.dim() == 2:
@@ -205,6 +244,13 @@ def _by_maps(
     count, dtype = gradient.shape[0] * gradient.shape[1], gradient.dtype
     factors, slopes, shifts = (x.to(dtype) for x in (factors, 2 * by_c / count, by_m / count))
     results: list[Tensor | None] = []
+    native = kernels_for(gradient, *maps)
+    if slopes.dim() == 2 and native is not None:
+        kept = [z for z, needs in zip(maps, needed, strict=True) if needs]
+        rows = torch.tensor(needed[: len(maps)])
+        arguments = factors[rows], slopes[rows], shifts[rows]
+        found = iter(native.map_gradients(gradient, kept, *arguments))
+        return [next(found) if needs else None for needs in needed]
     for index, z in enumerate(maps):
         if not needed[index]:
             results.append(None)

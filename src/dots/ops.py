@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dots.blocks import Block, chain, chainable
 from dots.depthwise import average_pool, depthwise
 from dots.folding import (
     Normalised,
@@ -25,6 +26,7 @@ from dots.folding import (
     pointwise_sum,
 )
 from dots.lazy import lazy
+from dots.normed_sum import Moments
 
 
 class Parts(NamedTuple):
@@ -33,6 +35,11 @@ class Parts(NamedTuple):
     features: Tensor  # [B, C_in, H, W]
     pointwise: Tensor | None  # [C_out, C_in, 1, 1]
     norm: nn.BatchNorm2d | None
+    moments: Moments | None = None  # of the features, where they are known
+
+    def weighted(self, weight: Tensor | None) -> Term:
+        """The summand of a node that is `weight` times this output."""
+        return Term(self.features, weight, self.pointwise, self.norm, self.moments)
 
 
 class Source:
@@ -142,7 +149,7 @@ def complete(parts: Parts, *, fast: bool = True) -> Tensor:
     """Take the last linear step: norm(pointwise(features)), [B, C_out, H', W']."""
     if parts.pointwise is None and parts.norm is None:
         return parts.features
-    return combine([Term(parts.features, None, parts.pointwise, parts.norm)], fast=fast)
+    return combine([parts.weighted(None)], fast=fast)
 
 
 class Zero(nn.Module):
@@ -243,6 +250,11 @@ class DepthwiseBlock(nn.Module):
         self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels, affine=affine)
 
+    def as_block(self) -> Block:
+        """The convolutions, without the norm."""
+        conv = self.depthwise
+        return Block(conv.weight, self.pointwise.weight, conv.stride[0], conv.dilation[0])
+
     def forward(self, x: Tensor, fast: bool) -> Parts:
         """`x` [B, C, H, W] is already rectified."""
         if fast:
@@ -259,6 +271,20 @@ class DepthwiseBlock(nn.Module):
         return Parts(features, self.pointwise.weight, self.norm)
 
 
+def _depthwise_blocks(source: Source, steps: Sequence[DepthwiseBlock]) -> Parts:
+    """ReLU and a depthwise block, again and again: at once where there are kernels for it."""
+    x, blocks = source.relu, [step.as_block() for step in steps]
+    norms = [step.norm for step in steps]
+    if source.fast and chainable(x, blocks, norms):
+        features, *moments = chain(x, blocks, norms[:-1])
+        return Parts(features, None, norms[-1], Moments(*moments))
+    for step in steps[:-1]:
+        z, pointwise, norm, _ = step(x, source.fast)
+        x = normed_pointwise(z, pointwise, norm, relu=True, fast=source.fast)
+    parts: Parts = steps[-1](x, source.fast)
+    return parts
+
+
 class DilConv(nn.Module):
     """ReLU, then one depthwise block with dilation 2."""
 
@@ -267,8 +293,7 @@ class DilConv(nn.Module):
         self.block = DepthwiseBlock(channels, kernel, stride, 2, affine)
 
     def forward(self, source: Source) -> Parts:
-        parts: Parts = self.block(source.relu, source.fast)
-        return parts
+        return _depthwise_blocks(source, [self.block])
 
 
 class SepConv(nn.Module):
@@ -282,10 +307,7 @@ class SepConv(nn.Module):
         self.second = DepthwiseBlock(channels, kernel, 1, dilation, affine)
 
     def forward(self, source: Source) -> Parts:
-        z, pointwise, norm = self.first(source.relu, source.fast)
-        hidden = normed_pointwise(z, pointwise, norm, relu=True, fast=source.fast)
-        parts: Parts = self.second(hidden, source.fast)
-        return parts
+        return _depthwise_blocks(source, [self.first, self.second])
 
 
 class OperationStyle(NamedTuple):

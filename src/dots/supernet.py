@@ -72,9 +72,8 @@ class MixedEdge(nn.Module):
         for operation, weight, runs in zip(self.operations, weights, active, strict=False):
             if not runs or isinstance(operation, Zero):
                 continue
-            parts = operation(source)
             scale = weight if edge_weight is None else weight * edge_weight
-            terms.append(Term(parts.features, scale, parts.pointwise, parts.norm))
+            terms.append(operation(source).weighted(scale))
         return terms
 
 

@@ -39,7 +39,7 @@ def one_by_one(module: MergedConvolution, place: int, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("stride", [1, 2])
 def test_with_a_shared_pointwise_it_is_the_sum_of_the_convolutions(stride: int, fast: bool) -> None:
     module, x = merged(CONVOLUTIONS, stride=stride), image()
-    features, pointwise, norm = module(Source(x, fast=fast), SHARES.unbind())
+    features, pointwise, norm = module(Source(x, fast=fast), SHARES.unbind())[:3]
     assert norm is module.norm
     explicit = sum(
         share * F.conv2d(one_by_one(module, place, x), module.pointwise[0])
@@ -52,7 +52,7 @@ def test_with_a_shared_pointwise_it_is_the_sum_of_the_convolutions(stride: int, 
 
 def test_averaged_pointwise_convolutions_add_cross_terms() -> None:
     module, x = merged(CONVOLUTIONS, "averaged"), image()
-    features, pointwise, _ = module(Source(x), SHARES.unbind())
+    features, pointwise, _ = module(Source(x), SHARES.unbind())[:3]
     explicit = sum(
         first * second * F.conv2d(one_by_one(module, place, x), kernel)
         for place, first in enumerate(SHARES)
@@ -65,7 +65,7 @@ def test_averaged_pointwise_convolutions_add_cross_terms() -> None:
 def test_full_convolutions_merge_into_the_larger() -> None:
     module, x = merged(("nor_conv_1x1", "nor_conv_3x3")), image()
     shares = torch.tensor([0.3, 0.7], dtype=torch.float64)
-    features, pointwise, _ = module(Source(x), shares.unbind())
+    features, pointwise, _ = module(Source(x), shares.unbind())[:3]
     explicit = 0.3 * one_by_one(module, 0, x) + 0.7 * one_by_one(module, 1, x)
     assert pointwise is None
     assert torch.allclose(features, explicit, atol=1e-12)
@@ -73,7 +73,7 @@ def test_full_convolutions_merge_into_the_larger() -> None:
 
 def test_a_convolution_that_takes_no_part_is_left_out() -> None:
     module, x = merged(CONVOLUTIONS, "averaged"), image()
-    features, pointwise, _ = module(Source(x), [None, None, torch.tensor(1.0), None])
+    features, pointwise, _ = module(Source(x), [None, None, torch.tensor(1.0), None])[:3]
     assert torch.allclose(features, one_by_one(module, 2, x), atol=1e-12)
     assert torch.equal(pointwise, module.pointwise[2])
 
@@ -109,7 +109,7 @@ def test_an_edge_weighs_the_normalised_branch_by_the_sum(edge_weight: float | No
     gamma = None if edge_weight is None else torch.tensor(edge_weight, dtype=torch.float64)
     terms = built(Source(x, fast=False), weights.unbind(), gamma, (True,) * 8)
     assert len(terms) == 4  # two poolings, the skip, one convolution
-    features, scale, pointwise, norm = terms[-1]
+    features, scale, pointwise, norm, _ = terms[-1]
     value = scale * norm(F.conv2d(features, pointwise))
     expected = branch(built.merged, weights[4:], x) * (edge_weight or 1.0)
     assert torch.allclose(value, expected, atol=1e-10)

@@ -52,9 +52,8 @@ class AuxiliaryEdge(MixedEdge):
         active: Sequence[bool],
     ) -> list[Term]:
         terms = super().forward(source, weights, edge_weight, active)
-        features, pointwise, norm = self.auxiliary(source)
         scale = self.share if edge_weight is None else self.share * edge_weight
-        return [*terms, Term(features, scale, pointwise, norm)]
+        return [*terms, self.auxiliary(source).weighted(scale)]
 
 
 class DartsMinus(GradientSearch):

@@ -165,9 +165,8 @@ class MergedEdge(nn.Module):
             return terms
         total = torch.stack(running).sum()
         shares = [None if weight is None else weight / total for weight in inside]
-        features, kernel, norm = self.merged(source, shares)
         scale = total if edge_weight is None else total * edge_weight
-        return [*terms, Term(features, scale, kernel, norm)]
+        return [*terms, self.merged(source, shares).weighted(scale)]
 
 
 class MergeNas(GradientSearch):

@@ -1,0 +1,192 @@
+"""The kernels in C++, where they were built: `blocks.cpp` and `sums.cpp`.
+
+They are built with the package where there is a C++ compiler (`hatch_build.py`), as a shared
+library with a C interface for each kind of processor. Without it everything runs on PyTorch's
+own kernels, more slowly and with the same results up to rounding.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+HERE = Path(__file__).parent
+LIBRARIES: Mapping[str, str] = MappingProxyType(
+    {"AVX512": "kernels-avx512.so", "AVX2": "kernels-avx2.so"}
+)
+"""The library for what PyTorch calls the processor's capability."""
+KERNEL_SIZES = (3, 5, 7)
+"""Of depthwise convolutions that they compute."""
+
+
+class BlockShape(ctypes.Structure):
+    """`DotsBlock` of blocks.cpp: a map [images, height, width, channels] and its block."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_ssize_t)
+        for name in (
+            "images", "height", "width", "channels", "outputs", "kernel", "stride", "dilation",
+        )
+    )  # fmt: skip
+
+
+def output_size(shape: BlockShape) -> tuple[int, int]:
+    """Height and width of a block's output."""
+    return -(-int(shape.height) // int(shape.stride)), -(-int(shape.width) // int(shape.stride))
+
+
+class Kernels:
+    """The functions of a library. Tensors are contiguous, on the CPU, and float32 unless said."""
+
+    def __init__(self, path: Path) -> None:
+        library = ctypes.CDLL(str(path))
+        size, pointer, shape = ctypes.c_ssize_t, ctypes.c_void_p, ctypes.POINTER(BlockShape)
+        self._forward = library.dots_block_forward
+        self._forward.argtypes = [shape, *[pointer] * 8, size]
+        self._backward = library.dots_block_backward
+        self._backward.argtypes = [shape, *[pointer] * 15, size]
+        self._moments = library.dots_moments
+        self._moments.argtypes = [*[size] * 3, *[pointer] * 3, size]
+        self._sum = library.dots_sum
+        self._sum.argtypes = [*[size] * 4, *[pointer] * 5, size]
+        self._sum_gradients = library.dots_sum_gradients
+        self._sum_gradients.argtypes = [*[size] * 4, *[pointer] * 3, size]
+        self._map_gradients = library.dots_map_gradients
+        self._map_gradients.argtypes = [*[size] * 4, *[pointer] * 6, size]
+        for function in vars(self).values():
+            function.restype = None
+
+    def block_forward(
+        self,
+        shape: BlockShape,
+        x: Tensor,
+        affine: tuple[Tensor, Tensor] | None,
+        kernel: Tensor,
+        pointwise: Tensor,
+        out: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Fill `out`; its mean and (biased) variance [outputs] in float64.
+
+        x: [images, height, width, channels], taken as relu(scale x + shift) with `affine`
+        ([channels] each).
+        """
+        scale, shift = affine or (None, None)
+        mean, variance = x.new_empty(2, shape.outputs, dtype=torch.float64).unbind()
+        tensors = (x, scale, shift, kernel, pointwise, out, mean, variance)
+        self._forward(shape, *map(_address, tensors), torch.get_num_threads())
+        return mean, variance
+
+    def block_backward(
+        self,
+        shape: BlockShape,
+        gradient: Tensor,
+        lazy: tuple[Tensor, Tensor, Tensor, Tensor] | None,
+        x: Tensor,
+        affine: tuple[Tensor, Tensor] | None,
+        centre: Tensor | None,
+        kernel: Tensor,
+        pointwise: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Gradients of x, kernel and pointwise.
+
+        The gradient of `out` is `gradient`, or with `lazy`, (u, factor, slope, offset),
+        factor · gradient + slope · u + offset. With `affine` the first result D is the
+        gradient of scale x + shift, and the last one holds Σ D and Σ D (x - centre),
+        [2, channels] in float64.
+        """
+        u, factor, slope, offset = lazy or (None,) * 4
+        scale, shift = affine or (None, None)
+        by_x, by_kernel, by_pointwise = map(torch.empty_like, (x, kernel, pointwise))
+        sums = None if affine is None else x.new_empty(2, shape.channels, dtype=torch.float64)
+        tensors = (
+            gradient, u, factor, slope, offset, x, scale, shift, centre, kernel, pointwise,
+            by_x, by_kernel, by_pointwise, sums,
+        )  # fmt: skip
+        self._backward(shape, *map(_address, tensors), torch.get_num_threads())
+        return by_x, by_kernel, by_pointwise, sums
+
+    def moments(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and (biased) variance [C] of a map [images, positions, C], in float64."""
+        mean, variance = z.new_empty(2, z.shape[2], dtype=torch.float64).unbind()
+        self._moments(*z.shape, *map(_address, (z, mean, variance)), torch.get_num_threads())
+        return mean, variance
+
+    def add_scaled(
+        self, total: Tensor | None, maps: Sequence[Tensor], factors: Tensor, offset: Tensor
+    ) -> Tensor:
+        """total + Σ factor · map + offset: `total` itself, or a new map [images, positions, C].
+
+        factors: [maps, C]; offset: [C].
+        """
+        out = torch.empty_like(maps[0]) if total is None else total
+        tensors = (factors, offset, total, out)
+        self._sum(
+            len(maps), *out.shape, _addresses(maps), *map(_address, tensors),
+            torch.get_num_threads(),
+        )  # fmt: skip
+        return out
+
+    def channel_products(self, gradient: Tensor, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Σ gradient [C] and Σ gradient · map [maps, C] over images and positions, in float64."""
+        images, positions, channels = gradient.shape
+        sums = gradient.new_empty(images, len(maps) + 1, channels, dtype=torch.float64)
+        self._sum_gradients(
+            len(maps), images, positions, channels, _address(gradient), _addresses(maps),
+            _address(sums), torch.get_num_threads(),
+        )  # fmt: skip
+        totals = sums.sum(0)
+        return totals[0], totals[1:]
+
+    def map_gradients(
+        self,
+        gradient: Tensor,
+        maps: Sequence[Tensor],
+        factors: Tensor,
+        slopes: Tensor,
+        shifts: Tensor,
+    ) -> list[Tensor]:
+        """factor · gradient + slope · map + shift for each map; the others are [maps, C]."""
+        out = [torch.empty_like(z) for z in maps]
+        tensors = (factors, slopes, shifts)
+        self._map_gradients(
+            len(maps), *gradient.shape, _address(gradient), _addresses(maps),
+            *map(_address, tensors), _addresses(out), torch.get_num_threads(),
+        )  # fmt: skip
+        return out
+
+
+@functools.cache
+def kernels() -> Kernels | None:
+    """Those for this processor; None where there are none that can be used."""
+    name = LIBRARIES.get(torch.backends.cpu.get_cpu_capability())
+    if name is None or not (HERE / name).is_file():
+        return None
+    try:
+        return Kernels(HERE / name)
+    except OSError:  # built for another system, or a PyTorch without OpenMP
+        return None
+
+
+def kind() -> str:
+    """For which processor the kernels in use are, or "none"."""
+    return "none" if kernels() is None else torch.backends.cpu.get_cpu_capability()
+
+
+def kernels_for(*tensors: Tensor) -> Kernels | None:
+    """Those that take these tensors; None where PyTorch's are to be taken."""
+    takes = all(x.device.type == "cpu" and x.dtype == torch.float32 for x in tensors)
+    return kernels() if takes and not torch.is_autocast_enabled("cpu") else None
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(tensors))(*[x.data_ptr() for x in tensors])

@@ -1,0 +1,279 @@
+// Depthwise convolution, then 1×1 convolution, of channels-last maps, image by image.
+//
+// An image and what is computed of it stay in the caches; of whole maps only inputs, outputs and
+// their gradients are in main memory. See `dots.blocks`, which calls this.
+
+#include "depthwise.h"
+#include "products.h"
+
+namespace dots {
+namespace {
+
+constexpr Index CHUNKS = 8;   // of a batch, each with sums of its own: whatever the threads
+constexpr Index BAND = 2048;  // numbers of a band of rows, about: it stays in the first cache
+
+}  // namespace
+}  // namespace dots
+
+extern "C" {
+
+// Sizes of a block; `BlockShape` in Python.
+struct DotsBlock {
+    dots::Index images, height, width, channels, outputs, kernel, stride, dilation;
+};
+}
+
+namespace dots {
+namespace {
+
+struct Plan {
+    explicit Plan(const DotsBlock& block)
+        : images(block.images), height(block.height), width(block.width), C(block.channels),
+          N(block.outputs), kernel(block.kernel), taps(kernel * kernel), Cp(padded(C)),
+          Np(padded(N)), margin(block.dilation * (kernel / 2)) {
+        const Index s = block.stride;
+        grid = {(height + s - 1) / s, (width + s - 1) / s, width + 2 * margin, Cp, s, block.dilation};
+        back = {height, width, grid.frame, Cp, 1, block.dilation};
+        positions = grid.rows * grid.columns;
+        framed = (height + 2 * margin) * grid.frame * Cp;
+        band = std::max<Index>(1, BAND / (grid.columns * Cp));
+    }
+
+    Index images, height, width, C, N, kernel, taps, Cp, Np, margin, positions, framed, band;
+    Grid grid;  // from input to output
+    Grid back;  // from the spread gradient of the output to that of the input
+
+    // Where a row of the image itself starts in a framed one.
+    template <class Number>
+    Number* inside(Number* framed, Index row) const {
+        return framed + ((row + margin) * grid.frame + margin) * Cp;
+    }
+};
+
+// [C, taps] -> [taps, Cp], and the same with the kernel turned around.
+Buffer taps_of(const Plan& plan, const float* kernel, bool turned) {
+    Buffer result(plan.taps * plan.Cp);
+    for (Index c = 0; c < plan.C; ++c)
+        for (Index t = 0; t < plan.taps; ++t)
+            result.data()[(turned ? plan.taps - 1 - t : t) * plan.Cp + c] = kernel[c * plan.taps + t];
+    return result;
+}
+
+// [N, C] -> [C, Np]
+Buffer transposed(const Plan& plan, const float* pointwise) {
+    Buffer result(plan.C * plan.Np);
+    for (Index n = 0; n < plan.N; ++n)
+        for (Index c = 0; c < plan.C; ++c)
+            result.data()[c * plan.Np + n] = pointwise[n * plan.C + c];
+    return result;
+}
+
+// An image into the middle of a frame: as it is, or relu(scale · image + shift).
+void fill(const Plan& plan, const float* image, const float* scale, const float* shift,
+          float* framed) {
+    for (Index i = 0; i < plan.height; ++i) {
+        const float* from = image + i * plan.width * plan.C;
+        float* to = plan.inside(framed, i);
+        if (!scale) {
+            copy_rows(from, plan.C, to, plan.Cp, plan.width, plan.C);
+            continue;
+        }
+        for (Index j = 0; j < plan.width; ++j, from += plan.C, to += plan.Cp)
+            over_channels(plan.C, [=](Index c, Index lanes) {
+                const Vec scaled = load(from + c, lanes) * load(scale + c, lanes);
+                store(to + c, rectified(scaled + load(shift + c, lanes)), lanes);
+            });
+    }
+}
+
+// Mean and sum of squared distances from it, of each channel of rows of `row` numbers. The
+// first estimate of the mean is rounded; distances from it correct it, and themselves.
+void moments(const float* rows, Index row, Index count, Index channels, double* mean,
+             double* squares) {
+    for (Index c = 0; c < channels; c += L) {
+        const Index lanes = std::min(L, channels - c);
+        double sums[L] = {}, distances[L] = {}, products[L] = {};
+        add_sums(count, sums, lanes, [=](Index i) { return load(rows + i * row + c); });
+        Vec centre = {};
+        for (Index lane = 0; lane < lanes; ++lane) centre[lane] = float(sums[lane] / double(count));
+        add_sums(count, distances, lanes, [=](Index i) { return load(rows + i * row + c) - centre; });
+        add_sums(count, products, lanes, [=](Index i) {
+            const Vec distance = load(rows + i * row + c) - centre;
+            return distance * distance;
+        });
+        for (Index lane = 0; lane < lanes; ++lane)
+            correct(count, centre[lane], distances[lane], products[lane], mean[c + lane], squares[c + lane]);
+    }
+}
+
+// factor · g + slope · u + offset, into rows of Np numbers.
+void lazy_gradient(const Plan& plan, Index positions, const float* g, const float* u,
+                   const float* factor, const float* slope, const float* offset, float* out) {
+    for (Index i = 0; i < positions; ++i, g += plan.N, u += plan.N, out += plan.Np)
+        over_channels(plan.N, [=](Index n, Index lanes) {
+            const Vec gradient = load(factor + n, lanes) * load(g + n, lanes);
+            const Vec rest = load(slope + n, lanes) * load(u + n, lanes) + load(offset + n, lanes);
+            store(out + n, gradient + rest, lanes);
+        });
+}
+
+// The gradient of the depthwise convolution's output, wᵀ g, spread at the stride in a frame.
+void spread_product(const Plan& plan, Index rows, const float* g, Index g_row, const float* w,
+                    float* flat, float* framed) {
+    const Index columns = plan.grid.columns, stride = plan.grid.stride;
+    for (Index i = 0; i < rows; ++i, g += columns * g_row, framed += stride * plan.grid.frame * plan.Cp) {
+        float* to = stride == 1 ? framed : flat;
+        multiply(g, g_row, w, plan.Cp, plan.N, to, plan.Cp, columns, plan.Cp);
+        if (stride > 1) copy_rows(flat, plan.Cp, framed, stride * plan.Cp, columns, plan.Cp);
+    }
+}
+
+// One number of the sums of all chunks.
+float summed(const float* first, Index step) {
+    double sum = 0;
+    for (Index chunk = 0; chunk < CHUNKS; ++chunk) sum += first[chunk * step];
+    return float(sum);
+}
+
+// Where the rectified input is zero the gradient is none. Sums of it, and of its product with
+// the distance of the input from centre, to sums [2, C].
+void masked(const Plan& plan, const float* gradient, const float* framed, const float* input,
+            const float* centre, float* out, double* sums) {
+    const Index block = std::max<Index>(1, RUN / plan.width);  // rows summed in float32
+    over_channels(plan.C, [&](Index c, Index lanes) {
+        const Vec middle = load(centre + c, lanes);
+        double totals[2][L] = {};
+        for (Index start = 0; start < plan.height; start += block) {
+            Vec sum = {}, product = {};
+            for (Index i = start; i < std::min(plan.height, start + block); ++i) {
+                const Index pixel = i * plan.width;
+                const float* g = gradient + pixel * plan.Cp + c;
+                const float* seen = plan.inside(framed, i) + c;
+                const float* from = input + pixel * plan.C + c;
+                float* to = out + pixel * plan.C + c;
+                for (Index j = 0; j < plan.width; ++j) {
+                    const Vec kept = load(seen + j * plan.Cp) > 0 ? load(g + j * plan.Cp) : Vec{};
+                    store(to + j * plan.C, kept, lanes);
+                    sum += kept;
+                    product += kept * (load(from + j * plan.C, lanes) - middle);
+                }
+            }
+            for (Index lane = 0; lane < lanes; ++lane) {
+                totals[0][lane] += sum[lane];
+                totals[1][lane] += product[lane];
+            }
+        }
+        for (Index lane = 0; lane < lanes; ++lane) {  // those of an overlap are the same again
+            sums[c + lane] = totals[0][lane];
+            sums[plan.C + c + lane] = totals[1][lane];
+        }
+    });
+}
+
+}  // namespace
+}  // namespace dots
+
+extern "C" {
+
+// out [B, H', W', N], mean [N], variance [N]: of a map [B, H, W, C], or of what `fill` makes of
+// it, with kernel [C, taps] and pointwise [N, C].
+void dots_block_forward(const DotsBlock* block, const float* map, const float* scale,
+                        const float* shift, const float* kernel, const float* pointwise,
+                        float* out, double* mean, double* variance, dots::Index threads) {
+    using namespace dots;
+    const Plan plan(*block);
+    const Buffer taps = taps_of(plan, kernel, false), w = transposed(plan, pointwise);
+    const bool direct = plan.N == plan.Np;
+    const Index pixels = plan.height * plan.width, columns = plan.grid.columns;
+    const Index bands = (plan.grid.rows + plan.band - 1) / plan.band;
+    std::vector<double> means(plan.images * plan.N), squares(plan.images * plan.N);
+    parallel(plan.images, threads, [&](Index first, Index last) {
+        Buffer framed(plan.framed), z(plan.band * columns * plan.Cp), u(direct ? 0 : plan.positions * plan.Np);
+        for (Index b = first; b < last; ++b) {
+            float* to = out + b * plan.positions * plan.N;
+            float* rows = direct ? to : u.data();
+            fill(plan, map + b * pixels * plan.C, scale, shift, framed.data());
+            Ahead next(b + 1 < last ? map + (b + 1) * pixels * plan.C : nullptr, pixels * plan.C, bands);
+            for (Index i = 0; i < plan.grid.rows; i += plan.band) {
+                const Grid band = plan.grid.band(std::min(plan.band, plan.grid.rows - i));
+                next.part();
+                convolve(plan.kernel, band, plan.grid.pixel(framed.data(), i * plan.grid.stride, 0), taps.data(), z.data());
+                multiply(z.data(), plan.Cp, w.data(), plan.Np, plan.C, rows + i * columns * plan.Np, plan.Np, band.rows * columns, plan.Np);
+            }
+            moments(rows, plan.Np, plan.positions, plan.N, &means[b * plan.N], &squares[b * plan.N]);
+            if (!direct) copy_rows(rows, plan.Np, to, plan.N, plan.positions, plan.N);
+        }
+    });
+    merge(means, squares, plan.images, plan.N, plan.positions, mean, variance);
+}
+
+// Gradients of the map (or, with scale, of scale · map + shift, and its two sums [2, C]), the
+// kernel and the pointwise, given that of out: g, or with factor what `lazy_gradient` makes of it.
+void dots_block_backward(const DotsBlock* block, const float* g, const float* u,
+                         const float* factor, const float* slope, const float* offset,
+                         const float* map, const float* scale, const float* shift,
+                         const float* centre, const float* kernel, const float* pointwise,
+                         float* by_map, float* by_kernel, float* by_pointwise, double* sums,
+                         dots::Index threads) {
+    using namespace dots;
+    const Plan plan(*block);
+    const Buffer taps = taps_of(plan, kernel, false), turned = taps_of(plan, kernel, true);
+    Buffer w(plan.N * plan.Cp);
+    copy_rows(pointwise, plan.C, w.data(), plan.Cp, plan.N, plan.C);
+    const Index kernels = plan.taps * plan.Cp, matrix = plan.N * plan.Cp;
+    Buffer kernel_sums(CHUNKS * kernels), matrix_sums(CHUNKS * matrix);
+    std::vector<double> image_sums(scale ? plan.images * 2 * plan.C : 0);
+    const bool direct = plan.C == plan.Cp && !scale;
+    const Index pixels = plan.height * plan.width, columns = plan.grid.columns, stride = plan.grid.stride;
+    const Index bands = (plan.grid.rows + plan.band - 1) / plan.band;
+    parallel(CHUNKS, threads, [&](Index first, Index last) {
+        Buffer framed(plan.framed), spread(plan.framed), z(plan.band * columns * plan.Cp);
+        Buffer given(factor ? plan.band * columns * plan.Np : 0), flat(columns * plan.Cp);
+        Buffer by_image(direct ? 0 : pixels * plan.Cp);
+        for (Index chunk = first; chunk < last; ++chunk)
+            for (Index b = chunk; b < plan.images; b += CHUNKS) {
+                const float* input = map + b * pixels * plan.C;
+                const Index start = b * plan.positions, next = b + CHUNKS < plan.images ? b + CHUNKS : b;
+                Ahead maps(map + next * pixels * plan.C, pixels * plan.C, bands);
+                Ahead gradients(g + next * plan.positions * plan.N, plan.positions * plan.N, bands);
+                Ahead outputs(u ? u + next * plan.positions * plan.N : nullptr, plan.positions * plan.N, bands);
+                fill(plan, input, scale, shift, framed.data());
+                for (Index i = 0; i < plan.grid.rows; i += plan.band) {
+                    const Grid band = plan.grid.band(std::min(plan.band, plan.grid.rows - i));
+                    const Index positions = band.rows * columns;
+                    const float* image = plan.grid.pixel(framed.data(), i * stride, 0);
+                    const float* gradient = g + (start + i * columns) * plan.N;
+                    Index row = plan.N;
+                    maps.part();
+                    gradients.part();
+                    outputs.part();
+                    convolve(plan.kernel, band, image, taps.data(), z.data());
+                    if (factor) {
+                        lazy_gradient(plan, positions, gradient, u + (start + i * columns) * plan.N, factor, slope, offset, given.data());
+                        gradient = given.data();
+                        row = plan.Np;
+                    }
+                    add_outer(gradient, row, plan.N, z.data(), plan.Cp, plan.Cp, matrix_sums.data() + chunk * matrix, plan.Cp, positions);
+                    float* inside = plan.inside(spread.data(), i * stride);
+                    spread_product(plan, band.rows, gradient, row, w.data(), flat.data(), inside);
+                    correlate(plan.kernel, band, image, inside, kernel_sums.data() + chunk * kernels);
+                }
+                float* to = by_map + b * pixels * plan.C;
+                float* rows = direct ? to : by_image.data();
+                convolve(plan.kernel, plan.back, spread.data(), turned.data(), rows);
+                if (scale) masked(plan, rows, framed.data(), input, centre, to, &image_sums[b * 2 * plan.C]);
+                else if (!direct) copy_rows(rows, plan.Cp, to, plan.C, pixels, plan.C);
+            }
+    });
+    for (Index t = 0; t < plan.taps; ++t)
+        for (Index c = 0; c < plan.C; ++c)
+            by_kernel[c * plan.taps + t] = summed(kernel_sums.data() + t * plan.Cp + c, kernels);
+    for (Index n = 0; n < plan.N; ++n)
+        for (Index c = 0; c < plan.C; ++c)
+            by_pointwise[n * plan.C + c] = summed(matrix_sums.data() + n * plan.Cp + c, matrix);
+    for (Index i = 0; scale && i < 2 * plan.C; ++i) {
+        sums[i] = 0;
+        for (Index b = 0; b < plan.images; ++b) sums[i] += image_sums[b * 2 * plan.C + i];
+    }
+}
+}

@@ -1,0 +1,147 @@
+// Vectors of LANES floats, aligned buffers, sums, and threads.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace dots {
+
+using Index = std::ptrdiff_t;
+
+constexpr Index L = LANES;
+
+// GCC's and Clang's vector extension: arithmetic on it is that of the machine's registers.
+typedef float Vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+inline Vec load(const float* from) { return *reinterpret_cast<const Vec*>(from); }
+inline void store(float* to, Vec value) { *reinterpret_cast<Vec*>(to) = value; }
+inline Vec rectified(Vec value) { return value > 0 ? value : Vec{}; }
+
+// Channels of a buffer: those of the map, and zeros up to whole vectors.
+inline Index padded(Index channels) { return (channels + L - 1) / L * L; }
+
+// Zeroed floats. Aligned to cache lines: a vector that lies in two of them costs two loads.
+class Buffer {
+  public:
+    explicit Buffer(Index count) : all_(count + LINE, 0.0f) {
+        const auto at = reinterpret_cast<std::uintptr_t>(all_.data()) / sizeof(float);
+        start_ = all_.data() + (LINE - at % LINE) % LINE;
+    }
+    Buffer(Buffer&&) = default;
+    float* data() { return start_; }
+    const float* data() const { return start_; }
+
+  private:
+    static constexpr Index LINE = 16;
+    std::vector<float> all_;
+    float* start_;
+};
+
+// Numbers that will be needed, brought into the cache a part at a time while others are worked
+// on: arithmetic and main memory are then busy at the same time.
+class Ahead {
+  public:
+    Ahead(const float* from, Index count, Index parts)
+        : next_(from), stop_(from ? from + count : from), step_((count + parts - 1) / parts) {}
+
+    void part() {
+        const float* until = std::min(stop_, next_ + step_);
+        for (; next_ < until; next_ += LINE) __builtin_prefetch(next_, 0, 2);
+    }
+
+  private:
+    static constexpr Index LINE = 16;
+    const float *next_, *stop_;
+    Index step_;
+};
+
+// The same for numbers that will be written.
+inline void own(const float* from, Index count) {
+    for (Index i = 0; i < count; i += 16) __builtin_prefetch(from + i, 1, 3);
+}
+
+// A vector of which only some numbers may be touched, where a map has fewer channels.
+inline Vec load(const float* from, Index lanes) {
+    if (lanes == L) return load(from);
+    Vec value = {};
+    for (Index lane = 0; lane < lanes; ++lane) value[lane] = from[lane];
+    return value;
+}
+
+inline void store(float* to, Vec value, Index lanes) {
+    if (lanes == L) return store(to, value);
+    for (Index lane = 0; lane < lanes; ++lane) to[lane] = value[lane];
+}
+
+// work(c, lanes) for vectors that cover the channels of a map, which are not whole vectors: the
+// last one overlaps the one before.
+template <class Work>
+[[gnu::always_inline]] inline void over_channels(Index channels, Work work) {
+    if (channels < L) return work(Index(0), channels);
+    for (Index c = 0; c + L <= channels; c += L) work(c, L);
+    if (channels % L) work(channels - L, L);
+}
+
+// Rows of `channels` numbers between maps and buffers, whose rows may be longer.
+inline void copy_rows(const float* from, Index from_row, float* to, Index to_row, Index rows,
+                      Index channels) {
+    for (Index row = 0; row < rows; ++row, from += from_row, to += to_row)
+        over_channels(channels, [=](Index c, Index lanes) {
+            store(to + c, load(from + c, lanes), lanes);
+        });
+}
+
+constexpr Index RUN = 512;  // numbers that are summed in float32; the sums are summed in float64
+
+// to[l] += Σ value(i) over count positions. Four sums at a time hide the latency of additions.
+template <class Value>
+[[gnu::always_inline]] inline void add_sums(Index count, double* to, Index lanes, Value value) {
+    for (Index start = 0; start < count; start += RUN) {
+        const Index stop = std::min(count, start + RUN);
+        Vec parts[4] = {};
+        Index i = start;
+        for (; i + 4 <= stop; i += 4)
+            for (int part = 0; part < 4; ++part) parts[part] += value(i + part);
+        for (; i < stop; ++i) parts[0] += value(i);
+        const Vec sum = (parts[0] + parts[1]) + (parts[2] + parts[3]);
+        for (Index lane = 0; lane < lanes; ++lane) to[lane] += sum[lane];
+    }
+}
+
+// Mean, and sum of squared distances from it, by distances from a number near it.
+inline void correct(Index count, double near, double distance, double product, double& mean,
+                    double& squares) {
+    mean = near + distance / double(count);
+    squares = std::max(0.0, product - distance * distance / double(count));
+}
+
+// Means of images, and sums of squared distances from them, [images, channels]: as mean and
+// variance of the batch [channels].
+inline void merge(const std::vector<double>& means, const std::vector<double>& squares, Index images,
+           Index channels, Index positions, double* mean, double* variance) {
+    for (Index c = 0; c < channels; ++c) {
+        double sum = 0, square = 0;
+        for (Index b = 0; b < images; ++b) sum += means[b * channels + c];
+        mean[c] = sum / double(images);
+        for (Index b = 0; b < images; ++b) {
+            const double distance = means[b * channels + c] - mean[c];
+            square += squares[b * channels + c] + double(positions) * distance * distance;
+        }
+        variance[c] = square / double(images * positions);
+    }
+}
+
+// work(first, last) of `count` items on some threads. What is computed does not depend on them.
+// They are those of PyTorch's own OpenMP: a second pool would fight with it for the processors.
+template <class Work>
+inline void parallel(Index count, Index threads, Work work) {
+    threads = std::max<Index>(1, std::min(threads, count));
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (Index t = 0; t < threads; ++t)
+        work(count * t / threads, count * (t + 1) / threads);
+}
+
+}  // namespace dots
