@@ -57,10 +57,12 @@ class Chained(NamedTuple):
 
 def chainable(x: Tensor, blocks: Sequence[Block], norms: Sequence[nn.BatchNorm2d]) -> bool:
     """Whether `chain` takes these; else the steps are to be taken one by one."""
+    native = kernels_for(x, *_weights(blocks))
     return (
-        torch.is_grad_enabled()
-        and kernels_for(x, *_weights(blocks)) is not None
+        native is not None
+        and torch.is_grad_enabled()
         and all(block.kernel.shape[2:] in _SIZES for block in blocks)
+        and all(min(block.pointwise.shape[:2]) >= native.fewest_channels for block in blocks)
         and all(type(norm) is nn.BatchNorm2d and takes_batch(norm) for norm in norms)
         and _positions(_shapes(x, blocks)[-1]) > 1
     )

@@ -12,6 +12,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,21 +47,22 @@ class Kernels:
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
+        library.dots_lanes.restype = ctypes.c_ssize_t
+        self.fewest_channels = int(library.dots_lanes())
+        """Of the maps of blocks; sums take any number."""
         size, pointer, shape = ctypes.c_ssize_t, ctypes.c_void_p, ctypes.POINTER(BlockShape)
-        self._forward = library.dots_block_forward
-        self._forward.argtypes = [shape, *[pointer] * 8, size]
-        self._backward = library.dots_block_backward
-        self._backward.argtypes = [shape, *[pointer] * 15, size]
-        self._moments = library.dots_moments
-        self._moments.argtypes = [*[size] * 3, *[pointer] * 3, size]
-        self._sum = library.dots_sum
-        self._sum.argtypes = [*[size] * 4, *[pointer] * 5, size]
-        self._sum_gradients = library.dots_sum_gradients
-        self._sum_gradients.argtypes = [*[size] * 4, *[pointer] * 3, size]
-        self._map_gradients = library.dots_map_gradients
-        self._map_gradients.argtypes = [*[size] * 4, *[pointer] * 6, size]
-        for function in vars(self).values():
-            function.restype = None
+
+        def function(name: str, *arguments: Any) -> Any:
+            found = getattr(library, name)
+            found.argtypes, found.restype = [*arguments, size], None  # threads come last
+            return found
+
+        self._forward = function("dots_block_forward", shape, *[pointer] * 8)
+        self._backward = function("dots_block_backward", shape, *[pointer] * 15)
+        self._moments = function("dots_moments", *[size] * 3, *[pointer] * 3)
+        self._sum = function("dots_sum", *[size] * 4, *[pointer] * 5)
+        self._sum_gradients = function("dots_sum_gradients", *[size] * 4, *[pointer] * 3)
+        self._map_gradients = function("dots_map_gradients", *[size] * 4, *[pointer] * 6)
 
     def block_forward(
         self,

@@ -11,6 +11,7 @@ namespace {
 
 constexpr Index CHUNKS = 8;   // of a batch, each with sums of its own: whatever the threads
 constexpr Index BAND = 2048;  // numbers of a band of rows, about: it stays in the first cache
+constexpr Index FEWEST = 32;  // pixels of a band, about: products of fewer rows are slower
 
 }  // namespace
 }  // namespace dots
@@ -36,7 +37,8 @@ struct Plan {
         back = {height, width, grid.frame, Cp, 1, block.dilation};
         positions = grid.rows * grid.columns;
         framed = (height + 2 * margin) * grid.frame * Cp;
-        band = std::max<Index>(1, BAND / (grid.columns * Cp));
+        const Index wanted = std::max(BAND / Cp, FEWEST);
+        band = std::max<Index>(1, wanted / grid.columns);
     }
 
     Index images, height, width, C, N, kernel, taps, Cp, Np, margin, positions, framed, band;
@@ -79,9 +81,8 @@ void fill(const Plan& plan, const float* image, const float* scale, const float*
             continue;
         }
         for (Index j = 0; j < plan.width; ++j, from += plan.C, to += plan.Cp)
-            over_channels(plan.C, [=](Index c, Index lanes) {
-                const Vec scaled = load(from + c, lanes) * load(scale + c, lanes);
-                store(to + c, rectified(scaled + load(shift + c, lanes)), lanes);
+            over_channels(plan.C, [=](Index c) {
+                store(to + c, rectified(load(from + c) * load(scale + c) + load(shift + c)));
             });
     }
 }
@@ -110,10 +111,9 @@ void moments(const float* rows, Index row, Index count, Index channels, double* 
 void lazy_gradient(const Plan& plan, Index positions, const float* g, const float* u,
                    const float* factor, const float* slope, const float* offset, float* out) {
     for (Index i = 0; i < positions; ++i, g += plan.N, u += plan.N, out += plan.Np)
-        over_channels(plan.N, [=](Index n, Index lanes) {
-            const Vec gradient = load(factor + n, lanes) * load(g + n, lanes);
-            const Vec rest = load(slope + n, lanes) * load(u + n, lanes) + load(offset + n, lanes);
-            store(out + n, gradient + rest, lanes);
+        over_channels(plan.N, [=](Index n) {
+            const Vec rest = load(slope + n) * load(u + n) + load(offset + n);
+            store(out + n, load(factor + n) * load(g + n) + rest);
         });
 }
 
@@ -121,11 +121,17 @@ void lazy_gradient(const Plan& plan, Index positions, const float* g, const floa
 void spread_product(const Plan& plan, Index rows, const float* g, Index g_row, const float* w,
                     float* flat, float* framed) {
     const Index columns = plan.grid.columns, stride = plan.grid.stride;
-    for (Index i = 0; i < rows; ++i, g += columns * g_row, framed += stride * plan.grid.frame * plan.Cp) {
-        float* to = stride == 1 ? framed : flat;
-        multiply(g, g_row, w, plan.Cp, plan.N, to, plan.Cp, columns, plan.Cp);
-        if (stride > 1) copy_rows(flat, plan.Cp, framed, stride * plan.Cp, columns, plan.Cp);
+    const Index step = stride * plan.grid.frame * plan.Cp;
+    if (stride == 1 && columns % TALL == 0) {
+        for (Index i = 0; i < rows; ++i)
+            multiply(g + i * columns * g_row, g_row, w, plan.Cp, plan.N, framed + i * step,
+                     plan.Cp, columns, plan.Cp);
+        return;
     }
+    multiply(g, g_row, w, plan.Cp, plan.N, flat, plan.Cp, rows * columns, plan.Cp);
+    for (Index i = 0; i < rows; ++i)
+        copy_rows(flat + i * columns * plan.Cp, plan.Cp, framed + i * step, stride * plan.Cp,
+                  columns, plan.Cp);
 }
 
 // One number of the sums of all chunks.
@@ -140,8 +146,8 @@ float summed(const float* first, Index step) {
 void masked(const Plan& plan, const float* gradient, const float* framed, const float* input,
             const float* centre, float* out, double* sums) {
     const Index block = std::max<Index>(1, RUN / plan.width);  // rows summed in float32
-    over_channels(plan.C, [&](Index c, Index lanes) {
-        const Vec middle = load(centre + c, lanes);
+    over_channels(plan.C, [&](Index c) {
+        const Vec middle = load(centre + c);
         double totals[2][L] = {};
         for (Index start = 0; start < plan.height; start += block) {
             Vec sum = {}, product = {};
@@ -152,18 +158,18 @@ void masked(const Plan& plan, const float* gradient, const float* framed, const 
                 const float* from = input + pixel * plan.C + c;
                 float* to = out + pixel * plan.C + c;
                 for (Index j = 0; j < plan.width; ++j) {
-                    const Vec kept = load(seen + j * plan.Cp) > 0 ? load(g + j * plan.Cp) : Vec{};
-                    store(to + j * plan.C, kept, lanes);
+                    const Vec kept = load(seen + j * plan.Cp) <= 0 ? Vec{} : load(g + j * plan.Cp);
+                    store(to + j * plan.C, kept);
                     sum += kept;
-                    product += kept * (load(from + j * plan.C, lanes) - middle);
+                    product += kept * (load(from + j * plan.C) - middle);
                 }
             }
-            for (Index lane = 0; lane < lanes; ++lane) {
+            for (Index lane = 0; lane < L; ++lane) {
                 totals[0][lane] += sum[lane];
                 totals[1][lane] += product[lane];
             }
         }
-        for (Index lane = 0; lane < lanes; ++lane) {  // those of an overlap are the same again
+        for (Index lane = 0; lane < L; ++lane) {  // those of an overlap are the same again
             sums[c + lane] = totals[0][lane];
             sums[plan.C + c + lane] = totals[1][lane];
         }
@@ -175,6 +181,9 @@ void masked(const Plan& plan, const float* gradient, const float* framed, const 
 
 extern "C" {
 
+// Numbers of a vector: maps of fewer channels would leave registers empty, and are not taken.
+dots::Index dots_lanes() { return dots::L; }
+
 // out [B, H', W', N], mean [N], variance [N]: of a map [B, H, W, C], or of what `fill` makes of
 // it, with kernel [C, taps] and pointwise [N, C].
 void dots_block_forward(const DotsBlock* block, const float* map, const float* scale,
@@ -185,7 +194,6 @@ void dots_block_forward(const DotsBlock* block, const float* map, const float* s
     const Buffer taps = taps_of(plan, kernel, false), w = transposed(plan, pointwise);
     const bool direct = plan.N == plan.Np;
     const Index pixels = plan.height * plan.width, columns = plan.grid.columns;
-    const Index bands = (plan.grid.rows + plan.band - 1) / plan.band;
     std::vector<double> means(plan.images * plan.N), squares(plan.images * plan.N);
     parallel(plan.images, threads, [&](Index first, Index last) {
         Buffer framed(plan.framed), z(plan.band * columns * plan.Cp), u(direct ? 0 : plan.positions * plan.Np);
@@ -193,10 +201,8 @@ void dots_block_forward(const DotsBlock* block, const float* map, const float* s
             float* to = out + b * plan.positions * plan.N;
             float* rows = direct ? to : u.data();
             fill(plan, map + b * pixels * plan.C, scale, shift, framed.data());
-            Ahead next(b + 1 < last ? map + (b + 1) * pixels * plan.C : nullptr, pixels * plan.C, bands);
             for (Index i = 0; i < plan.grid.rows; i += plan.band) {
                 const Grid band = plan.grid.band(std::min(plan.band, plan.grid.rows - i));
-                next.part();
                 convolve(plan.kernel, band, plan.grid.pixel(framed.data(), i * plan.grid.stride, 0), taps.data(), z.data());
                 multiply(z.data(), plan.Cp, w.data(), plan.Np, plan.C, rows + i * columns * plan.Np, plan.Np, band.rows * columns, plan.Np);
             }
@@ -225,18 +231,14 @@ void dots_block_backward(const DotsBlock* block, const float* g, const float* u,
     std::vector<double> image_sums(scale ? plan.images * 2 * plan.C : 0);
     const bool direct = plan.C == plan.Cp && !scale;
     const Index pixels = plan.height * plan.width, columns = plan.grid.columns, stride = plan.grid.stride;
-    const Index bands = (plan.grid.rows + plan.band - 1) / plan.band;
     parallel(CHUNKS, threads, [&](Index first, Index last) {
         Buffer framed(plan.framed), spread(plan.framed), z(plan.band * columns * plan.Cp);
-        Buffer given(factor ? plan.band * columns * plan.Np : 0), flat(columns * plan.Cp);
+        Buffer given(factor ? plan.band * columns * plan.Np : 0), flat(plan.band * columns * plan.Cp);
         Buffer by_image(direct ? 0 : pixels * plan.Cp);
         for (Index chunk = first; chunk < last; ++chunk)
             for (Index b = chunk; b < plan.images; b += CHUNKS) {
                 const float* input = map + b * pixels * plan.C;
-                const Index start = b * plan.positions, next = b + CHUNKS < plan.images ? b + CHUNKS : b;
-                Ahead maps(map + next * pixels * plan.C, pixels * plan.C, bands);
-                Ahead gradients(g + next * plan.positions * plan.N, plan.positions * plan.N, bands);
-                Ahead outputs(u ? u + next * plan.positions * plan.N : nullptr, plan.positions * plan.N, bands);
+                const Index start = b * plan.positions;
                 fill(plan, input, scale, shift, framed.data());
                 for (Index i = 0; i < plan.grid.rows; i += plan.band) {
                     const Grid band = plan.grid.band(std::min(plan.band, plan.grid.rows - i));
@@ -244,9 +246,6 @@ void dots_block_backward(const DotsBlock* block, const float* g, const float* u,
                     const float* image = plan.grid.pixel(framed.data(), i * stride, 0);
                     const float* gradient = g + (start + i * columns) * plan.N;
                     Index row = plan.N;
-                    maps.part();
-                    gradients.part();
-                    outputs.part();
                     convolve(plan.kernel, band, image, taps.data(), z.data());
                     if (factor) {
                         lazy_gradient(plan, positions, gradient, u + (start + i * columns) * plan.N, factor, slope, offset, given.data());

@@ -18,7 +18,8 @@ typedef float Vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias))
 
 inline Vec load(const float* from) { return *reinterpret_cast<const Vec*>(from); }
 inline void store(float* to, Vec value) { *reinterpret_cast<Vec*>(to) = value; }
-inline Vec rectified(Vec value) { return value > 0 ? value : Vec{}; }
+// NaN is left, so that it is found.
+inline Vec rectified(Vec value) { return value < 0 ? Vec{} : value; }
 
 // Channels of a buffer: those of the map, and zeros up to whole vectors.
 inline Index padded(Index channels) { return (channels + L - 1) / L * L; }
@@ -40,58 +41,19 @@ class Buffer {
     float* start_;
 };
 
-// Numbers that will be needed, brought into the cache a part at a time while others are worked
-// on: arithmetic and main memory are then busy at the same time.
-class Ahead {
-  public:
-    Ahead(const float* from, Index count, Index parts)
-        : next_(from), stop_(from ? from + count : from), step_((count + parts - 1) / parts) {}
-
-    void part() {
-        const float* until = std::min(stop_, next_ + step_);
-        for (; next_ < until; next_ += LINE) __builtin_prefetch(next_, 0, 2);
-    }
-
-  private:
-    static constexpr Index LINE = 16;
-    const float *next_, *stop_;
-    Index step_;
-};
-
-// The same for numbers that will be written.
-inline void own(const float* from, Index count) {
-    for (Index i = 0; i < count; i += 16) __builtin_prefetch(from + i, 1, 3);
-}
-
-// A vector of which only some numbers may be touched, where a map has fewer channels.
-inline Vec load(const float* from, Index lanes) {
-    if (lanes == L) return load(from);
-    Vec value = {};
-    for (Index lane = 0; lane < lanes; ++lane) value[lane] = from[lane];
-    return value;
-}
-
-inline void store(float* to, Vec value, Index lanes) {
-    if (lanes == L) return store(to, value);
-    for (Index lane = 0; lane < lanes; ++lane) to[lane] = value[lane];
-}
-
-// work(c, lanes) for vectors that cover the channels of a map, which are not whole vectors: the
-// last one overlaps the one before.
+// work(c) for vectors that cover the channels of a map, at least L, which need not be whole
+// vectors: the last one then overlaps the one before.
 template <class Work>
 [[gnu::always_inline]] inline void over_channels(Index channels, Work work) {
-    if (channels < L) return work(Index(0), channels);
-    for (Index c = 0; c + L <= channels; c += L) work(c, L);
-    if (channels % L) work(channels - L, L);
+    for (Index c = 0; c + L <= channels; c += L) work(c);
+    if (channels % L) work(channels - L);
 }
 
 // Rows of `channels` numbers between maps and buffers, whose rows may be longer.
 inline void copy_rows(const float* from, Index from_row, float* to, Index to_row, Index rows,
                       Index channels) {
     for (Index row = 0; row < rows; ++row, from += from_row, to += to_row)
-        over_channels(channels, [=](Index c, Index lanes) {
-            store(to + c, load(from + c, lanes), lanes);
-        });
+        over_channels(channels, [=](Index c) { store(to + c, load(from + c)); });
 }
 
 constexpr Index RUN = 512;  // numbers that are summed in float32; the sums are summed in float64
@@ -115,7 +77,8 @@ template <class Value>
 inline void correct(Index count, double near, double distance, double product, double& mean,
                     double& squares) {
     mean = near + distance / double(count);
-    squares = std::max(0.0, product - distance * distance / double(count));
+    squares = product - distance * distance / double(count);
+    if (squares < 0) squares = 0;  // and not std::max, which loses NaN
 }
 
 // Means of images, and sums of squared distances from them, [images, channels]: as mean and
