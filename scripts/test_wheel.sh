@@ -24,7 +24,7 @@ import zipfile
 
 names = zipfile.ZipFile(sys.argv[1]).namelist()
 wanted = (
-    "dots/py.typed", "dots/zoo/genotypes.json", "dots/zoo/counts.json",
+    "dots/py.typed", "dots/native/blocks.cpp", "dots/zoo/genotypes.json", "dots/zoo/counts.json",
     "dots/report/templates/report.html.j2", "dots/report/templates/style.css.j2",
 )
 missing = [name for name in wanted if name not in names]
@@ -40,7 +40,8 @@ cd "$place"
 "$bin/python" -c "
 import dots, torch
 assert dots.__file__.startswith('$place'), dots.__file__
-print('dots', dots.__version__, 'torch', torch.__version__)"
+from dots import native
+print('dots', dots.__version__, 'torch', torch.__version__, 'kernels', native.kind())"
 "$bin/dots" run digits --preset tiny --out first
 "$bin/dots" zoo list > /dev/null
 "$bin/dots" zoo table 1 > /dev/null

@@ -141,7 +141,7 @@ def test_a_library_that_does_not_load_is_not_used(folder: Path) -> None:
 @pytest.mark.skipif(not KINDS, reason="no kernels were built")
 def test_the_best_library_for_the_processor_is_used(folder: Path) -> None:
     here = Path(native.__file__).parent
-    for name in native.LIBRARIES.values():
+    for name in (*native.LIBRARIES.values(), *build.SOURCES, *build.HEADERS):
         shutil.copy(here / name, folder)
     assert native.kernels() is not None
     assert native.kind() == KINDS[0] == environment.collect([])["kernels"]
@@ -150,9 +150,21 @@ def test_the_best_library_for_the_processor_is_used(folder: Path) -> None:
         assert native.kernels_for(torch.zeros(1)) is None
 
 
+@pytest.mark.skipif(not KINDS, reason="no kernels were built")
+def test_a_library_of_other_sources_is_not_used(folder: Path) -> None:
+    """As after an update of a checkout that was not built anew."""
+    for name in (*native.LIBRARIES.values(), *build.SOURCES, *build.HEADERS):
+        shutil.copy(Path(native.__file__).parent / name, folder)
+    with (folder / build.SOURCES[0]).open("a") as source:
+        source.write("// changed\n")
+    assert native.kernels() is None
+    with pytest.raises(OSError, match="was built from other sources"):
+        native.Kernels(folder / native.LIBRARIES[KINDS[0]])
+
+
 @pytest.mark.skipif(not KINDS, reason="no kernels can be built or used here")
 def test_building_anew_gives_the_libraries(tmp_path: Path) -> None:
-    for name in (*build.SOURCES, "vectors.h", "products.h", "depthwise.h"):
+    for name in (*build.SOURCES, *build.HEADERS):
         shutil.copy(native.HERE / name, tmp_path)
     before = {path.name for path in tmp_path.iterdir()}
     assert set(build.build(tmp_path)) == set(native.LIBRARIES.values())
@@ -170,7 +182,10 @@ def test_without_a_compiler_nothing_is_built_and_a_line_says_so(
 ) -> None:
     monkeypatch.setenv("CXX", compiler)
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    for name in (*build.SOURCES, *build.HEADERS):
+        shutil.copy(native.HERE / name, tmp_path)
+    before = list(tmp_path.iterdir())
     assert build.build(tmp_path) == ()
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == before
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(" was not built: ")[0] for line in lines] == list(build.VARIANTS)

@@ -136,9 +136,9 @@ class Supernet(nn.Module):
     """Owns the weights w and nothing else; α, β live outside.
 
     `candidates` names the operations of each edge, by cell kind: a smaller supernet is one
-    with fewer. `fast` uses the exact identities of `dots.folding` and `dots.depthwise`;
-    without it every step is a stock PyTorch module. `low_memory` recomputes each cell in the
-    backward pass instead of keeping its features.
+    with fewer. `fast` uses the exact identities of `dots.folding`, `dots.depthwise` and
+    `dots.blocks`; without it every step is a stock PyTorch module. `low_memory` recomputes
+    each cell in the backward pass instead of keeping its features.
     """
 
     def __init__(

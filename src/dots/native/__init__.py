@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dots.native.build import digest
+
 HERE = Path(__file__).parent
 LIBRARIES: Mapping[str, str] = MappingProxyType(
     {"AVX512": "kernels-avx512.so", "AVX2": "kernels-avx2.so"}
@@ -43,10 +45,16 @@ def output_size(shape: BlockShape) -> tuple[int, int]:
 
 
 class Kernels:
-    """The functions of a library. Tensors are contiguous, on the CPU, and float32 unless said."""
+    """The functions of a library. Tensors are contiguous, on the CPU, and float32 unless said.
+
+    Raises OSError for a library that cannot be loaded, or is not that of the sources beside it.
+    """
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
+        library.dots_sources.restype = ctypes.c_char_p
+        if library.dots_sources().decode() != digest(path.parent):
+            raise OSError(f"{path} was built from other sources")
         library.dots_lanes.restype = ctypes.c_ssize_t
         self.fewest_channels = int(library.dots_lanes())
         """Of the maps of blocks; sums take any number."""
@@ -171,7 +179,7 @@ def kernels() -> Kernels | None:
         return None
     try:
         return Kernels(HERE / name)
-    except OSError:  # built for another system, or a PyTorch without OpenMP
+    except OSError:  # built from other sources, for another system, or PyTorch has no OpenMP
         return None
 
 

@@ -6,16 +6,6 @@
 #include "depthwise.h"
 #include "products.h"
 
-namespace dots {
-namespace {
-
-constexpr Index CHUNKS = 8;   // of a batch, each with sums of its own: whatever the threads
-constexpr Index BAND = 2048;  // numbers of a band of rows, about: it stays in the first cache
-constexpr Index FEWEST = 32;  // pixels of a band, about: products of fewer rows are slower
-
-}  // namespace
-}  // namespace dots
-
 extern "C" {
 
 // Sizes of a block; `BlockShape` in Python.
@@ -27,13 +17,25 @@ struct DotsBlock {
 namespace dots {
 namespace {
 
+constexpr Index CHUNKS = 8;   // of a batch, each with sums of its own: whatever the threads
+constexpr Index BAND = 2048;  // numbers of a band of rows, about: it stays in the first cache
+constexpr Index FEWEST = 32;  // pixels of a band, about: products of fewer rows are slower
+
 struct Plan {
     explicit Plan(const DotsBlock& block)
-        : images(block.images), height(block.height), width(block.width), C(block.channels),
-          N(block.outputs), kernel(block.kernel), taps(kernel * kernel), Cp(padded(C)),
-          Np(padded(N)), margin(block.dilation * (kernel / 2)) {
+        : images(block.images),
+          height(block.height),
+          width(block.width),
+          C(block.channels),
+          N(block.outputs),
+          kernel(block.kernel),
+          taps(kernel * kernel),
+          Cp(padded(C)),
+          Np(padded(N)),
+          margin(block.dilation * (kernel / 2)) {
         const Index s = block.stride;
-        grid = {(height + s - 1) / s, (width + s - 1) / s, width + 2 * margin, Cp, s, block.dilation};
+        grid = {(height + s - 1) / s, (width + s - 1) / s, width + 2 * margin, Cp, s,
+                block.dilation};
         back = {height, width, grid.frame, Cp, 1, block.dilation};
         positions = grid.rows * grid.columns;
         framed = (height + 2 * margin) * grid.frame * Cp;
@@ -57,7 +59,8 @@ Buffer taps_of(const Plan& plan, const float* kernel, bool turned) {
     Buffer result(plan.taps * plan.Cp);
     for (Index c = 0; c < plan.C; ++c)
         for (Index t = 0; t < plan.taps; ++t)
-            result.data()[(turned ? plan.taps - 1 - t : t) * plan.Cp + c] = kernel[c * plan.taps + t];
+            result.data()[(turned ? plan.taps - 1 - t : t) * plan.Cp + c] =
+                kernel[c * plan.taps + t];
     return result;
 }
 
@@ -97,13 +100,15 @@ void moments(const float* rows, Index row, Index count, Index channels, double* 
         add_sums(count, sums, lanes, [=](Index i) { return load(rows + i * row + c); });
         Vec centre = {};
         for (Index lane = 0; lane < lanes; ++lane) centre[lane] = float(sums[lane] / double(count));
-        add_sums(count, distances, lanes, [=](Index i) { return load(rows + i * row + c) - centre; });
+        add_sums(count, distances, lanes,
+                 [=](Index i) { return load(rows + i * row + c) - centre; });
         add_sums(count, products, lanes, [=](Index i) {
             const Vec distance = load(rows + i * row + c) - centre;
             return distance * distance;
         });
         for (Index lane = 0; lane < lanes; ++lane)
-            correct(count, centre[lane], distances[lane], products[lane], mean[c + lane], squares[c + lane]);
+            correct(count, centre[lane], distances[lane], products[lane], mean[c + lane],
+                    squares[c + lane]);
     }
 }
 
@@ -124,8 +129,8 @@ void spread_product(const Plan& plan, Index rows, const float* g, Index g_row, c
     const Index step = stride * plan.grid.frame * plan.Cp;
     if (stride == 1 && columns % TALL == 0) {
         for (Index i = 0; i < rows; ++i)
-            multiply(g + i * columns * g_row, g_row, w, plan.Cp, plan.N, framed + i * step,
-                     plan.Cp, columns, plan.Cp);
+            multiply(g + i * columns * g_row, g_row, w, plan.Cp, plan.N, framed + i * step, plan.Cp,
+                     columns, plan.Cp);
         return;
     }
     multiply(g, g_row, w, plan.Cp, plan.N, flat, plan.Cp, rows * columns, plan.Cp);
@@ -181,14 +186,21 @@ void masked(const Plan& plan, const float* gradient, const float* framed, const 
 
 extern "C" {
 
+// From what this was built.
+const char* dots_sources() {
+    return SOURCES;
+}
+
 // Numbers of a vector: maps of fewer channels would leave registers empty, and are not taken.
-dots::Index dots_lanes() { return dots::L; }
+dots::Index dots_lanes() {
+    return dots::L;
+}
 
 // out [B, H', W', N], mean [N], variance [N]: of a map [B, H, W, C], or of what `fill` makes of
 // it, with kernel [C, taps] and pointwise [N, C].
 void dots_block_forward(const DotsBlock* block, const float* map, const float* scale,
-                        const float* shift, const float* kernel, const float* pointwise,
-                        float* out, double* mean, double* variance, dots::Index threads) {
+                        const float* shift, const float* kernel, const float* pointwise, float* out,
+                        double* mean, double* variance, dots::Index threads) {
     using namespace dots;
     const Plan plan(*block);
     const Buffer taps = taps_of(plan, kernel, false), w = transposed(plan, pointwise);
@@ -196,17 +208,21 @@ void dots_block_forward(const DotsBlock* block, const float* map, const float* s
     const Index pixels = plan.height * plan.width, columns = plan.grid.columns;
     std::vector<double> means(plan.images * plan.N), squares(plan.images * plan.N);
     parallel(plan.images, threads, [&](Index first, Index last) {
-        Buffer framed(plan.framed), z(plan.band * columns * plan.Cp), u(direct ? 0 : plan.positions * plan.Np);
+        Buffer framed(plan.framed), z(plan.band * columns * plan.Cp),
+            u(direct ? 0 : plan.positions * plan.Np);
         for (Index b = first; b < last; ++b) {
             float* to = out + b * plan.positions * plan.N;
             float* rows = direct ? to : u.data();
             fill(plan, map + b * pixels * plan.C, scale, shift, framed.data());
             for (Index i = 0; i < plan.grid.rows; i += plan.band) {
                 const Grid band = plan.grid.band(std::min(plan.band, plan.grid.rows - i));
-                convolve(plan.kernel, band, plan.grid.pixel(framed.data(), i * plan.grid.stride, 0), taps.data(), z.data());
-                multiply(z.data(), plan.Cp, w.data(), plan.Np, plan.C, rows + i * columns * plan.Np, plan.Np, band.rows * columns, plan.Np);
+                convolve(plan.kernel, band, plan.grid.pixel(framed.data(), i * plan.grid.stride, 0),
+                         taps.data(), z.data());
+                multiply(z.data(), plan.Cp, w.data(), plan.Np, plan.C, rows + i * columns * plan.Np,
+                         plan.Np, band.rows * columns, plan.Np);
             }
-            moments(rows, plan.Np, plan.positions, plan.N, &means[b * plan.N], &squares[b * plan.N]);
+            moments(rows, plan.Np, plan.positions, plan.N, &means[b * plan.N],
+                    &squares[b * plan.N]);
             if (!direct) copy_rows(rows, plan.Np, to, plan.N, plan.positions, plan.N);
         }
     });
@@ -230,10 +246,12 @@ void dots_block_backward(const DotsBlock* block, const float* g, const float* u,
     Buffer kernel_sums(CHUNKS * kernels), matrix_sums(CHUNKS * matrix);
     std::vector<double> image_sums(scale ? plan.images * 2 * plan.C : 0);
     const bool direct = plan.C == plan.Cp && !scale;
-    const Index pixels = plan.height * plan.width, columns = plan.grid.columns, stride = plan.grid.stride;
+    const Index pixels = plan.height * plan.width, columns = plan.grid.columns,
+                stride = plan.grid.stride;
     parallel(CHUNKS, threads, [&](Index first, Index last) {
         Buffer framed(plan.framed), spread(plan.framed), z(plan.band * columns * plan.Cp);
-        Buffer given(factor ? plan.band * columns * plan.Np : 0), flat(plan.band * columns * plan.Cp);
+        Buffer given(factor ? plan.band * columns * plan.Np : 0),
+            flat(plan.band * columns * plan.Cp);
         Buffer by_image(direct ? 0 : pixels * plan.Cp);
         for (Index chunk = first; chunk < last; ++chunk)
             for (Index b = chunk; b < plan.images; b += CHUNKS) {
@@ -248,20 +266,26 @@ void dots_block_backward(const DotsBlock* block, const float* g, const float* u,
                     Index row = plan.N;
                     convolve(plan.kernel, band, image, taps.data(), z.data());
                     if (factor) {
-                        lazy_gradient(plan, positions, gradient, u + (start + i * columns) * plan.N, factor, slope, offset, given.data());
+                        lazy_gradient(plan, positions, gradient, u + (start + i * columns) * plan.N,
+                                      factor, slope, offset, given.data());
                         gradient = given.data();
                         row = plan.Np;
                     }
-                    add_outer(gradient, row, plan.N, z.data(), plan.Cp, plan.Cp, matrix_sums.data() + chunk * matrix, plan.Cp, positions);
+                    add_outer(gradient, row, plan.N, z.data(), plan.Cp, plan.Cp,
+                              matrix_sums.data() + chunk * matrix, plan.Cp, positions);
                     float* inside = plan.inside(spread.data(), i * stride);
                     spread_product(plan, band.rows, gradient, row, w.data(), flat.data(), inside);
-                    correlate(plan.kernel, band, image, inside, kernel_sums.data() + chunk * kernels);
+                    correlate(plan.kernel, band, image, inside,
+                              kernel_sums.data() + chunk * kernels);
                 }
                 float* to = by_map + b * pixels * plan.C;
                 float* rows = direct ? to : by_image.data();
                 convolve(plan.kernel, plan.back, spread.data(), turned.data(), rows);
-                if (scale) masked(plan, rows, framed.data(), input, centre, to, &image_sums[b * 2 * plan.C]);
-                else if (!direct) copy_rows(rows, plan.Cp, to, plan.C, pixels, plan.C);
+                if (scale)
+                    masked(plan, rows, framed.data(), input, centre, to,
+                           &image_sums[b * 2 * plan.C]);
+                else if (!direct)
+                    copy_rows(rows, plan.Cp, to, plan.C, pixels, plan.C);
             }
     });
     for (Index t = 0; t < plan.taps; ++t)

@@ -20,8 +20,8 @@ struct Grid {
 
 // T neighbouring pixels of out, one vector of channels; image is at their first tap.
 template <int K, int T>
-[[gnu::always_inline]] inline void convolve_pixels(const Grid& grid, const float* image, const float* kernel,
-                            float* out) {
+[[gnu::always_inline]] inline void convolve_pixels(const Grid& grid, const float* image,
+                                                   const float* kernel, float* out) {
     Vec sums[T] = {};
     for (int a = 0; a < K; ++a)
         for (int b = 0; b < K; ++b) {
@@ -60,13 +60,14 @@ inline void correlate(const Grid& grid, const float* image, const float* gradien
         for (int first = 0; first < K; first += ROWS) {
             Vec sums[ROWS][K] = {};
             for (Index i = 0; i < grid.rows; ++i) {
-                    for (Index j = 0; j < grid.columns; ++j) {
+                for (Index j = 0; j < grid.columns; ++j) {
                     const Index row = i * grid.stride, column = j * grid.stride;
                     const Vec g = load(grid.pixel(gradient, row, column) + c);
                     const float* from = grid.pixel(image, row + first * grid.dilation, column) + c;
                     for (int a = 0; a < ROWS; ++a)
                         for (int b = 0; b < K; ++b)
-                            sums[a][b] += g * load(grid.pixel(from, a * grid.dilation, b * grid.dilation));
+                            sums[a][b] +=
+                                g * load(grid.pixel(from, a * grid.dilation, b * grid.dilation));
                 }
             }
             for (int a = 0; a < ROWS; ++a)

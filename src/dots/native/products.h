@@ -12,8 +12,9 @@ constexpr int WIDE = LANES == 16 ? 3 : 1;  // vectors in a tile's row; AVX2 has 
 
 // out = z w: [R, V vectors] from z: [R, depth] and w: [depth, V vectors].
 template <int R, int V>
-[[gnu::always_inline]] inline void multiply_tile(const float* z, Index z_row, const float* w, Index w_row, Index depth,
-                          float* out, Index out_row) {
+[[gnu::always_inline]] inline void multiply_tile(const float* z, Index z_row, const float* w,
+                                                 Index w_row, Index depth, float* out,
+                                                 Index out_row) {
     Vec sums[R][V] = {};
 #pragma GCC unroll 4  // addresses of R rows cost as much as the products otherwise
     for (Index k = 0; k < depth; ++k)
@@ -25,8 +26,8 @@ template <int R, int V>
 }
 
 template <int V>
-inline void multiply_columns(const float* z, Index z_row, const float* w, Index w_row,
-                             Index depth, float* out, Index out_row, Index rows) {
+inline void multiply_columns(const float* z, Index z_row, const float* w, Index w_row, Index depth,
+                             float* out, Index out_row, Index rows) {
     Index r = 0;
     for (; r + TALL <= rows; r += TALL)
         multiply_tile<TALL, V>(z + r * z_row, z_row, w, w_row, depth, out + r * out_row, out_row);
@@ -50,8 +51,9 @@ inline void multiply(const float* z, Index z_row, const float* w, Index w_row, I
 
 // sum += gᵀ z: [R, V vectors] from g: [positions, R] and z: [positions, V vectors].
 template <int R, int V>
-[[gnu::always_inline]] inline void outer_tile(const float* g, Index g_row, const float* z, Index z_row, float* sum,
-                       Index sum_row, Index positions) {
+[[gnu::always_inline]] inline void outer_tile(const float* g, Index g_row, const float* z,
+                                              Index z_row, float* sum, Index sum_row,
+                                              Index positions) {
     Vec sums[R][V] = {};
     for (Index p = 0; p < positions; ++p)
         for (int r = 0; r < R; ++r)

@@ -13,7 +13,9 @@ namespace {
 // number. A period holds several positions.
 struct Periods {
     Periods(Index positions, Index channels)
-        : channels(channels), length(std::lcm(channels, L)), count(positions * channels),
+        : channels(channels),
+          length(std::lcm(channels, L)),
+          count(positions * channels),
           whole(count / length) {}
 
     // [rows, channels] -> [rows, length]
@@ -88,12 +90,14 @@ void dots_sum_gradients(dots::Index terms, dots::Index images, dots::Index posit
             const float* g = gradient + b * periods.count;
             double* to = sums + b * (terms + 1) * channels;
             std::fill_n(to, (terms + 1) * channels, 0.0);
-            add_channels(periods, to, [=](Index i) { return load(g + i); }, [=](Index i) { return g[i]; });
+            add_channels(
+                periods, to, [=](Index i) { return load(g + i); }, [=](Index i) { return g[i]; });
             for (Index t = 0; t < terms; ++t) {
                 const float* z = maps[t] + b * periods.count;
-                add_channels(periods, to + (t + 1) * channels,
-                             [=](Index i) { return load(g + i) * load(z + i); },
-                             [=](Index i) { return g[i] * z[i]; });
+                add_channels(
+                    periods, to + (t + 1) * channels,
+                    [=](Index i) { return load(g + i) * load(z + i); },
+                    [=](Index i) { return g[i] * z[i]; });
             }
         }
     });
@@ -120,7 +124,8 @@ void dots_map_gradients(dots::Index terms, dots::Index images, dots::Index posit
                 Index i = 0;
                 for (Index p = 0; p < periods.whole; ++p)
                     for (Index c = 0; c < periods.length; c += L, i += L)
-                        store(to + i, load(f + c) * load(g + i) + load(s + c) * load(z + i) + load(o + c));
+                        store(to + i,
+                              load(f + c) * load(g + i) + load(s + c) * load(z + i) + load(o + c));
                 for (; i < periods.count; ++i) {
                     const Index c = i % channels;
                     to[i] = f[c] * g[i] + s[c] * z[i] + o[c];
@@ -130,8 +135,8 @@ void dots_map_gradients(dots::Index terms, dots::Index images, dots::Index posit
 }
 
 // Mean and variance [channels] of a map.
-void dots_moments(dots::Index images, dots::Index positions, dots::Index channels,
-                  const float* map, double* mean, double* variance, dots::Index threads) {
+void dots_moments(dots::Index images, dots::Index positions, dots::Index channels, const float* map,
+                  double* mean, double* variance, dots::Index threads) {
     using namespace dots;
     const Periods periods(positions, channels);
     std::vector<double> means(images * channels), squares(images * channels);
@@ -140,17 +145,22 @@ void dots_moments(dots::Index images, dots::Index positions, dots::Index channel
         for (Index b = first; b < last; ++b) {
             const float* z = map + b * periods.count;
             std::vector<double> sums(channels), distances(channels), products(channels);
-            add_channels(periods, sums.data(), [=](Index i) { return load(z + i); }, [=](Index i) { return z[i]; });
+            add_channels(
+                periods, sums.data(), [=](Index i) { return load(z + i); },
+                [=](Index i) { return z[i]; });
             float* near = centre.data();
             const Index length = periods.length;
-            for (Index i = 0; i < length; ++i) near[i] = float(sums[i % channels] / double(positions));
+            for (Index i = 0; i < length; ++i)
+                near[i] = float(sums[i % channels] / double(positions));
             const auto distance = [=](Index i) { return load(z + i) - load(near + i % length); };
             const auto single = [=](Index i) { return z[i] - near[i % length]; };
             add_channels(periods, distances.data(), distance, single);
-            add_channels(periods, products.data(), [=](Index i) { return distance(i) * distance(i); },
-                         [=](Index i) { return single(i) * single(i); });
+            add_channels(
+                periods, products.data(), [=](Index i) { return distance(i) * distance(i); },
+                [=](Index i) { return single(i) * single(i); });
             for (Index c = 0; c < channels; ++c)
-                correct(positions, near[c], distances[c], products[c], means[b * channels + c], squares[b * channels + c]);
+                correct(positions, near[c], distances[c], products[c], means[b * channels + c],
+                        squares[b * channels + c]);
         }
     });
     merge(means, squares, images, channels, positions, mean, variance);

@@ -16,13 +16,21 @@ constexpr Index L = LANES;
 // GCC's and Clang's vector extension: arithmetic on it is that of the machine's registers.
 typedef float Vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
-inline Vec load(const float* from) { return *reinterpret_cast<const Vec*>(from); }
-inline void store(float* to, Vec value) { *reinterpret_cast<Vec*>(to) = value; }
+inline Vec load(const float* from) {
+    return *reinterpret_cast<const Vec*>(from);
+}
+inline void store(float* to, Vec value) {
+    *reinterpret_cast<Vec*>(to) = value;
+}
 // NaN is left, so that it is found.
-inline Vec rectified(Vec value) { return value < 0 ? Vec{} : value; }
+inline Vec rectified(Vec value) {
+    return value < 0 ? Vec{} : value;
+}
 
 // Channels of a buffer: those of the map, and zeros up to whole vectors.
-inline Index padded(Index channels) { return (channels + L - 1) / L * L; }
+inline Index padded(Index channels) {
+    return (channels + L - 1) / L * L;
+}
 
 // Zeroed floats. Aligned to cache lines: a vector that lies in two of them costs two loads.
 class Buffer {
@@ -83,8 +91,8 @@ inline void correct(Index count, double near, double distance, double product, d
 
 // Means of images, and sums of squared distances from them, [images, channels]: as mean and
 // variance of the batch [channels].
-inline void merge(const std::vector<double>& means, const std::vector<double>& squares, Index images,
-           Index channels, Index positions, double* mean, double* variance) {
+inline void merge(const std::vector<double>& means, const std::vector<double>& squares,
+                  Index images, Index channels, Index positions, double* mean, double* variance) {
     for (Index c = 0; c < channels; ++c) {
         double sum = 0, square = 0;
         for (Index b = 0; b < images; ++b) sum += means[b * channels + c];
@@ -103,8 +111,7 @@ template <class Work>
 inline void parallel(Index count, Index threads, Work work) {
     threads = std::max<Index>(1, std::min(threads, count));
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (Index t = 0; t < threads; ++t)
-        work(count * t / threads, count * (t + 1) / threads);
+    for (Index t = 0; t < threads; ++t) work(count * t / threads, count * (t + 1) / threads);
 }
 
 }  // namespace dots
