@@ -108,9 +108,9 @@ def test_chains_are_the_stock_modules(kernels: native.Kernels, case: Case) -> No
     expected = exact.stock()
     torch.testing.assert_close(found.features.double(), expected, **CLOSE)
     mean = expected.mean((0, 2, 3))
-    torch.testing.assert_close(found.mean, mean, **CLOSE)
+    torch.testing.assert_close(found.moments.mean, mean, **CLOSE)
     variance = expected.var((0, 2, 3), unbiased=False)
-    torch.testing.assert_close(found.variance, variance, **CLOSE)
+    torch.testing.assert_close(found.moments.variance, variance, **CLOSE)
     for norm, other in zip(case.norms, exact.norms, strict=True):
         for name, value in other.named_buffers():
             torch.testing.assert_close(norm.get_buffer(name).to(value.dtype), value, **CLOSE)
@@ -156,7 +156,7 @@ def test_threads_do_not_change_a_bit(kernels: native.Kernels) -> None:
         torch.set_num_threads(threads)
         try:
             case = a_case()
-            features, mean, variance = chain(case.x, case.blocks, case.norms)
+            features, (mean, variance) = chain(case.x, case.blocks, case.norms)
             gradients = torch.autograd.grad(features.square().sum(), case.inputs)
         finally:
             torch.set_num_threads(1)
@@ -226,7 +226,7 @@ def test_what_is_not_finite_stays_so(kernels: native.Kernels, value: float) -> N
     case = a_case()
     with torch.no_grad():
         case.x[1, 2, 3, 4] = value
-    features, mean, variance = chain(case.x, case.blocks, case.norms)
+    features, (mean, variance) = chain(case.x, case.blocks, case.norms)
     assert not features.isfinite().all()
     assert not mean.isfinite().all()
     assert not variance.isfinite().all()

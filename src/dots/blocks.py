@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dots.native import KERNEL_SIZES, BlockShape, Kernels, kernels_for, output_size
+from dots.normed_sum import Measured, Moments
 from dots.statistics import takes_batch, update_running
 
 
@@ -47,14 +48,6 @@ class Block(NamedTuple):
         return F.conv2d(z, self.pointwise)
 
 
-class Chained(NamedTuple):
-    """The last block's output [B, C, H, W], with its mean and (biased) variance [C], float64."""
-
-    features: Tensor
-    mean: Tensor
-    variance: Tensor
-
-
 def chainable(x: Tensor, blocks: Sequence[Block], norms: Sequence[nn.BatchNorm2d]) -> bool:
     """Whether `chain` takes these; else the steps are to be taken one by one."""
     native = kernels_for(x, *_weights(blocks))
@@ -71,7 +64,7 @@ def chainable(x: Tensor, blocks: Sequence[Block], norms: Sequence[nn.BatchNorm2d
 _SIZES = tuple((size, size) for size in KERNEL_SIZES)
 
 
-def chain(x: Tensor, blocks: Sequence[Block], norms: Sequence[nn.BatchNorm2d]) -> Chained:
+def chain(x: Tensor, blocks: Sequence[Block], norms: Sequence[nn.BatchNorm2d]) -> Measured:
     """The blocks of x [B, C, H, W], with a norm and ReLU between each two.
 
     What is chainable, that is. `norms` are those in between, one fewer than blocks; they take
@@ -87,7 +80,7 @@ def chain(x: Tensor, blocks: Sequence[Block], norms: Sequence[nn.BatchNorm2d]) -
     *inner, last = zip(moments[::2], moments[1::2], strict=True)
     for norm, shape, (mean, variance) in zip(norms, shapes, inner, strict=False):
         update_running([norm], mean[None], variance[None], _positions(shape))
-    return Chained(features, *last)
+    return Measured(features, Moments(*last))
 
 
 def _weights(blocks: Sequence[Block]) -> list[Tensor]:
@@ -177,7 +170,8 @@ class _Chain(torch.autograd.Function):
             return None, *_differentiable(plan, gradients[0], inputs, ctx.needs_input_grad[1:])
         native, maps = plan.native, [_rows(inputs[0]), *inner]
         weights, affine = _pairs(inputs[1 : 2 * count + 1]), _pairs(inputs[2 * count + 1 :])
-        by_weights: list[Tensor] = []
+        wanted = _pairs(ctx.needs_input_grad[2 : 2 * count + 2])
+        by_weights: list[Tensor | None] = []
         by_affine: list[Tensor | None] = []
         gradient, lazy = _rows(gradients[0]), None
         for index in reversed(range(count)):
@@ -188,7 +182,7 @@ class _Chain(torch.autograd.Function):
                 before, centre = norm.affine(affine[index - 1][1]), norm.mean.float()
             by_map, by_kernel, by_pointwise, sums = native.block_backward(
                 plan.shapes[index], gradient, lazy, maps[index], before, centre,
-                kernel.contiguous(), pointwise.contiguous(),
+                kernel.contiguous(), pointwise.contiguous(), wanted[index],
             )  # fmt: skip
             by_weights = [by_kernel, by_pointwise, *by_weights]
             gradient = by_map

@@ -26,7 +26,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dots.normed_sum import Moments, add_normed
+from dots.joined import joinable, joined
+from dots.normed_sum import Measured, Moments, add_normed
 from dots.statistics import fixed_statistics, scales_and_shifts, takes_batch, update_running
 from dots.weighted_sum import add_weighted
 
@@ -85,17 +86,19 @@ def normed(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     return _as_map(_folded_sum([Term(x, None, None, norm)]), x)
 
 
-def pointwise_sum(parts: Sequence[Tensor], pointwise: Tensor) -> Tensor:
+def pointwise_sum(parts: Sequence[Tensor], pointwise: Tensor) -> Measured:
     """conv1x1 of maps side by side, which are not concatenated: [B, Cout, H, W].
 
     parts: maps [B, C_i, H, W]; pointwise: [Cout, Σ C_i, 1, 1].
     """
+    if joinable(parts, pointwise):
+        return joined(parts, pointwise)
     if not all(foldable(part, None) for part in parts):
-        return F.conv2d(torch.cat(list(parts), dim=1), pointwise)
+        return Measured(F.conv2d(torch.cat(list(parts), dim=1), pointwise), None)
     kernels = torch.split(pointwise.flatten(1), [part.shape[1] for part in parts], dim=1)
     maps = [_as_rows(part) for part in parts]
     total = add_weighted(None, None, list(zip(maps, kernels, strict=True)), [])
-    return _as_map(total, parts[0])
+    return Measured(_as_map(total, parts[0]), None)
 
 
 def _plain(term: Term) -> Tensor:

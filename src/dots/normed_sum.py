@@ -47,6 +47,13 @@ class Moments(NamedTuple):
     variance: Tensor
 
 
+class Measured(NamedTuple):
+    """A map [B, C, H, W], and its moments where they were taken with it."""
+
+    features: Tensor
+    moments: Moments | None
+
+
 Known = Sequence[Moments | None]
 """The moments of maps, where they are known."""
 

@@ -26,7 +26,7 @@ from dots.folding import (
     pointwise_sum,
 )
 from dots.lazy import lazy
-from dots.normed_sum import Moments
+from dots.normed_sum import Measured, Moments
 
 
 class Parts(NamedTuple):
@@ -70,7 +70,7 @@ class Source:
         # Within the cell most have been rectified already, and x may not be needed at all.
         return torch.cat([part.relu for part in self._given], dim=1)
 
-    def rectified_product(self, pointwise: Tensor) -> Tensor:
+    def rectified_product(self, pointwise: Tensor) -> Measured:
         """conv1x1(ReLU(x), pointwise), of the parts one by one: their concatenation is not needed.
 
         pointwise: [C_out, C, 1, 1] -> [B, C_out, H, W].
@@ -231,7 +231,8 @@ class ReluConvNorm(nn.Module):
     def forward(self, source: Source) -> Parts:
         if self.conv.kernel_size == (1, 1) and self.conv.stride == (1, 1):
             if source.fast and self.conv.in_channels > self.conv.out_channels:
-                return Parts(source.rectified_product(self.conv.weight), None, self.norm)
+                features, moments = source.rectified_product(self.conv.weight)
+                return Parts(features, None, self.norm, moments)
             return Parts(source.relu, self.conv.weight, self.norm)
         return Parts(self.conv(source.relu), None, self.norm)
 
@@ -276,8 +277,8 @@ def _depthwise_blocks(source: Source, steps: Sequence[DepthwiseBlock]) -> Parts:
     x, blocks = source.relu, [step.as_block() for step in steps]
     norms = [step.norm for step in steps]
     if source.fast and chainable(x, blocks, norms):
-        features, *moments = chain(x, blocks, norms[:-1])
-        return Parts(features, None, norms[-1], Moments(*moments))
+        features, moments = chain(x, blocks, norms[:-1])
+        return Parts(features, None, norms[-1], moments)
     for step in steps[:-1]:
         z, pointwise, norm, _ = step(x, source.fast)
         x = normed_pointwise(z, pointwise, norm, relu=True, fast=source.fast)

@@ -1,4 +1,4 @@
-"""The kernels in C++, where they were built: `blocks.cpp` and `sums.cpp`.
+"""The kernels in C++, where they were built: `blocks.cpp`, `joined.cpp`, `sums.cpp`.
 
 They are built with the package where there is a C++ compiler (`hatch_build.py`), as a shared
 library with a C interface for each kind of processor. Without it everything runs on PyTorch's
@@ -67,6 +67,8 @@ class Kernels:
 
         self._forward = function("dots_block_forward", shape, *[pointer] * 8)
         self._backward = function("dots_block_backward", shape, *[pointer] * 15)
+        self._joined_forward = function("dots_joined_forward", *[size] * 4, *[pointer] * 6)
+        self._joined_backward = function("dots_joined_backward", *[size] * 4, *[pointer] * 6)
         self._moments = function("dots_moments", *[size] * 3, *[pointer] * 3)
         self._sum = function("dots_sum", *[size] * 4, *[pointer] * 5)
         self._sum_gradients = function("dots_sum_gradients", *[size] * 4, *[pointer] * 3)
@@ -102,8 +104,9 @@ class Kernels:
         centre: Tensor | None,
         kernel: Tensor,
         pointwise: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Gradients of x, kernel and pointwise.
+        wanted: tuple[bool, bool],
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """Gradients of x, and of kernel and pointwise where they are wanted.
 
         The gradient of `out` is `gradient`, or with `lazy`, (u, factor, slope, offset),
         factor · gradient + slope · u + offset. With `affine` the first result D is the
@@ -112,7 +115,9 @@ class Kernels:
         """
         u, factor, slope, offset = lazy or (None,) * 4
         scale, shift = affine or (None, None)
-        by_x, by_kernel, by_pointwise = map(torch.empty_like, (x, kernel, pointwise))
+        by_x = torch.empty_like(x)
+        by_kernel = torch.empty_like(kernel) if wanted[0] else None
+        by_pointwise = torch.empty_like(pointwise) if wanted[1] else None
         sums = None if affine is None else x.new_empty(2, shape.channels, dtype=torch.float64)
         tensors = (
             gradient, u, factor, slope, offset, x, scale, shift, centre, kernel, pointwise,
@@ -120,6 +125,44 @@ class Kernels:
         )  # fmt: skip
         self._backward(shape, *map(_address, tensors), torch.get_num_threads())
         return by_x, by_kernel, by_pointwise, sums
+
+    def joined_forward(
+        self, maps: Sequence[Tensor], pointwise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """pointwise times the maps side by side, with its mean and (biased) variance in float64.
+
+        maps: [images, positions, C_i]; pointwise: [outputs, Σ C_i].
+        """
+        images, positions, _ = maps[0].shape
+        out = maps[0].new_empty(images, positions, len(pointwise))
+        mean, variance = out.new_empty(2, len(pointwise), dtype=torch.float64).unbind()
+        tensors = (pointwise, out, mean, variance)
+        self._joined_forward(
+            len(maps), images, positions, len(pointwise), _channels(maps), _addresses(maps),
+            *map(_address, tensors), torch.get_num_threads(),
+        )  # fmt: skip
+        return out, mean, variance
+
+    def joined_backward(
+        self,
+        gradient: Tensor,
+        maps: Sequence[Tensor],
+        pointwise: Tensor,
+        wanted: Sequence[bool],
+    ) -> tuple[Tensor | None, list[Tensor | None]]:
+        """Gradients of pointwise and of the maps where they are wanted, in this order."""
+        images, positions, outputs = gradient.shape
+        by_pointwise = torch.empty_like(pointwise) if wanted[0] else None
+        by_maps = [
+            torch.empty_like(z) if needs else None
+            for z, needs in zip(maps, wanted[1:], strict=True)
+        ]
+        self._joined_backward(
+            len(maps), images, positions, outputs, _channels(maps), _address(gradient),
+            _addresses(maps), _address(pointwise), _addresses(by_maps), _address(by_pointwise),
+            torch.get_num_threads(),
+        )  # fmt: skip
+        return by_pointwise, by_maps
 
     def moments(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and (biased) variance [C] of a map [images, positions, C], in float64."""
@@ -198,5 +241,9 @@ def _address(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
-    return (ctypes.c_void_p * len(tensors))(*[x.data_ptr() for x in tensors])
+def _addresses(tensors: Sequence[Tensor | None]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(tensors))(*map(_address, tensors))
+
+
+def _channels(maps: Sequence[Tensor]) -> ctypes.Array[ctypes.c_ssize_t]:
+    return (ctypes.c_ssize_t * len(maps))(*[z.shape[2] for z in maps])

@@ -4,6 +4,7 @@
 // their gradients are in main memory. See `dots.blocks`, which calls this.
 
 #include "depthwise.h"
+#include "moments.h"
 #include "products.h"
 
 extern "C" {
@@ -16,10 +17,6 @@ struct DotsBlock {
 
 namespace dots {
 namespace {
-
-constexpr Index CHUNKS = 8;   // of a batch, each with sums of its own: whatever the threads
-constexpr Index BAND = 2048;  // numbers of a band of rows, about: it stays in the first cache
-constexpr Index FEWEST = 32;  // pixels of a band, about: products of fewer rows are slower
 
 struct Plan {
     explicit Plan(const DotsBlock& block)
@@ -39,8 +36,7 @@ struct Plan {
         back = {height, width, grid.frame, Cp, 1, block.dilation};
         positions = grid.rows * grid.columns;
         framed = (height + 2 * margin) * grid.frame * Cp;
-        const Index wanted = std::max(BAND / Cp, FEWEST);
-        band = std::max<Index>(1, wanted / grid.columns);
+        band = std::max<Index>(1, band_of(Cp) / grid.columns);
     }
 
     Index images, height, width, C, N, kernel, taps, Cp, Np, margin, positions, framed, band;
@@ -64,15 +60,6 @@ Buffer taps_of(const Plan& plan, const float* kernel, bool turned) {
     return result;
 }
 
-// [N, C] -> [C, Np]
-Buffer transposed(const Plan& plan, const float* pointwise) {
-    Buffer result(plan.C * plan.Np);
-    for (Index n = 0; n < plan.N; ++n)
-        for (Index c = 0; c < plan.C; ++c)
-            result.data()[c * plan.Np + n] = pointwise[n * plan.C + c];
-    return result;
-}
-
 // An image into the middle of a frame: as it is, or relu(scale · image + shift).
 void fill(const Plan& plan, const float* image, const float* scale, const float* shift,
           float* framed) {
@@ -87,28 +74,6 @@ void fill(const Plan& plan, const float* image, const float* scale, const float*
             over_channels(plan.C, [=](Index c) {
                 store(to + c, rectified(load(from + c) * load(scale + c) + load(shift + c)));
             });
-    }
-}
-
-// Mean and sum of squared distances from it, of each channel of rows of `row` numbers. The
-// first estimate of the mean is rounded; distances from it correct it, and themselves.
-void moments(const float* rows, Index row, Index count, Index channels, double* mean,
-             double* squares) {
-    for (Index c = 0; c < channels; c += L) {
-        const Index lanes = std::min(L, channels - c);
-        double sums[L] = {}, distances[L] = {}, products[L] = {};
-        add_sums(count, sums, lanes, [=](Index i) { return load(rows + i * row + c); });
-        Vec centre = {};
-        for (Index lane = 0; lane < lanes; ++lane) centre[lane] = float(sums[lane] / double(count));
-        add_sums(count, distances, lanes,
-                 [=](Index i) { return load(rows + i * row + c) - centre; });
-        add_sums(count, products, lanes, [=](Index i) {
-            const Vec distance = load(rows + i * row + c) - centre;
-            return distance * distance;
-        });
-        for (Index lane = 0; lane < lanes; ++lane)
-            correct(count, centre[lane], distances[lane], products[lane], mean[c + lane],
-                    squares[c + lane]);
     }
 }
 
@@ -137,13 +102,6 @@ void spread_product(const Plan& plan, Index rows, const float* g, Index g_row, c
     for (Index i = 0; i < rows; ++i)
         copy_rows(flat + i * columns * plan.Cp, plan.Cp, framed + i * step, stride * plan.Cp,
                   columns, plan.Cp);
-}
-
-// One number of the sums of all chunks.
-float summed(const float* first, Index step) {
-    double sum = 0;
-    for (Index chunk = 0; chunk < CHUNKS; ++chunk) sum += first[chunk * step];
-    return float(sum);
 }
 
 // Where the rectified input is zero the gradient is none. Sums of it, and of its product with
@@ -203,7 +161,7 @@ void dots_block_forward(const DotsBlock* block, const float* map, const float* s
                         double* mean, double* variance, dots::Index threads) {
     using namespace dots;
     const Plan plan(*block);
-    const Buffer taps = taps_of(plan, kernel, false), w = transposed(plan, pointwise);
+    const Buffer taps = taps_of(plan, kernel, false), w = transposed(pointwise, plan.N, plan.C);
     const bool direct = plan.N == plan.Np;
     const Index pixels = plan.height * plan.width, columns = plan.grid.columns;
     std::vector<double> means(plan.images * plan.N), squares(plan.images * plan.N);
@@ -230,7 +188,8 @@ void dots_block_forward(const DotsBlock* block, const float* map, const float* s
 }
 
 // Gradients of the map (or, with scale, of scale · map + shift, and its two sums [2, C]), the
-// kernel and the pointwise, given that of out: g, or with factor what `lazy_gradient` makes of it.
+// kernel and the pointwise (null where unasked), given that of out: g, or with factor what
+// `lazy_gradient` makes of it.
 void dots_block_backward(const DotsBlock* block, const float* g, const float* u,
                          const float* factor, const float* slope, const float* offset,
                          const float* map, const float* scale, const float* shift,
@@ -264,19 +223,22 @@ void dots_block_backward(const DotsBlock* block, const float* g, const float* u,
                     const float* image = plan.grid.pixel(framed.data(), i * stride, 0);
                     const float* gradient = g + (start + i * columns) * plan.N;
                     Index row = plan.N;
-                    convolve(plan.kernel, band, image, taps.data(), z.data());
                     if (factor) {
                         lazy_gradient(plan, positions, gradient, u + (start + i * columns) * plan.N,
                                       factor, slope, offset, given.data());
                         gradient = given.data();
                         row = plan.Np;
                     }
-                    add_outer(gradient, row, plan.N, z.data(), plan.Cp, plan.Cp,
-                              matrix_sums.data() + chunk * matrix, plan.Cp, positions);
+                    if (by_pointwise) {
+                        convolve(plan.kernel, band, image, taps.data(), z.data());
+                        add_outer(gradient, row, plan.N, z.data(), plan.Cp, plan.Cp,
+                                  matrix_sums.data() + chunk * matrix, plan.Cp, positions);
+                    }
                     float* inside = plan.inside(spread.data(), i * stride);
                     spread_product(plan, band.rows, gradient, row, w.data(), flat.data(), inside);
-                    correlate(plan.kernel, band, image, inside,
-                              kernel_sums.data() + chunk * kernels);
+                    if (by_kernel)
+                        correlate(plan.kernel, band, image, inside,
+                                  kernel_sums.data() + chunk * kernels);
                 }
                 float* to = by_map + b * pixels * plan.C;
                 float* rows = direct ? to : by_image.data();
@@ -288,12 +250,10 @@ void dots_block_backward(const DotsBlock* block, const float* g, const float* u,
                     copy_rows(rows, plan.Cp, to, plan.C, pixels, plan.C);
             }
     });
-    for (Index t = 0; t < plan.taps; ++t)
+    for (Index t = 0; by_kernel && t < plan.taps; ++t)
         for (Index c = 0; c < plan.C; ++c)
             by_kernel[c * plan.taps + t] = summed(kernel_sums.data() + t * plan.Cp + c, kernels);
-    for (Index n = 0; n < plan.N; ++n)
-        for (Index c = 0; c < plan.C; ++c)
-            by_pointwise[n * plan.C + c] = summed(matrix_sums.data() + n * plan.Cp + c, matrix);
+    if (by_pointwise) sum_chunks(matrix_sums.data(), plan.N, plan.C, by_pointwise);
     for (Index i = 0; scale && i < 2 * plan.C; ++i) {
         sums[i] = 0;
         for (Index b = 0; b < plan.images; ++b) sums[i] += image_sums[b * 2 * plan.C + i];

@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-SOURCES = ("blocks.cpp", "sums.cpp")
-HEADERS = ("vectors.h", "products.h", "depthwise.h")
+SOURCES = ("blocks.cpp", "joined.cpp", "sums.cpp")
+HEADERS = ("vectors.h", "moments.h", "products.h", "depthwise.h")
 FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fPIC", "-fopenmp")
 VARIANTS = {
     "kernels-avx512.so": ("-DLANES=16", "-march=x86-64-v4", "-mprefer-vector-width=512"),

@@ -5,6 +5,15 @@
 
 namespace dots {
 
+constexpr Index CHUNKS = 8;   // of a batch, each with sums of its own: whatever the threads
+constexpr Index BAND = 2048;  // numbers of a band of pixels, about: it stays in the first cache
+constexpr Index FEWEST = 32;  // pixels of a band, about: products of fewer rows are slower
+
+// Pixels of a band of a map.
+inline Index band_of(Index channels) {
+    return std::max(BAND / channels, FEWEST);
+}
+
 // Rows of a tile: with the columns as many sums as there are registers, and enough to hide the
 // latency of a multiplication.
 constexpr int TALL = 8, SHORT = 4;
@@ -93,6 +102,30 @@ inline void add_outer(const float* g, Index g_row, Index rows, const float* z, I
         for (; c < columns; c += L)
             outer_columns<1>(a, g_row, rows, b + c, z_row, sum + c, sum_row, count);
     }
+}
+
+// [rows, columns] -> [columns, rows in whole vectors]
+inline Buffer transposed(const float* matrix, Index rows, Index columns) {
+    Buffer result(columns * padded(rows));
+    for (Index r = 0; r < rows; ++r)
+        for (Index c = 0; c < columns; ++c)
+            result.data()[c * padded(rows) + r] = matrix[r * columns + c];
+    return result;
+}
+
+// One number of the sums of all chunks.
+inline float summed(const float* first, Index step) {
+    double sum = 0;
+    for (Index chunk = 0; chunk < CHUNKS; ++chunk) sum += first[chunk * step];
+    return float(sum);
+}
+
+// [CHUNKS, rows, columns in whole vectors] -> [rows, columns]
+inline void sum_chunks(const float* sums, Index rows, Index columns, float* out) {
+    const Index row = padded(columns);
+    for (Index r = 0; r < rows; ++r)
+        for (Index c = 0; c < columns; ++c)
+            out[r * columns + c] = summed(sums + r * row + c, rows * row);
 }
 
 }  // namespace dots

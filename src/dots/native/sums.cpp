@@ -4,7 +4,7 @@
 
 #include <numeric>
 
-#include "vectors.h"
+#include "moments.h"
 
 namespace dots {
 namespace {

@@ -81,30 +81,6 @@ template <class Value>
     }
 }
 
-// Mean, and sum of squared distances from it, by distances from a number near it.
-inline void correct(Index count, double near, double distance, double product, double& mean,
-                    double& squares) {
-    mean = near + distance / double(count);
-    squares = product - distance * distance / double(count);
-    if (squares < 0) squares = 0;  // and not std::max, which loses NaN
-}
-
-// Means of images, and sums of squared distances from them, [images, channels]: as mean and
-// variance of the batch [channels].
-inline void merge(const std::vector<double>& means, const std::vector<double>& squares,
-                  Index images, Index channels, Index positions, double* mean, double* variance) {
-    for (Index c = 0; c < channels; ++c) {
-        double sum = 0, square = 0;
-        for (Index b = 0; b < images; ++b) sum += means[b * channels + c];
-        mean[c] = sum / double(images);
-        for (Index b = 0; b < images; ++b) {
-            const double distance = means[b * channels + c] - mean[c];
-            square += squares[b * channels + c] + double(positions) * distance * distance;
-        }
-        variance[c] = square / double(images * positions);
-    }
-}
-
 // work(first, last) of `count` items on some threads. What is computed does not depend on them.
 // They are those of PyTorch's own OpenMP: a second pool would fight with it for the processors.
 template <class Work>

@@ -1,0 +1,82 @@
+"""A 1×1 convolution of maps side by side, without their concatenation.
+
+The cells' preprocessing convolves the outputs of cells, which are their nodes side by side. The
+kernels of `dots.native` join a few pixels at a time, in the caches, and take the moments that
+the batch norm after it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dots.native import Kernels, kernels_for
+from dots.normed_sum import Measured, Moments
+
+
+def joinable(parts: Sequence[Tensor], pointwise: Tensor) -> bool:
+    """Whether `joined` takes these maps [B, C_i, H, W] and pointwise [C_out, Σ C_i, 1, 1]."""
+    native = kernels_for(*parts, pointwise)
+    return (
+        native is not None
+        and torch.is_grad_enabled()
+        and min(len(pointwise), *(part.shape[1] for part in parts)) >= native.fewest_channels
+        and parts[0].numel() > 0
+    )
+
+
+def joined(parts: Sequence[Tensor], pointwise: Tensor) -> Measured:
+    """conv1x1 of what is joinable, [B, C_out, H, W], with its moments. Twice differentiable."""
+    native = kernels_for(*parts, pointwise)
+    assert native is not None, "see joinable"
+    features, *moments = _Joined.apply(native, pointwise, *parts)
+    return Measured(features, Moments(*moments))
+
+
+class _Joined(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, native: Kernels, pointwise: Tensor, *parts: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.native = native
+        ctx.save_for_backward(pointwise, *parts)
+        matrix = pointwise.flatten(1).contiguous()
+        rows, mean, variance = native.joined_forward([_rows(part) for part in parts], matrix)
+        ctx.mark_non_differentiable(mean, variance)
+        return _as_map(rows, parts[0]), mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        pointwise, *parts = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[1:]
+        if torch.is_grad_enabled():
+            return None, *_differentiable(gradients[0], (pointwise, *parts), wanted)
+        matrix, maps = pointwise.flatten(1).contiguous(), [_rows(part) for part in parts]
+        by_matrix, by_maps = ctx.native.joined_backward(_rows(gradients[0]), maps, matrix, wanted)
+        by_parts = [None if rows is None else _as_map(rows, parts[0]) for rows in by_maps]
+        return None, None if by_matrix is None else by_matrix.view_as(pointwise), *by_parts
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[B, C, H, W] -> [B, H·W, C]: a view where x is channels-last."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2).contiguous()
+
+
+def _as_map(rows: Tensor, like: Tensor) -> Tensor:
+    """Undo `_rows`: a map of the height and width of `like`."""
+    return rows.view(len(rows), *like.shape[2:], -1).permute(0, 3, 1, 2)
+
+
+def _differentiable(
+    gradient: Tensor, inputs: Sequence[Tensor], wanted: Sequence[bool]
+) -> list[Tensor | None]:
+    """The gradients by automatic differentiation, to be differentiated."""
+    pointwise, *parts = inputs
+    y = F.conv2d(torch.cat(parts, dim=1), pointwise)
+    asked = [x for x, needs in zip(inputs, wanted, strict=True) if needs]
+    found = iter(torch.autograd.grad(y, asked, gradient, create_graph=True))
+    return [next(found) if needs else None for needs in wanted]
