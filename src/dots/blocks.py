@@ -26,7 +26,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dots.native import KERNEL_SIZES, BlockShape, Kernels, kernels_for, output_size
-from dots.normed_sum import Measured, Moments
+from dots.normed_sum import Measured, Moments, in_type_of
+from dots.rows import as_map, as_rows
 from dots.statistics import takes_batch, update_running
 
 
@@ -141,7 +142,7 @@ class _Chain(torch.autograd.Function):
     def forward(ctx: Any, plan: _Plan, x: Tensor, *parameters: Tensor | None) -> tuple[Tensor, ...]:
         native, count = plan.native, len(plan.shapes)
         weights, affine = _pairs(parameters[: 2 * count]), _pairs(parameters[2 * count :])
-        maps, norms, moments = [_rows(x)], [], []
+        maps, norms, moments = [as_rows(x)], [], []
         before: tuple[Tensor, Tensor] | None = None
         for index, (shape, (kernel, pointwise)) in enumerate(
             zip(plan.shapes, weights, strict=True)
@@ -168,12 +169,12 @@ class _Chain(torch.autograd.Function):
         inputs, inner = saved[: len(saved) - count + 1], saved[len(saved) - count + 1 :]
         if torch.is_grad_enabled():
             return None, *_differentiable(plan, gradients[0], inputs, ctx.needs_input_grad[1:])
-        native, maps = plan.native, [_rows(inputs[0]), *inner]
+        native, maps = plan.native, [as_rows(inputs[0]), *inner]
         weights, affine = _pairs(inputs[1 : 2 * count + 1]), _pairs(inputs[2 * count + 1 :])
         wanted = _pairs(ctx.needs_input_grad[2 : 2 * count + 2])
         by_weights: list[Tensor | None] = []
         by_affine: list[Tensor | None] = []
-        gradient, lazy = _rows(gradients[0]), None
+        gradient, lazy = as_rows(gradients[0]), None
         for index in reversed(range(count)):
             norm = ctx.norms[index - 1] if index else None
             kernel, pointwise = weights[index]
@@ -191,22 +192,12 @@ class _Chain(torch.autograd.Function):
             lazy = (maps[index], *norm.gradient(sums, _positions(plan.shapes[index - 1])))
             weight, bias = affine[index - 1]
             by_scale, by_shift = sums[1] * norm.inverse_std, sums[0]
-            by_affine = [_like(by_scale, weight), _like(by_shift, bias), *by_affine]
-        return None, gradient.permute(0, 3, 1, 2), *by_weights, *by_affine
-
-
-def _rows(x: Tensor) -> Tensor:
-    """[B, C, H, W] -> [B, H, W, C]: a view where x is channels-last."""
-    return x.permute(0, 2, 3, 1).contiguous()
+            by_affine = [in_type_of(by_scale, weight), in_type_of(by_shift, bias), *by_affine]
+        return None, as_map(gradient, inputs[0]), *by_weights, *by_affine
 
 
 def _pairs(tensors: Sequence[Any]) -> list[tuple[Any, Any]]:
     return list(zip(tensors[::2], tensors[1::2], strict=True))
-
-
-def _like(x: Tensor, other: Tensor | None) -> Tensor | None:
-    """In the type of `other`, and None where that is."""
-    return None if other is None else x.to(other.dtype)
 
 
 def _differentiable(

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from dots.joined import joinable, joined
 from dots.normed_sum import Measured, Moments, add_normed
+from dots.rows import as_map, as_rows
 from dots.statistics import fixed_statistics, scales_and_shifts, takes_batch, update_running
 from dots.weighted_sum import add_weighted
 
@@ -64,7 +65,7 @@ def combine(terms: Sequence[Term], fast: bool) -> Tensor:
     if not terms:
         raise ValueError("combine needs at least one term")
     if fast and all(foldable(term.features, term.norm) for term in terms):
-        return _as_map(_folded_sum(terms), terms[0].features)
+        return as_map(_folded_sum(terms), terms[0].features)
     values = [_plain(term) for term in terms]
     return sum(values[1:], values[0])
 
@@ -78,12 +79,12 @@ def normed_pointwise(
         value = _plain(term)
         return F.relu(value) if relu else value
     rows = _folded_sum([term])
-    return _as_map(F.relu_(rows) if relu else rows, x)
+    return as_map(F.relu_(rows) if relu else rows, x)
 
 
 def normed(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     """norm(x) of a foldable map [B, C, H, W]."""
-    return _as_map(_folded_sum([Term(x, None, None, norm)]), x)
+    return as_map(_folded_sum([Term(x, None, None, norm)]), x)
 
 
 def pointwise_sum(parts: Sequence[Tensor], pointwise: Tensor) -> Measured:
@@ -96,9 +97,9 @@ def pointwise_sum(parts: Sequence[Tensor], pointwise: Tensor) -> Measured:
     if not all(foldable(part, None) for part in parts):
         return Measured(F.conv2d(torch.cat(list(parts), dim=1), pointwise), None)
     kernels = torch.split(pointwise.flatten(1), [part.shape[1] for part in parts], dim=1)
-    maps = [_as_rows(part) for part in parts]
+    maps = [as_rows(part) for part in parts]
     total = add_weighted(None, None, list(zip(maps, kernels, strict=True)), [])
-    return Measured(_as_map(total, parts[0]), None)
+    return Measured(as_map(total, parts[0]), None)
 
 
 def _plain(term: Term) -> Tensor:
@@ -135,22 +136,12 @@ class Normalised(NamedTuple):
 
 def normalised(x: Tensor, eps: float) -> Normalised:
     """Normalise a foldable map once, for all who would do so with norms without parameters."""
-    total, mean, variance = add_normed(None, [_as_rows(x)], None, None, None, eps)
-    return Normalised(_as_map(total, x), mean, variance)
-
-
-def _as_rows(x: Tensor) -> Tensor:
-    """[B, C, H, W] -> [B, H·W, C]: a view where x is channels-last."""
-    return x.permute(0, 2, 3, 1).flatten(1, 2).contiguous()
-
-
-def _as_map(rows: Tensor, like: Tensor) -> Tensor:
-    """Undo `_as_rows`: a map of the height and width of `like`."""
-    return rows.view(len(rows), *like.shape[2:], -1).permute(0, 3, 1, 2)
+    total, mean, variance = add_normed(None, [as_rows(x)], None, None, None, eps)
+    return Normalised(as_map(total, x), mean, variance)
 
 
 def _folded_sum(terms: Sequence[Term]) -> Tensor:
-    """The sum of the terms: rows as of `_as_rows`."""
+    """The sum of the terms: rows as of `as_rows`."""
     total: Tensor | None = None
     scaled: list[tuple[Tensor, Tensor | None]] = []
     groups: dict[tuple[bool, int, bool, float], list[Term]] = {}
@@ -173,9 +164,9 @@ def _folded_sum(terms: Sequence[Term]) -> Tensor:
 
 
 def _in_rows(term: Term) -> Term:
-    """The term with features as of `_as_rows`, and a pointwise [Cout, Cin] worth folding."""
+    """The term with features as of `as_rows`, and a pointwise [Cout, Cin] worth folding."""
     rows, weight, pointwise, norm, moments = term
-    rows = _as_rows(rows)
+    rows = as_rows(rows)
     if pointwise is not None:
         pointwise = pointwise.flatten(1)
         outputs, inputs = pointwise.shape

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dots.native import Kernels, kernels_for
 from dots.normed_sum import Measured, Moments
+from dots.rows import as_map, as_rows
 
 
 def joinable(parts: Sequence[Tensor], pointwise: Tensor) -> bool:
@@ -45,9 +46,9 @@ class _Joined(torch.autograd.Function):
         ctx.native = native
         ctx.save_for_backward(pointwise, *parts)
         matrix = pointwise.flatten(1).contiguous()
-        rows, mean, variance = native.joined_forward([_rows(part) for part in parts], matrix)
+        rows, mean, variance = native.joined_forward([as_rows(part) for part in parts], matrix)
         ctx.mark_non_differentiable(mean, variance)
-        return _as_map(rows, parts[0]), mean, variance
+        return as_map(rows, parts[0]), mean, variance
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -55,20 +56,10 @@ class _Joined(torch.autograd.Function):
         wanted = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled():
             return None, *_differentiable(gradients[0], (pointwise, *parts), wanted)
-        matrix, maps = pointwise.flatten(1).contiguous(), [_rows(part) for part in parts]
-        by_matrix, by_maps = ctx.native.joined_backward(_rows(gradients[0]), maps, matrix, wanted)
-        by_parts = [None if rows is None else _as_map(rows, parts[0]) for rows in by_maps]
+        matrix, maps = pointwise.flatten(1).contiguous(), [as_rows(part) for part in parts]
+        by_matrix, by_maps = ctx.native.joined_backward(as_rows(gradients[0]), maps, matrix, wanted)
+        by_parts = [None if rows is None else as_map(rows, parts[0]) for rows in by_maps]
         return None, None if by_matrix is None else by_matrix.view_as(pointwise), *by_parts
-
-
-def _rows(x: Tensor) -> Tensor:
-    """[B, C, H, W] -> [B, H·W, C]: a view where x is channels-last."""
-    return x.permute(0, 2, 3, 1).flatten(1, 2).contiguous()
-
-
-def _as_map(rows: Tensor, like: Tensor) -> Tensor:
-    """Undo `_rows`: a map of the height and width of `like`."""
-    return rows.view(len(rows), *like.shape[2:], -1).permute(0, 3, 1, 2)
 
 
 def _differentiable(

@@ -152,10 +152,10 @@ class _NormedSum(torch.autograd.Function):
         return (
             None,
             by_total,
-            _like(by_p, saved[0]),
-            _like(by_weight.sum(1), weights),
-            _like(_weighted(by_scale, weights), scales),
-            _like(_weighted(b.expand_as(d), weights), shifts),
+            in_type_of(by_p, saved[0]),
+            in_type_of(by_weight.sum(1), weights),
+            in_type_of(_weighted(by_scale, weights), scales),
+            in_type_of(_weighted(b.expand_as(d), weights), shifts),
             *by_maps,
         )
 
@@ -212,8 +212,8 @@ def _weighted(x: Tensor, weights: Tensor | None) -> Tensor:
     return x if weights is None else x * weights[:, None]
 
 
-def _like(x: Tensor | None, other: Tensor | None) -> Tensor | None:
-    """In the type of `other`, and None where that is."""
+def in_type_of(x: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """x in the type of `other`; None where one of them is."""
     return None if x is None or other is None else x.to(other.dtype)
 
 

@@ -85,7 +85,7 @@ class Kernels:
     ) -> tuple[Tensor, Tensor]:
         """Fill `out`; its mean and (biased) variance [outputs] in float64.
 
-        x: [images, height, width, channels], taken as relu(scale x + shift) with `affine`
+        x: [images, height · width, channels], taken as relu(scale x + shift) with `affine`
         ([channels] each).
         """
         scale, shift = affine or (None, None)
