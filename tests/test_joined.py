@@ -12,9 +12,9 @@ from torch import Tensor
 from dots import native
 from dots.folding import pointwise_sum
 from dots.joined import joinable, joined
-from native_kernels import kernels, no_kernels
+from native_kernels import kernels
 
-__all__ = ["kernels", "no_kernels"]  # fixtures
+__all__ = ["kernels"]  # a fixture
 
 channels = st.sampled_from([16, 17, 20, 36, 64])
 once = settings(

@@ -19,16 +19,13 @@ from dots.network import Shape
 from dots.random_cell import random_genotype
 from dots.retain import retain
 from dots.space import SearchSpace, darts_space, nasbench201_space
-from dots.strategies import STRATEGIES
-from dots.strategies.base import GradientSearch
 from dots.supernet import Supernet
 from native_kernels import kernels, no_kernels
-from test_precision import SMALL, SPACE, annealed, apart, searched
+from test_precision import GRADIENT, SMALL, SPACE, annealed, apart, searched
 
 __all__ = ["kernels", "no_kernels"]  # fixtures
 
 WIDE = Shape(cells=3, channels=16, image_channels=3, classes=5)
-GRADIENT = [name for name, cls in STRATEGIES.items() if issubclass(cls, GradientSearch)]
 
 
 @pytest.fixture

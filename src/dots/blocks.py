@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from dots.native import KERNEL_SIZES, BlockShape, Kernels, kernels_for, output_size
 from dots.normed_sum import Measured, Moments, in_type_of
 from dots.rows import as_map, as_rows
+from dots.second_order import differentiable_gradients
 from dots.statistics import takes_batch, update_running
 
 
@@ -216,6 +217,4 @@ def _differentiable(
             weight, bias = affine[index - 1]
             y = F.relu(F.batch_norm(y, None, None, weight, bias, True, 0.0, plan.eps[index - 1]))
         y = Block(kernel, pointwise, shape.stride, shape.dilation)(y)
-    wanted = [x for x, needs in zip(inputs, needed, strict=True) if needs and x is not None]
-    found = iter(torch.autograd.grad(y, wanted, gradient, create_graph=True))
-    return [next(found) if needs else None for needs in needed]
+    return differentiable_gradients(y, gradient, inputs, needed)

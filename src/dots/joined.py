@@ -17,6 +17,7 @@ from torch import Tensor
 from dots.native import Kernels, kernels_for
 from dots.normed_sum import Measured, Moments
 from dots.rows import as_map, as_rows
+from dots.second_order import differentiable_gradients
 
 
 def joinable(parts: Sequence[Tensor], pointwise: Tensor) -> bool:
@@ -55,19 +56,10 @@ class _Joined(torch.autograd.Function):
         pointwise, *parts = ctx.saved_tensors
         wanted = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled():
-            return None, *_differentiable(gradients[0], (pointwise, *parts), wanted)
+            y = F.conv2d(torch.cat(parts, dim=1), pointwise)
+            inputs = (pointwise, *parts)
+            return None, *differentiable_gradients(y, gradients[0], inputs, wanted)
         matrix, maps = pointwise.flatten(1).contiguous(), [as_rows(part) for part in parts]
         by_matrix, by_maps = ctx.native.joined_backward(as_rows(gradients[0]), maps, matrix, wanted)
         by_parts = [None if rows is None else as_map(rows, parts[0]) for rows in by_maps]
         return None, None if by_matrix is None else by_matrix.view_as(pointwise), *by_parts
-
-
-def _differentiable(
-    gradient: Tensor, inputs: Sequence[Tensor], wanted: Sequence[bool]
-) -> list[Tensor | None]:
-    """The gradients by automatic differentiation, to be differentiated."""
-    pointwise, *parts = inputs
-    y = F.conv2d(torch.cat(parts, dim=1), pointwise)
-    asked = [x for x, needs in zip(inputs, wanted, strict=True) if needs]
-    found = iter(torch.autograd.grad(y, asked, gradient, create_graph=True))
-    return [next(found) if needs else None for needs in wanted]

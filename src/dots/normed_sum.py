@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from dots.native import kernels_for
+from dots.second_order import differentiable_gradients
 from dots.sums import add_product, channel_sums, outers, product
 
 CONDITIONED = 1e-4
@@ -253,11 +254,7 @@ def _by_maps(
     results: list[Tensor | None] = []
     native = kernels_for(gradient, *maps)
     if slopes.dim() == 2 and native is not None:
-        kept = [z for z, needs in zip(maps, needed, strict=True) if needs]
-        rows = torch.tensor(needed[: len(maps)])
-        arguments = factors[rows], slopes[rows], shifts[rows]
-        found = iter(native.map_gradients(gradient, kept, *arguments))
-        return [next(found) if needs else None for needs in needed]
+        return native.map_gradients(gradient, maps, factors, slopes, shifts, needed)
     for index, z in enumerate(maps):
         if not needed[index]:
             results.append(None)
@@ -284,6 +281,4 @@ def _differentiable(
         if scales is not None and shifts is not None:
             y = y * scales[index] + shifts[index]
         total = total + (y if weights is None else y * weights[index])
-    wanted = [x for x, needs in zip(inputs, needed, strict=True) if needs and x is not None]
-    found = iter(torch.autograd.grad(total, wanted, gradient, create_graph=True))
-    return [next(found) if needs else None for needs in needed]
+    return differentiable_gradients(total, gradient, inputs, needed)

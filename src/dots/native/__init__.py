@@ -153,10 +153,7 @@ class Kernels:
         """Gradients of pointwise and of the maps where they are wanted, in this order."""
         images, positions, outputs = gradient.shape
         by_pointwise = torch.empty_like(pointwise) if wanted[0] else None
-        by_maps = [
-            torch.empty_like(z) if needs else None
-            for z, needs in zip(maps, wanted[1:], strict=True)
-        ]
+        by_maps = _like(maps, wanted[1:])
         self._joined_backward(
             len(maps), images, positions, outputs, _channels(maps), _address(gradient),
             _addresses(maps), _address(pointwise), _addresses(by_maps), _address(by_pointwise),
@@ -203,9 +200,10 @@ class Kernels:
         factors: Tensor,
         slopes: Tensor,
         shifts: Tensor,
-    ) -> list[Tensor]:
-        """factor · gradient + slope · map + shift for each map; the others are [maps, C]."""
-        out = [torch.empty_like(z) for z in maps]
+        wanted: Sequence[bool],
+    ) -> list[Tensor | None]:
+        """factor · gradient + slope · map + shift for each map that is wanted; [maps, C] each."""
+        out = _like(maps, wanted)
         tensors = (factors, slopes, shifts)
         self._map_gradients(
             len(maps), *gradient.shape, _address(gradient), _addresses(maps),
@@ -243,6 +241,12 @@ def _address(tensor: Tensor | None) -> int | None:
 
 def _addresses(tensors: Sequence[Tensor | None]) -> ctypes.Array[ctypes.c_void_p]:
     return (ctypes.c_void_p * len(tensors))(*map(_address, tensors))
+
+
+def _like(maps: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
+    """Where to write: a new map for each that is wanted."""
+    pairs = zip(maps, wanted, strict=True)
+    return [torch.empty_like(z) if needs else None for z, needs in pairs]
 
 
 def _channels(maps: Sequence[Tensor]) -> ctypes.Array[ctypes.c_ssize_t]:

@@ -103,7 +103,8 @@ void dots_sum_gradients(dots::Index terms, dots::Index images, dots::Index posit
     });
 }
 
-// out_t = factor_t · gradient + slope_t · map_t + shift_t, for each map; [terms, channels] each.
+// out_t = factor_t · gradient + slope_t · map_t + shift_t where out_t is not null; factors, slopes
+// and shifts [terms, channels].
 void dots_map_gradients(dots::Index terms, dots::Index images, dots::Index positions,
                         dots::Index channels, const float* gradient, const float* const* maps,
                         const float* factors, const float* slopes, const float* shifts,
@@ -115,6 +116,7 @@ void dots_map_gradients(dots::Index terms, dots::Index images, dots::Index posit
     parallel(images, threads, [&](Index first, Index last) {
         for (Index b = first; b < last; ++b)
             for (Index t = 0; t < terms; ++t) {
+                if (!out[t]) continue;
                 const float* g = gradient + b * periods.count;
                 const float* z = maps[t] + b * periods.count;
                 float* to = out[t] + b * periods.count;
