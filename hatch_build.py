@@ -1,4 +1,4 @@
-"""Builds the kernels in C++ with the package, where there is a compiler; see `dots.native`."""
+"""Builds the kernels in C++ with the package, where there is a compiler; see `dots.networks.kernels.native`."""
 
 from __future__ import annotations
 

@@ -19,9 +19,9 @@ from statistics import median
 import torch
 
 from comparing import Times, add_sizes, alternate, each_thread_count, parser, spread, verdict
-from dots.optimisers import ArchitectureOptimiser
-from dots.space import darts_space
-from dots.topology import EdgeCombinations
+from dots.nas.topology import EdgeCombinations
+from dots.space.search_space import darts_space
+from dots.training.optimisers import ArchitectureOptimiser
 from ours import Sizes, operation_search, recipe, topology_search
 
 NODES = (4, 5, 6, 7, 8)

@@ -34,7 +34,7 @@ def measure_here(request: dict[str, Any]) -> dict[str, float]:
     """In a process of its own: bytes above the idle process, and seconds of a step."""
     import torch
 
-    from dots.max_memory import peak_bytes
+    from dots.runs.planning.memory_limit import peak_bytes
     from ours import CPU, Sizes, operation_search
     from textbook_steps import TextbookSearch
 

@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 
 from dots import zoo
-from dots.batch import Batch
-from dots.derived import DerivedNetwork
-from dots.network import Shape
+from dots.data.batch import Batch
+from dots.nas.plan import make_plan, search_context
+from dots.nas.strategies.base import GradientSearch
+from dots.nas.topology_search import TopologyStage, new_topology
+from dots.networks.body import Shape
+from dots.networks.derived import DerivedNetwork
+from dots.networks.supernet import Supernet
 from dots.recipe import Recipe, build_recipe
-from dots.rehearsal import alone, no_batches
-from dots.session import make_plan, search_context
-from dots.space import darts_space
-from dots.strategies.base import GradientSearch
-from dots.supernet import Supernet
-from dots.topology_stage import TopologyStage, new_topology
-from dots.training import TrainingStage
+from dots.runs.planning.steps import alone, no_batches
+from dots.space.search_space import darts_space
+from dots.training.stage import TrainingStage
 
 CPU = torch.device("cpu")
 CLASSES = 10

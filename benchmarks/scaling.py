@@ -46,10 +46,10 @@ def measure_here(sizes: dict[str, Any], stage: str) -> dict[str, Any]:
     import torch
 
     from dots.data import DataInfo
-    from dots.max_memory import peak_bytes
+    from dots.nas.plan import make_plan
     from dots.recipe import build_recipe
-    from dots.rehearsal import alone, rehearse, settle
-    from dots.session import make_plan
+    from dots.runs.planning.memory_limit import peak_bytes
+    from dots.runs.planning.steps import alone, rehearse, settle
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from dots.genotype import Cell, Genotype
-from dots.space import SearchSpace
+from dots.space.genotype import Cell, Genotype
+from dots.space.search_space import SearchSpace
 
 Mixture = tuple[Tensor, Tensor | None]
 """Operation weights [edges, operations]; edge weights [edges], or None where all are one."""

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 import textbook
 from dots import zoo
-from dots.space import SearchSpace, darts_space
-from dots.topology import EdgeChoice, combinations, membership
+from dots.nas.topology import membership
+from dots.space.edge_combinations import EdgeChoice, combinations
+from dots.space.search_space import SearchSpace, darts_space
 from ours import CLASSES, HALFWAY, PUBLISHED, Sizes, recipe
 
 

@@ -8,9 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dots.files import write_text
+from dots.common.files import write_text
+from dots.nas.strategies import STRATEGIES
 from dots.recipe import PRESETS, Recipe, describe, flattened, preset
-from dots.strategies import STRATEGIES
 
 DOCS = Path(__file__).parent.parent / "docs"
 SHOWN_PRESETS = ("tiny", "quick", "paper-cifar")
@@ -26,29 +26,35 @@ HEADINGS = {
 REFERENCE = {
     "dots": ("search", "run", "build", "load", "build_recipe", "UserError"),
     "dots.api": ("Outcome",),
-    "dots.jobs": ("Machine",),
+    "dots.runs.launch": ("Machine",),
     "dots.recipe": ("preset", "changed", "differences", "to_toml", "describe"),
-    "dots.genotype": ("Genotype",),
-    "dots.cell": ("Cell", "Edge"),
-    "dots.space": ("SearchSpace", "CellSpec", "darts_space", "nasbench201_space", "named_space"),
+    "dots.space.genotype": ("Genotype",),
+    "dots.space.cell": ("Cell", "Edge"),
+    "dots.space.search_space": (
+        "SearchSpace",
+        "CellSpec",
+        "darts_space",
+        "nasbench201_space",
+        "named_space",
+    ),
     "dots.zoo": ("names", "load", "entries", "resolve", "ZooEntry"),
-    "dots.network": ("Shape",),
-    "dots.derived": ("DerivedNetwork",),
-    "dots.skeletons": ("OwnNetwork",),
-    "dots.reference": ("build_reference", "reference_cost"),
-    "dots.cost": ("network_cost", "module_cost", "Cost"),
-    "dots.saved": ("TrainedModel", "load_model", "save_network"),
-    "dots.use": ("evaluate_run", "predict_files"),
+    "dots.networks.body": ("Shape",),
+    "dots.networks.derived": ("DerivedNetwork",),
+    "dots.networks.skeletons": ("OwnNetwork",),
+    "dots.networks.reference": ("build_reference", "reference_cost"),
+    "dots.networks.count": ("network_cost", "module_cost", "Cost"),
+    "dots.networks.saved": ("TrainedModel", "load_model", "save_network"),
+    "dots.runs.predict": ("evaluate_run", "predict_files"),
     "dots.data": ("open_data", "open_test", "prepare", "DataInfo", "Batches", "Augmentation"),
-    "dots.beliefs": ("beliefs", "recorded_beliefs"),
-    "dots.budget": ("derive_within", "top_cells", "pareto_cells", "Alternative"),
-    "dots.profile": ("measure_latencies", "LatencyTable"),
-    "dots.expected": ("expected_cost", "CostPenalty"),
-    "dots.draw": ("cell_svg", "genotype_svg"),
+    "dots.nas.budget.distribution": ("beliefs", "recorded_beliefs"),
+    "dots.nas.budget.most_probable": ("derive_within", "top_cells", "pareto_cells", "Alternative"),
+    "dots.nas.budget.latency": ("measure_latencies", "LatencyTable"),
+    "dots.nas.budget.penalty": ("expected_cost", "CostPenalty"),
+    "dots.report.drawing.svg": ("cell_svg", "genotype_svg"),
     "dots.report": ("write_report", "write_comparison"),
-    "dots.strategies.base": ("OperationSearch", "GradientSearch", "SearchContext"),
-    "dots.supernet": ("Supernet", "Mixture"),
-    "dots.topology": ("make_topology", "combinations", "membership"),
+    "dots.nas.strategies.base": ("OperationSearch", "GradientSearch", "SearchContext"),
+    "dots.networks.supernet": ("Supernet", "Mixture"),
+    "dots.nas.topology": ("make_topology", "combinations", "membership"),
 }
 """What the reference describes, by module."""
 

@@ -15,15 +15,15 @@ from pathlib import Path
 from markupsafe import Markup
 
 import dots
-from dots.cell import Cell, Edge
-from dots.draw import cell_svg
-from dots.files import write_text
-from dots.genotype import Genotype
+from dots.common.files import write_text
 from dots.report.annealing import panels, temperature_chart
-from dots.report.charts import Frame, Series, line_chart
+from dots.report.charts.lines import Frame, Series, line_chart
+from dots.report.drawing.svg import cell_svg
 from dots.report.reading import Run, read_run
 from dots.report.wording import operation
-from dots.space import DARTS_OPERATIONS, ZERO, darts_space
+from dots.space.cell import Cell, Edge
+from dots.space.genotype import Genotype
+from dots.space.search_space import DARTS_OPERATIONS, ZERO, darts_space
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 NODES = 3

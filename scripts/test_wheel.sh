@@ -24,7 +24,7 @@ import zipfile
 
 names = zipfile.ZipFile(sys.argv[1]).namelist()
 wanted = (
-    "dots/py.typed", "dots/native/blocks.cpp", "dots/zoo/genotypes.json", "dots/zoo/counts.json",
+    "dots/py.typed", "dots/networks/kernels/native/blocks.cpp", "dots/zoo/genotypes.json", "dots/zoo/counts.json",
     "dots/report/templates/report.html.j2", "dots/report/templates/style.css.j2",
 )
 missing = [name for name in wanted if name not in names]

@@ -8,7 +8,7 @@ import tomllib
 
 import pytest
 
-from doc_pages import ROOT
+from helpers.doc_pages import ROOT
 
 
 @pytest.mark.slow

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dots.api import build, run, search
-    from dots.errors import UserError
-    from dots.genotype import Genotype
+    from dots.common.errors import UserError
     from dots.recipe import Recipe, build_recipe
-    from dots.use import load
+    from dots.runs.predict import load
+    from dots.space.genotype import Genotype
 
 __all__ = ["Genotype", "Recipe", "UserError", "build", "build_recipe", "load", "run", "search"]
 
 _HOMES = {
-    "Genotype": "dots.genotype",
+    "Genotype": "dots.space.genotype",
     "Recipe": "dots.recipe",
-    "UserError": "dots.errors",
+    "UserError": "dots.common.errors",
     "build": "dots.api",
     "build_recipe": "dots.recipe",
-    "load": "dots.use",
+    "load": "dots.runs.predict",
     "run": "dots.api",
     "search": "dots.api",
 }

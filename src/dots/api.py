@@ -9,14 +9,13 @@ from typing import Any
 
 from torch import nn
 
-from dots.data.naming import remembered
-from dots.data.sources import Spec
-from dots.derived import DerivedNetwork
-from dots.genotype import Genotype
-from dots.jobs import Job, Machine, begin, execute
-from dots.network import Shape, Stem
-from dots.progress import Silent
+from dots.data.sources.read import Spec, remembered
+from dots.networks.body import Shape, Stem
+from dots.networks.derived import DerivedNetwork
 from dots.recipe import Recipe, build_recipe
+from dots.runs.launch import Job, Machine, begin, execute
+from dots.runs.progress import Silent
+from dots.space.genotype import Genotype
 
 
 @dataclass(frozen=True)

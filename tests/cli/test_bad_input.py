@@ -158,7 +158,7 @@ def test_unknown_words_are_usage_errors() -> None:
 
 
 def test_debug_shows_the_traceback() -> None:
-    from dots.errors import UserError
+    from dots.common.errors import UserError
 
     with pytest.raises(UserError):
         run(["run", "nowhere", "--debug"])

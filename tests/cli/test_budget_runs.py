@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from dots.cli.app import run
-from dots.cost import network_cost
-from dots.derive import build_genotype
-from dots.derived import DerivedNetwork
-from dots.genotype import Genotype
-from dots.network import Shape
-from dots.space import darts_space
+from dots.networks.body import Shape
+from dots.networks.count import network_cost
+from dots.networks.derived import DerivedNetwork
+from dots.space.discretise import build_genotype
+from dots.space.genotype import Genotype
+from dots.space.search_space import darts_space
 
 QUICKEST = [
     "--preset", "tiny", "--quiet", "--device", "cpu", "--set", "data.limit=60", "--set", "nodes=2",

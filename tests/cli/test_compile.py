@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from compilers import refusing
 from dots.cli.app import run
+from helpers.compilers import refusing
 
 WORDS = [
     "search", "digits", "--preset", "tiny", "--device", "cpu", "--quiet",

@@ -8,9 +8,9 @@ import pytest
 
 from dots import zoo
 from dots.cli.app import run
-from dots.network import Shape
-from dots.reference import build_reference
-from dots.skeletons import RULES, OwnNetwork
+from dots.networks.body import Shape
+from dots.networks.reference import build_reference
+from dots.networks.skeletons import RULES, OwnNetwork
 from dots.zoo.counts import counts, reference_counts
 
 IMAGENET = ["--skeleton", "imagenet"]

@@ -10,8 +10,8 @@ import torch
 
 import dots
 from dots.cli.app import run
-from dots.reference import ReferenceNetwork, reference_cost
-from dots.skeletons import OwnNetwork
+from dots.networks.reference import ReferenceNetwork, reference_cost
+from dots.networks.skeletons import OwnNetwork
 
 QUICKEST = [
     "--preset", "tiny", "--quiet", "--device", "cpu", "--set", "data.limit=60",

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import exported_run
 from dots.cli.app import run
 from dots.export import export_run
+from helpers import exported_run
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ import torch
 
 import dots
 from dots.cli.app import run
+from dots.common.files import read_json
 from dots.data import DataInfo
-from dots.files import read_json
 
 QUICKEST = [
     "--preset", "tiny", "--quiet", "--device", "cpu",

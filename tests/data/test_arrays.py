@@ -11,9 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dots.data.arrays import array_part, read_npz
-from dots.data.records import as_tensor
-from dots.errors import UserError
+from dots.common.errors import UserError
+from dots.data.sources.arrays import array_part, read_npz
+from dots.data.sources.records import as_tensor
 
 
 def images(count: int = 4, shape: tuple[int, ...] = (6, 5)) -> Any:

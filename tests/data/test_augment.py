@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dots.data.augment import Augmentation, Draws, Transform
-from dots.data.colour import ColourJitter
+from dots.common.errors import UserError
+from dots.common.seeding import generator
+from dots.data.augment.augment import Augmentation, Draws, Transform
+from dots.data.augment.colour import ColourJitter
 from dots.data.info import DataInfo
-from dots.data.seeding import generator
-from dots.errors import UserError
 
 CPU = torch.device("cpu")
 

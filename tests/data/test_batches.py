@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dots.data.augment import Augmentation
+from dots.common.errors import UserError
+from dots.data.augment.augment import Augmentation
+from dots.data.augment.colour import ColourJitter
 from dots.data.batches import Batches
-from dots.data.colour import ColourJitter
 from dots.data.decode import Geometry, ImageError
 from dots.data.images import ImageSet, ResidentImages, StreamedImages
 from dots.data.info import DataInfo
-from dots.data.records import FileRecords
-from dots.errors import UserError
+from dots.data.sources.records import FileRecords
 
 INFO = DataInfo("x", ("a", "b"), 3, 8, (0.5,) * 3, (0.25,) * 3, True)
 ALL = Augmentation(crop_padding=2, flip=True, colour=ColourJitter(), cutout=4)

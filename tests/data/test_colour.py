@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import functional
 
-from dots.data.colour import ColourDraws, ColourJitter
-from dots.data.seeding import generator
+from dots.common.seeding import generator
+from dots.data.augment.colour import ColourDraws, ColourJitter
 
 CHANGES = (
     functional.adjust_brightness,

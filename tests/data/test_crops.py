@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
-from dots.data.crops import CropChoice, resized_crops
-from dots.data.seeding import generator
+from dots.common.seeding import generator
+from dots.data.augment.crops import CropChoice, resized_crops
 
 
 def naive_box(uniforms: list[list[float]], height: int, width: int) -> list[int]:

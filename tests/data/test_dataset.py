@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
-from dots.data.dataset import read_dataset
+from dots.common.errors import UserError
 from dots.data.decode import Geometry, ImageError
 from dots.data.load import load_all
+from dots.data.sources.dataset import read_dataset
 from dots.data.survey import survey
-from dots.errors import UserError
 
 
 class Listed(Dataset[Any]):

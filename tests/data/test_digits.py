@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from dots.data.digits import read_digits
-from dots.data.records import as_tensor
+from dots.data.sources.digits import read_digits
+from dots.data.sources.records import as_tensor
 
 
 def test_digits() -> None:

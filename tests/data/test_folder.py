@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from dots.data.folder import read_folder
-from dots.data.records import FileRecords
-from dots.data.source import Part
-from dots.errors import UserError
+from dots.common.errors import UserError
+from dots.data.sources.folder import read_folder
+from dots.data.sources.records import FileRecords
+from dots.data.sources.source import Part
 
 MakeFolder = Callable[[Mapping[str, int]], Path]
 

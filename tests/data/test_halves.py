@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+from dots.common.errors import UserError
 from dots.data import open_data
-from dots.data.halves import check_halves, halves_record
-from dots.errors import UserError
+from dots.data.splits import check_halves, halves_record
 from dots.recipe import DataSettings
 
 

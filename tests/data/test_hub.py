@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
+from dots.common.errors import UserError
 from dots.data import open_data, read_source
-from dots.data.hub import HubRecords, is_hub_name
-from dots.data.naming import remembered
-from dots.errors import UserError
+from dots.data.sources.hub import HubRecords, is_hub_name
+from dots.data.sources.read import remembered
 from dots.recipe import DataSettings
 
 datasets = pytest.importorskip("datasets", reason="the extra 'datasets' is not installed")

@@ -10,7 +10,7 @@ from dots.data.decode import Geometry
 from dots.data.images import ImageData, ResidentImages, StreamedImages
 from dots.data.info import DataInfo
 from dots.data.load import load_all
-from dots.data.records import FileRecords
+from dots.data.sources.records import FileRecords
 
 
 def records(folder: Path) -> FileRecords:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from dots.common.errors import UserError
 from dots.data.info import DataInfo
-from dots.errors import UserError
 
 INFO = DataInfo("x", ("a\nb", "c"), 3, 32, (0.1, 0.2, 0.3), (1.0, 2.0, 3.0), False, 0.875)
 

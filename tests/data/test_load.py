@@ -9,7 +9,7 @@ from PIL import Image
 
 from dots.data.decode import Geometry, ImageError
 from dots.data.load import decode, load_all, squares
-from dots.data.records import FileRecords, Raw, TensorRecords
+from dots.data.sources.records import FileRecords, Raw, TensorRecords
 
 
 def records(folder: Path, count: int) -> FileRecords:

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from torch.utils.data import TensorDataset
 
+from dots.common.errors import UserError
 from dots.data import ImageData, ResidentImages, StreamedImages, open_data, open_test
-from dots.data.sources import read_source
-from dots.errors import UserError
+from dots.data.sources.read import read_source
 from dots.recipe import DataSettings
-from shared_data import shared_data
+from helpers.shared_data import shared_data
 
 MakeFolder = Callable[[Mapping[str, int]], Path]
 

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from dots.common.errors import UserError
 from dots.data.decode import Geometry, ImageError, pixels
-from dots.data.parquet import parquet_files, read_parquet
-from dots.errors import UserError
-from shared_data import shared_data
+from dots.data.sources.parquet import parquet_files, read_parquet
+from helpers.shared_data import shared_data
 
 
 def png(level: int) -> bytes:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from dots.common.errors import UserError
 from dots.data.decode import ImageError
 from dots.data.info import DataInfo
 from dots.data.pictures import pngs, prepare
-from dots.errors import UserError
 
 
 def info(channels: int = 3) -> DataInfo:

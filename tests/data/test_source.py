@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dots.data.records import JoinedRecords, SelectedRecords, TensorRecords, as_tensor
-from dots.data.source import Part, join_parts, make_source, shortlist, unique_names
-from dots.errors import UserError
+from dots.common.errors import UserError
+from dots.data.sources.records import JoinedRecords, SelectedRecords, TensorRecords, as_tensor
+from dots.data.sources.source import Part, join_parts, make_source, shortlist, unique_names
 
 
 def part(labels: list[int], names: str, first: int = 0) -> Part:

@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dots.data.records import FileRecords
-from dots.data.seeding import generator
-from dots.data.source import Part
+from dots.common.errors import UserError
+from dots.common.seeding import generator
+from dots.data.sources.records import FileRecords
+from dots.data.sources.source import Part
 from dots.data.splits import Holdout, allocate, halves, limited, stratified
-from dots.errors import UserError
 
 
 def part(counts: list[int]) -> Part:

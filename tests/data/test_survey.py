@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from dots.data.decode import ImageError
-from dots.data.records import FileRecords, TensorRecords
+from dots.data.sources.records import FileRecords, TensorRecords
 from dots.data.survey import Survey, class_weights, moments, survey
 
 

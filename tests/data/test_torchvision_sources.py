@@ -8,9 +8,9 @@ import pytest
 import torchvision.datasets
 from PIL import Image
 
-from dots.data.records import FileRecords, as_tensor
-from dots.data.torchvision_sources import read_torchvision, torchvision_sets
-from dots.errors import UserError
+from dots.common.errors import UserError
+from dots.data.sources.records import FileRecords, as_tensor
+from dots.data.sources.torchvision import read_torchvision, torchvision_sets
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-import exported_run
+from helpers import exported_run
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-import exported_run
-from dots.errors import UserError
+from dots.common.errors import UserError
 from dots.export.description import Description
+from helpers import exported_run
 
 
 def description() -> Description:

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-import exported_run
 from dots import zoo
-from dots.derived import DerivedNetwork
-from dots.errors import UserError
+from dots.common.errors import UserError
 from dots.export.hub import PretrainedNetwork
-from dots.network import Shape
-from dots.skeletons import RULES, OwnNetwork
+from dots.networks.body import Shape
+from dots.networks.derived import DerivedNetwork
+from dots.networks.skeletons import RULES, OwnNetwork
+from helpers import exported_run
 
 FIGURES = {"test_accuracy": 0.9123, "parameters": 1_234_567, "search_seconds": 61.5}
 

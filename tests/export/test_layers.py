@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-import exported_run
-from dots.errors import UserError
+from dots.common.errors import UserError
 from dots.export.layers import INPUT, Layer, LayerList
 from dots.export.package import names_of
 from dots.export.record import record
 from dots.export.tidy import copied, homed, joined_sums, needed
+from helpers import exported_run
 
 
 @pytest.fixture(scope="module")

@@ -18,16 +18,16 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-import exported_run
 from dots import zoo
-from dots.derived import DerivedNetwork
 from dots.export import export_run
 from dots.export.package import read_package
 from dots.export.port_targets import program
-from dots.network import Shape
-from dots.random_cell import random_genotype
-from dots.skeletons import RULES, OwnNetwork
-from dots.space import named_space
+from dots.nas.random_cell import random_genotype
+from dots.networks.body import Shape
+from dots.networks.derived import DerivedNetwork
+from dots.networks.skeletons import RULES, OwnNetwork
+from dots.space.search_space import named_space
+from helpers import exported_run
 
 PORTS = ("jax", "mindspore", "jittor")
 FRAMEWORKS = {"jax": {"jax", "flax", "optax"}, "mindspore": {"mindspore"}, "jittor": {"jittor"}}

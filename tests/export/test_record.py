@@ -9,20 +9,20 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from dots import zoo
-from dots.derived import DerivedNetwork
-from dots.errors import UserError
+from dots.common.errors import UserError
 from dots.export.interpret import LayerNetwork
 from dots.export.layers import LayerList
 from dots.export.names import CellNames
 from dots.export.package import names_of
 from dots.export.record import record
-from dots.genotype import Cell, Edge, Genotype
-from dots.network import Shape
-from dots.random_cell import random_genotype
-from dots.skeletons import RULES, OwnNetwork
-from dots.space import named_space
+from dots.nas.random_cell import random_genotype
+from dots.networks.body import Shape
+from dots.networks.derived import DerivedNetwork
+from dots.networks.skeletons import RULES, OwnNetwork
+from dots.space.genotype import Cell, Edge, Genotype
+from dots.space.search_space import named_space
 from dots.zoo.sizes import own_skeleton
-from exported_run import shaken
+from helpers.exported_run import shaken
 
 
 def recorded(network: nn.Module, size: int) -> tuple[LayerList, LayerNetwork]:

@@ -15,15 +15,15 @@ import pytest
 import torch
 from PIL import Image
 
-import exported_run
 from dots.cli.app import run as dots
-from dots.errors import UserError
+from dots.common.errors import UserError
 from dots.export import export_run
 from dots.export import run as exporting
 from dots.export.description import Description
 from dots.export.folders import read
 from dots.export.package import Package, read_package
-from dots.saved import save_network
+from dots.networks.saved import save_network
+from helpers import exported_run
 
 TARGETS = exporting.TARGETS
 BRITTLE = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "timm": ("timm",)}

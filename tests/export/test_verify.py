@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dots.errors import UserError
+from dots.common.errors import UserError
 from dots.export.verify import compare
 
 EXPECTED = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.45, 0.45 - 1e-5]])

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from killing import QUICKEST, End, Killer
-from run_equality import differing
+from helpers.killing import QUICKEST, End, Killer
+from helpers.run_equality import differing
 
 
 @pytest.fixture(scope="module")

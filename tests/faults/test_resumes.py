@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from killing import QUICKEST, Killer
-from run_equality import differing
+from helpers.killing import QUICKEST, Killer
+from helpers.run_equality import differing
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_loop import Memory, SignalAfter
 
 from dots.data import Augmentation, Batches, ColourJitter, ImageData, StreamedImages, open_data
-from dots.engine import StepResult
-from dots.loop import Interrupted, Loop, Pair, State
-from dots.progress import Silent
 from dots.recipe import DataSettings
-from test_loop import Memory, SignalAfter
+from dots.runs.progress import Silent
+from dots.training.engine import StepResult
+from dots.training.loop import Interrupted, Loop, Pair, State
 
 EPOCHS, STEPS = 2, 4
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from killing import QUICKEST
-from run_equality import differing
+from helpers.killing import QUICKEST
+from helpers.run_equality import differing
 
 
 def _start(*words: str) -> subprocess.Popen[str]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dots.report.axes import Scale, padded, spread, tick_text, ticks
+from dots.report.charts.axes import Scale, padded, spread, tick_text, ticks
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from dots.report import write_comparison, write_report
-from fabricated_plan import Plan
-from fabricated_run import fabricate, only_trained
+from helpers.fabricated_plan import Plan
+from helpers.fabricated_run import fabricate, only_trained
 
 pytestmark = pytest.mark.slow
 

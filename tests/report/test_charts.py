@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dots.report.charts import Frame, Mark, Series, line_chart
-from dots.report.points import Dot, Estimate, interval_chart, place_labels, scatter_chart
-from dots.report.svg import element, text_width
+from dots.report.charts.lines import Frame, Mark, Series, line_chart
+from dots.report.charts.points import Dot, Estimate, interval_chart, place_labels, scatter_chart
+from dots.report.charts.svg import element, text_width
 
 FRAME = Frame("Loss <of> all", "epoch", "loss")
 

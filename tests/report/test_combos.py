@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dots.report.combos import columns, combination_name, margin, relative_entropy
-from dots.space import CellSpec, darts_space
-from dots.topology import EdgeChoice, combinations
+from dots.space.edge_combinations import EdgeChoice, combinations
+from dots.space.search_space import CellSpec, darts_space
 
 SPEC = CellSpec(inputs=2, nodes=5, output="concat")
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from dots.errors import UserError
+from dots.common.errors import UserError
 from dots.report import write_comparison
 from dots.report.comparison import differences, letter
 from dots.report.reading import read_run
 from dots.report.spread import spreads
-from fabricated_plan import Plan
-from fabricated_run import fabricate
-from html_pages import check
+from helpers.fabricated_plan import Plan
+from helpers.fabricated_run import fabricate
+from helpers.html_pages import check
 
 SHORT = (2, 2, 2)
 

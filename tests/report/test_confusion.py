@@ -7,8 +7,8 @@ from pathlib import Path
 
 from dots.report.confusion import ConfusionView, confusion_view
 from dots.report.reading import read_run
-from fabricated_plan import Plan
-from fabricated_run import fabricate
+from helpers.fabricated_plan import Plan
+from helpers.fabricated_run import fabricate
 
 
 def view(tmp_path: Path, classes: list[str], confusion: list[list[int]]) -> ConfusionView:

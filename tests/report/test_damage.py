@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dots.report import write_report
+from dots.report.progress import standing_of
 from dots.report.reading import KNOWN_FILES, read_run
-from dots.report.standing import standing_of
-from fabricated_plan import Plan
-from fabricated_run import fabricate
-from html_pages import check
+from helpers.fabricated_plan import Plan
+from helpers.fabricated_run import fabricate
+from helpers.html_pages import check
 
 SMALL = Plan(nodes=2, epochs=(2, 2, 2), classes=("cat", "dog"))
 Place = tuple[Any, ...]

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from dots.report import write_report
-from dots.report.others import others
+from dots.report.alternatives import others
 from dots.report.reading import read_run
-from fabricated_alternatives import alternatives
-from fabricated_plan import Plan
-from fabricated_run import fabricate, write
-from html_pages import check
+from helpers.fabricated_alternatives import alternatives
+from helpers.fabricated_plan import Plan
+from helpers.fabricated_run import fabricate, write
+from helpers.html_pages import check
 
 
 def test_the_table_is_relative_to_the_most_probable(tmp_path: Path) -> None:

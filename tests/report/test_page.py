@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from dots.errors import UserError
+from dots.common.errors import UserError
 from dots.report import write_report
 from dots.report.reading import KNOWN_FILES
-from fabricated_plan import Plan
-from fabricated_run import fabricate
-from html_pages import Page, check
+from helpers.fabricated_plan import Plan
+from helpers.fabricated_run import fabricate
+from helpers.html_pages import Page, check
 
 WEIRD = (
     '<b>bold</b> & "quotes"',
@@ -216,5 +216,5 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_reports_need_no_torch() -> None:
-    code = "import sys, dots.report, dots.watch; sys.exit('torch' in sys.modules)"
+    code = "import sys, dots.report, dots.report.watch; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

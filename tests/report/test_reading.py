@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dots.errors import UserError
+from dots.common.errors import UserError
+from dots.common.records import MetricRow
 from dots.report.reading import read_lines, read_run
-from dots.report.schema import MetricRow
-from fabricated_plan import Plan
-from fabricated_run import fabricate
+from helpers.fabricated_plan import Plan
+from helpers.fabricated_run import fabricate
 
 ROW = {"stage": "train", "epoch": 0, "loss": 1.5}
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from dots.genotype import Genotype
 from dots.report.close_calls import undecided
 from dots.report.reading import Run, read_run
 from dots.report.retained import operations_fixed, retained_tables
 from dots.report.wording import operation
-from fabricated_plan import Plan
-from fabricated_run import fabricate
+from dots.space.genotype import Genotype
+from helpers.fabricated_plan import Plan
+from helpers.fabricated_run import fabricate
 
 
 def edited(run: Path, **last: Any) -> Run:

@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 from dots.report import write_report
-from dots.report.points import Dot, scatter_chart
+from dots.report.charts.points import Dot, scatter_chart
 from dots.report.reading import read_run
 from dots.report.sizes import sizes
-from fabricated_plan import Plan
-from fabricated_run import fabricate
-from html_pages import check
+from helpers.fabricated_plan import Plan
+from helpers.fabricated_run import fabricate
+from helpers.html_pages import check
 
 SHORT = Plan(epochs=(2, 2, 2))
 

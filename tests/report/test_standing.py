@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from dots.derive import derive_darts
-from dots.genotype import Genotype
+from dots.report.progress import Standing, current_genotype, standing_of
 from dots.report.reading import read_run
-from dots.report.standing import Standing, current_genotype, standing_of
-from dots.space import named_space
-from fabricated_plan import Plan
-from fabricated_run import fabricate
+from dots.space.discretise import derive_darts
+from dots.space.genotype import Genotype
+from dots.space.search_space import named_space
+from helpers.fabricated_plan import Plan
+from helpers.fabricated_run import fabricate
 
 
 def standing(run: Path) -> Standing:

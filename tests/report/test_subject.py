@@ -6,11 +6,11 @@ from pathlib import Path
 
 from dots.report import write_comparison, write_report
 from dots.report.reading import read_run
-from dots.report.subject import subject
-from dots.report.worth import worth
-from fabricated_plan import Plan
-from fabricated_run import fabricate, only_trained
-from html_pages import check
+from dots.report.trained_network import subject
+from dots.report.verdict import worth
+from helpers.fabricated_plan import Plan
+from helpers.fabricated_run import fabricate, only_trained
+from helpers.html_pages import check
 
 SHORT = Plan(epochs=(2, 2, 2))
 

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dots.genotype import Genotype
+from dots.report.close_calls import thin_leads
 from dots.report.reading import read_run
-from dots.report.thin_leads import thin_leads
-from dots.space import named_space
-from fabricated_plan import Plan
-from fabricated_run import fabricate
+from dots.space.genotype import Genotype
+from dots.space.search_space import named_space
+from helpers.fabricated_plan import Plan
+from helpers.fabricated_run import fabricate
 
 STEP = 0.02
 """Twice the learning rate of the fabricated recipe."""

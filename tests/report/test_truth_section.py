@@ -10,9 +10,9 @@ import pytest
 from dots.report import write_report
 from dots.report.reading import read_run
 from dots.report.truth import column_name, truth
-from fabricated_plan import Plan
-from fabricated_run import fabricate
-from html_pages import check
+from helpers.fabricated_plan import Plan
+from helpers.fabricated_run import fabricate
+from helpers.html_pages import check
 
 PLAN = Plan(space="nasbench201", truth=True)
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from dots.report.intervals import difference, wilson
 from dots.report.reading import read_run
-from dots.report.worth import Worth, worth
-from fabricated_plan import Plan
-from fabricated_run import fabricate
+from dots.report.verdict import Worth, worth
+from helpers.fabricated_plan import Plan
+from helpers.fabricated_run import fabricate
 
 
 def judged(tmp_path: Path, plan: Plan) -> Worth:

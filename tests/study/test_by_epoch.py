@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from dots.space import nasbench201_space
+from dots.space.search_space import nasbench201_space
 from dots.study import by_epoch
 from dots.study.base import Row
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from dots.errors import UserError
-from dots.study.attempts import Record, run_all
-from dots.study.cluster import RayCluster
+from dots.common.errors import UserError
+from dots.study.execution.attempts import Record, run_all
+from dots.study.execution.ray import RayCluster
 from dots.study.trial import Trial
-from work_for_trials import obey, trial
+from helpers.work_for_trials import obey, trial
 
 HERE = Path(__file__).resolve().parents[1]
 installed = importlib.util.find_spec("ray") is not None

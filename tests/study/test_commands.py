@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dots.cli.app import run
-from dots.nasbench201 import all_strings
+from dots.zoo.nasbench201 import all_strings
 
 FAST = [
     "--preset", "tiny", "--device", "cpu", "--quiet", "--set", "data.limit=60",

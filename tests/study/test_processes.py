@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from dots.loop import Interrupted
-from dots.study.attempts import Record, run_all
-from dots.study.processes import ProcessPool
+from dots.study.execution.attempts import Record, run_all
+from dots.study.execution.processes import ProcessPool
 from dots.study.trial import Trial
-from work_for_trials import obey, trial
+from dots.training.loop import Interrupted
+from helpers.work_for_trials import obey, trial
 
 
 def run(

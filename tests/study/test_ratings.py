@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dots.nasbench201 import topologies
-from dots.space import SearchSpace, darts_space, nasbench201_space
+from dots.nas.topology import EdgeCombinations, EdgeSigmoid, EdgeSoftmax, make_topology
+from dots.space.edge_combinations import combinations
+from dots.space.search_space import SearchSpace, darts_space, nasbench201_space
 from dots.study.ratings import (
     all_topologies,
     combination_log_probability,
@@ -22,7 +23,7 @@ from dots.study.ratings import (
     rating_of_search,
     sigmoid_log_probability,
 )
-from dots.topology import EdgeCombinations, EdgeSigmoid, EdgeSoftmax, combinations, make_topology
+from dots.zoo.nasbench201 import topologies
 
 SPACE = nasbench201_space()
 OPERATIONS = ["nor_conv_3x3"] * 6

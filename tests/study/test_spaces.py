@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from dots.errors import UserError
-from dots.genotype import Genotype
-from dots.jobs import Machine
+from dots.common.errors import UserError
+from dots.nas.strategies import STRATEGIES
 from dots.recipe import build_recipe
-from dots.strategies import STRATEGIES
+from dots.runs.launch import Machine
+from dots.space.genotype import Genotype
 from dots.study.trial import run_trial, search_spec
 
 SMALL = [

@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dots.errors import UserError
-from dots.genotype import Genotype
-from dots.nasbench201 import Table, all_strings
+from dots.common.errors import UserError
+from dots.nas.strategies import STRATEGIES
 from dots.recipe import build_recipe
-from dots.strategies import STRATEGIES
+from dots.runs.truth import Truth
+from dots.space.genotype import Genotype
 from dots.study.ablation import TOPOLOGIES
 from dots.study.against_random import cells_to_match
-from dots.study.attempts import Work
 from dots.study.base import Row
 from dots.study.conduct import conduct
 from dots.study.directory import StudyDirectory
+from dots.study.execution.attempts import Work
 from dots.study.options import Options
 from dots.study.plug_in import RANDOM
 from dots.study.studies import STUDIES, make_study
-from dots.truth import Truth
-from fabricated_trials import Inline, fabricate, fabricate_with_failures
+from dots.zoo.nasbench201 import Table, all_strings
+from helpers.fabricated_trials import Inline, fabricate, fabricate_with_failures
 
 COMMON = {
     "strategy", "topology_search", "seed", "accuracy", "seconds", "parameters", "skips", "error",

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from dots import stages
-from dots.genotype import Genotype
-from dots.jobs import Machine
 from dots.recipe import Recipe, build_recipe
+from dots.runs import stages
+from dots.runs.launch import Machine
+from dots.space.genotype import Genotype
 from dots.study.trial import RUN, run_trial, search_spec, train_spec
 
 SMALL = [

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from scripts.recount_zoo import recount_cell, recount_reference
 
 from dots import zoo
-from dots.cost import Cost, network_cost
-from dots.errors import UserError
-from dots.network import Shape
-from dots.recount import recount_cell, recount_reference
-from dots.reference import REFERENCES
+from dots.common.errors import UserError
+from dots.networks.body import Shape
+from dots.networks.count import Cost, network_cost
+from dots.networks.reference import REFERENCES
 from dots.zoo.counts import counts, reference_counts
 from dots.zoo.paper import TABLE_1, TABLE_3, Source, paper_table
 from dots.zoo.remarks import REMARKS, remark

@@ -7,18 +7,16 @@ from collections.abc import Sequence
 
 import typer
 
-from dots.cli import (
-    exporting,
-    genotypes,
-    inspecting,
-    profiling,
-    published,
-    recipes,
-    running,
-    studying,
-    using,
-)
-from dots.errors import UserError
+from dots.cli import check as inspecting
+from dots.cli import count as genotypes
+from dots.cli import export as exporting
+from dots.cli import profile as profiling
+from dots.cli import recipe as recipes
+from dots.cli import run as running
+from dots.cli import study as studying
+from dots.cli import use as using
+from dots.cli import zoo as published
+from dots.common.errors import UserError
 
 app = typer.Typer(
     name="dots",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dots.errors import UserError
+from dots.common.errors import UserError
 
 if TYPE_CHECKING:
-    from dots.genotype import Genotype
+    from dots.space.genotype import Genotype
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def named_network(text: str, own_skeleton: bool) -> Named:
     Raises UserError where there is no such thing, or no network can be built of it.
     """
     from dots import zoo
-    from dots.reference import REFERENCES, find_reference
+    from dots.networks.reference import REFERENCES, find_reference
     from dots.zoo.sizes import own_skeleton as skeleton_of
 
     reference = find_reference(text)

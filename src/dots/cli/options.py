@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from dots.jobs import Machine, Watcher
-    from dots.limits import Limits
     from dots.recipe import Recipe
+    from dots.runs.launch import Machine, Watcher
+    from dots.runs.limits import Limits
 
 Data = Annotated[
     str | None,
@@ -123,7 +123,7 @@ def make_recipe(
     recipe = build_recipe(preset, file, words)  # without PyTorch: most mistakes end here
     if recipe.strategy == "darts":
         return recipe
-    from dots.strategies.published import recipe_for
+    from dots.nas.strategies.settings import recipe_for
 
     return recipe_for(preset, file, words)
 
@@ -139,9 +139,9 @@ def as_overrides(shortcuts: dict[str, Any]) -> list[str]:
 
 def make_limits(time_limit: str | None, max_memory: str | None) -> Limits:
     """The limits of a command line. Raises UserError for what is no time or no size."""
-    from dots.limits import Limits
-    from dots.max_memory import bytes_of
-    from dots.time_limit import seconds_of
+    from dots.runs.limits import Limits
+    from dots.runs.planning.memory_limit import bytes_of
+    from dots.runs.planning.time_limit import seconds_of
 
     return Limits(
         seconds=None if time_limit is None else seconds_of(time_limit),
@@ -153,7 +153,7 @@ def make_watcher(quiet: bool) -> Watcher:
     """What the user sees while a job runs."""
     from rich.console import Console
 
-    from dots.progress import Shown, Silent
+    from dots.runs.progress import Shown, Silent
 
     return Silent() if quiet else Shown(Console(stderr=True))
 
@@ -168,8 +168,8 @@ def make_machine(
     latency_table: Path | None = None,
 ) -> Machine:
     """The machine of a command line. Raises UserError for numbers that cannot be."""
-    from dots.errors import UserError
-    from dots.jobs import Machine
+    from dots.common.errors import UserError
+    from dots.runs.launch import Machine
 
     if devices < 1:
         raise UserError(f"--devices {devices}: give a number from 1 up")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dots.session import Session
+    from dots.runs.session import Session
 
 
 def print_outcome(session: Session, result: dict[str, Any], *, dry: bool = False) -> None:
@@ -16,7 +16,7 @@ def print_outcome(session: Session, result: dict[str, Any], *, dry: bool = False
         print("dry run: one batch went through every stage, the report included")
         return
     if session.run.has("genotype.json"):
-        from dots.genotype import Genotype
+        from dots.space.genotype import Genotype
 
         print(Genotype.load(path / "genotype.json").describe())
     if result["test_accuracy"] is not None:

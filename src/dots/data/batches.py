@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dots.batch import Batch
-from dots.data.augment import Augmentation, Draws, Transform
+from dots.common.errors import UserError
+from dots.data.augment.augment import Augmentation, Draws, Transform
+from dots.data.batch import Batch, to_device
+from dots.data.batch_order import Plan
 from dots.data.decode import ImageError
-from dots.data.devices import to_device
 from dots.data.images import ImageSet, StreamedImages
 from dots.data.info import DataInfo
-from dots.data.plan import Plan
-from dots.errors import UserError
 
 
 class Batches:

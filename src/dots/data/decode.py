@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from dots.errors import UserError
+from dots.common.errors import UserError
 
 MAX_PIXELS = 89_478_485
 """The largest image that is opened (the size from which Pillow warns of a bomb)."""

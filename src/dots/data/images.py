@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from dots.data.crops import CropChoice
+from dots.data.augment.crops import CropChoice
 from dots.data.decode import Geometry, no_warnings
 from dots.data.info import DataInfo
 from dots.data.load import decode
-from dots.data.records import Records
+from dots.data.sources.records import Records
 
 
 class ImageSet(ABC):

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dots.errors import UserError
+from dots.common.errors import UserError
 
 MAX_CLASSES = 1_000_000
 

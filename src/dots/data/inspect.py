@@ -15,8 +15,8 @@ from torch import Tensor
 
 from dots.data.decode import ImageError, no_warnings, whole
 from dots.data.load import Progress
-from dots.data.records import Raw, Records
-from dots.data.source import Part
+from dots.data.sources.records import Raw, Records
+from dots.data.sources.source import Part
 
 _CHUNK = 64
 _SMALLEST_LOOK = 24  # pixels a side: in smaller images many different ones look alike

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from dots.data.decode import Box, Geometry, ImageError, no_warnings, pixels
-from dots.data.records import Raw, Records, as_tensor
+from dots.data.sources.records import Raw, Records, as_tensor
 
 Progress = Callable[[int, int], None]
 """Called with the number of images decoded so far and the number in all."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
+from dots.common.errors import UserError
 from dots.data.decode import Geometry, ImageError
 from dots.data.images import ImageSet, ResidentImages, StreamedImages
 from dots.data.load import Progress, load_all, visit
-from dots.data.records import as_tensor
-from dots.data.source import Part, shortlist
-from dots.errors import UserError
+from dots.data.sources.records import as_tensor
+from dots.data.sources.source import Part, shortlist
 
 STREAMED_CENTRE = 0.875
 

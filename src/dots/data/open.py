@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
+from dots.common.seeding import generator
 from dots.data.images import ImageData, ImageSet, ResidentImages
 from dots.data.info import DataInfo
 from dots.data.load import Progress
 from dots.data.loader import Loader
-from dots.data.seeding import generator
-from dots.data.source import aligned
-from dots.data.sources import Spec, read_source, where
+from dots.data.sources.read import Spec, read_source, where
+from dots.data.sources.source import aligned
 from dots.data.splits import Holdout, halves, limited, saved_test
 from dots.data.survey import moments, survey
 from dots.recipe import DataSettings

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dots.data.augment import Transform
+from dots.common.errors import UserError
+from dots.data.augment.augment import Transform
 from dots.data.decode import Geometry, no_warnings, open_image
 from dots.data.info import DataInfo
 from dots.data.load import decode
-from dots.errors import UserError
 
 
 def prepare(picture: str | Path | Image.Image, info: DataInfo) -> Tensor:

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dots.common.errors import UserError
 from dots.data.decode import ImageError, is_grayscale
-from dots.data.records import Raw, Records, as_tensor
-from dots.errors import UserError
+from dots.data.sources.records import Raw, Records, as_tensor
 
 LARGEST_DEFAULT = 64
 """Pixels. Larger images are shrunk to this unless `data.image_size` says otherwise: the cost

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from dots.derived import DerivedNetwork
 from dots.export.description import Description
-from dots.skeletons import OwnNetwork
+from dots.networks.derived import DerivedNetwork
+from dots.networks.skeletons import OwnNetwork
 
 _ROWS = (
     ("test accuracy", "test_accuracy", "percent"),
@@ -66,7 +66,7 @@ probabilities = network.probabilities(images)  # [B, C, H, W], from 0 to 1
 ```
 
 ```python
-import timm, dots.timm
+import timm, dots.export.timm
 
 model = timm.create_model("hf-hub:USER/NAME", pretrained=True)
 ```

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dots.common.errors import UserError
+from dots.common.files import parse_json
 from dots.data.info import DataInfo
-from dots.errors import UserError
-from dots.files import parse_json
 
 VERSION = 1
 KEY = "dots"

@@ -10,14 +10,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from dots.errors import UserError
+from dots.common.errors import UserError
+from dots.common.files import read_json, write_bytes, write_json
 from dots.export.description import Description
 from dots.export.images import inputs
 from dots.export.interpret import LayerNetwork
 from dots.export.layers import LayerList
 from dots.export.package import Package
 from dots.export.target import Reader, Target
-from dots.files import read_json, write_bytes, write_json
 
 LAYERS = "network.json"
 WEIGHTS = "weights.safetensors"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import groupby
 
-from dots.errors import UserError
+from dots.common.errors import UserError
 from dots.export.layers import Layer, LayerList
 
 CHAINED = ("conv", "batch_norm", "relu", "max_pool", "avg_pool", "linear")

@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dots.common.errors import UserError
+from dots.common.files import read_json, write_json, write_text
 from dots.data.info import DataInfo
-from dots.derived import DerivedNetwork
-from dots.errors import UserError
 from dots.export.card import card
 from dots.export.description import Description
 from dots.export.images import inputs
 from dots.export.package import Package
 from dots.export.target import Reader, Target
-from dots.files import read_json, write_json, write_text
-from dots.saved import TrainedModel, load_model, save_network
-from dots.skeletons import OwnNetwork
+from dots.networks.derived import DerivedNetwork
+from dots.networks.saved import TrainedModel, load_model, save_network
+from dots.networks.skeletons import OwnNetwork
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -172,7 +172,7 @@ def _timm_answers(path: Path, files: Sequence[Path], reader: Reader) -> Tensor:
     """Probabilities from what timm makes of the folder, with the preprocessing it then knows."""
     import timm
 
-    import dots.timm  # noqa: F401  # tells timm of the architecture
+    import dots.export.timm  # noqa: F401  # tells timm of the architecture
 
     model = timm.create_model(f"local-dir:{path}", pretrained=True).eval()
     known = model.pretrained_cfg

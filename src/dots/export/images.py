@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dots.classify import image_files
+from dots.common.errors import UserError
+from dots.common.files import read_json
 from dots.data import prepare
 from dots.data.info import DataInfo
-from dots.errors import UserError
-from dots.files import read_json
+from dots.runs.classify import image_files
 
 MOST = 64
 """So many files are compared at most."""

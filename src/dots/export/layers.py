@@ -31,7 +31,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from dots.errors import UserError, shown
+from dots.common.errors import UserError, shown
 
 INPUT = "images"
 Kind = Literal[

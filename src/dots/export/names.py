@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dots.export.layers import Layer
-from dots.genotype import Cell, Genotype
+from dots.space.genotype import Cell, Genotype
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dots.common.errors import UserError
 from dots.data.info import DataInfo
-from dots.errors import UserError
 from dots.export.description import KEY, Description
 from dots.export.images import inputs
 from dots.export.interpret import LayerNetwork

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dots.derived import DerivedNetwork
-from dots.errors import UserError
+from dots.common.errors import UserError
 from dots.export.description import Description
 from dots.export.layers import LayerList
 from dots.export.names import CellNames, cell_names
 from dots.export.record import record
-from dots.run_directory import RunDirectory
-from dots.saved import TrainedModel, load_model
-from dots.skeletons import OwnNetwork
+from dots.networks.derived import DerivedNetwork
+from dots.networks.saved import TrainedModel, load_model
+from dots.networks.skeletons import OwnNetwork
+from dots.runs.directory import RunDirectory
 
 FIGURES = (
     "test_accuracy",

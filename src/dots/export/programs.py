@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dots.errors import UserError
+from dots.common.errors import UserError
 from dots.export.target import Reader
 
 PROGRAM = "network.py"

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dots.errors import UserError
+from dots.common.errors import UserError
 from dots.export import pictures
 from dots.export.class_text import Written, write_network
 from dots.export.package import Package

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from dots.errors import UserError
+from dots.common.errors import UserError
 from dots.export.layers import INPUT, Kind, Layer, LayerList, Setting
 from dots.export.names import CellNames, part_of
 from dots.export.tidy import SHARED, needed, tidy

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 import torch
 
-from dots.errors import UserError, did_you_mean, shown
+from dots.common.errors import UserError, did_you_mean, shown
 from dots.export import folders, hub, onnx, port_targets, python_code, torch_program
 from dots.export.images import comparison_files, inputs
 from dots.export.package import Package, read_package

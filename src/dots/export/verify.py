@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dots.errors import UserError
+from dots.common.errors import UserError
 
 TOLERANCE = 1e-4
 """The largest difference of a probability."""

@@ -1,6 +1,5 @@
 """Recipes: all settings of a run, checked when built, with presets and files."""
 
-from dots.recipe.budget import BudgetSettings
 from dots.recipe.build import (
     build_recipe,
     changed,
@@ -12,6 +11,7 @@ from dots.recipe.build import (
 from dots.recipe.fields import Setting, describe
 from dots.recipe.presets import DEFAULT_PRESET, PRESETS
 from dots.recipe.settings import (
+    BudgetSettings,
     DataSettings,
     OperationSettings,
     Recipe,

@@ -12,18 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dots.errors import UserError
-from dots.files import parse_json, read_text
-from dots.recipe.fields import (
-    FREE_SECTION,
-    SECTIONS,
-    alternatives,
-    settings_by_name,
-    suggestion,
-)
-from dots.recipe.presets import DEFAULT_PRESET, PRESETS
+from dots.common.errors import UserError
+from dots.common.files import parse_json, read_text
+from dots.recipe.fields import FREE_SECTION, SECTIONS, alternatives, settings_by_name, suggestion
+from dots.recipe.presets import DEFAULT_PRESET, PRESETS, fitted
 from dots.recipe.settings import Recipe
-from dots.recipe.spaces import fitted
 
 Values = dict[str, Any]
 
@@ -53,7 +46,7 @@ def build_recipe(
     preset that it starts from, and need not hold all settings. An override reads
     `section.name=value`, the value as in TOML; text needs no quotes, a list no brackets, and
     `none` unsets. Without `preset` and without one in the file it is "quick". A preset fits
-    itself to the search space (`dots.recipe.spaces`), below what file and overrides say.
+    itself to the search space (`dots.recipe.presets`), below what file and overrides say.
 
     Raises UserError, one line, for whatever does not fit.
     """

@@ -7,11 +7,56 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, JsonValue, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
-from dots.recipe.base import Settings
-from dots.recipe.budget import BudgetSettings
-from dots.space import named_space
+from dots.space.search_space import named_space
+
+
+class Settings(BaseModel):
+    """Frozen, typed strictly, closed to unknown names, without NaN and infinities."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+class BudgetSettings(Settings):
+    """What the derived network may cost: the search keeps to it."""
+
+    max_parameters: int | None = Field(
+        default=None, ge=1, description="most parameters of the network; none: no limit"
+    )
+    max_multiply_adds: int | None = Field(
+        default=None, ge=1, description="most multiply-adds for an image; none: no limit"
+    )
+    latency_target: float | None = Field(
+        default=None,
+        gt=0,
+        description="most milliseconds for an image, by the latency table; none: no limit",
+    )
+    weight: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e6,
+        description="weight in both searches' loss of the share by which the expected cost "
+        "exceeds each limit; 0: limits act when the cell is chosen, and only then",
+    )
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit at all."""
+        limits = (self.max_parameters, self.max_multiply_adds, self.latency_target)
+        return any(limit is not None for limit in limits)
+
+    @model_validator(mode="after")
+    def _weight_has_a_limit(self) -> Self:
+        if self.weight and not self.limited:
+            raise ValueError(
+                "weight needs a limit to weigh: set max_parameters, max_multiply_adds or "
+                "latency_target"
+            )
+        return self
+
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, le=100)]
@@ -232,7 +277,7 @@ class TrainSettings(StageSettings):
 class Recipe(Settings):
     """All settings of a run.
 
-    Building one raises pydantic.ValidationError for a bad setting and dots.errors.UserError
+    Building one raises pydantic.ValidationError for a bad setting and dots.common.errors.UserError
     for an unknown space; `dots.recipe.build_recipe` turns the former into the latter.
     """
 

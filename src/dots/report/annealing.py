@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from dots.report.charts import Frame, Mark, Series, line_chart
+from dots.common.records import ArchitectureRow
+from dots.report.charts.lines import Frame, Mark, Series, line_chart
 from dots.report.combos import columns, combination_name, relative_entropy
 from dots.report.graph import space_of
 from dots.report.reading import Run
 from dots.report.retained import operations_fixed, weights_over_time
-from dots.report.schema import ArchitectureRow
 from dots.report.wording import kind_name
-from dots.space import SearchSpace
+from dots.space.search_space import SearchSpace
 
 NAMED = 3
 """So many combinations of a node are drawn in colour; the others are the grey background."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from dots.report.wording import node
-from dots.space import CellSpec
+from dots.space.search_space import CellSpec
 
 
 def columns(

@@ -8,19 +8,19 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from dots.errors import UserError
-from dots.files import write_text
-from dots.report.charts import Frame, Series, line_chart
-from dots.report.drawings import draw
-from dots.report.points import Dot, scatter_chart
+from dots.common.errors import UserError
+from dots.common.files import write_text
+from dots.common.records import Numbers
+from dots.report.charts.lines import Frame, Series, line_chart
+from dots.report.charts.points import Dot, scatter_chart
+from dots.report.page import draw
 from dots.report.reading import FOUND, Run, read_run
 from dots.report.rendering import render
 from dots.report.reproduce import flat
-from dots.report.schema import Numbers
 from dots.report.spread import spreads
-from dots.report.subject import subject
+from dots.report.trained_network import subject
+from dots.report.verdict import trained_cells, unit_of
 from dots.report.wording import NONE, amount, duration, percent, points, visible
-from dots.report.worth import trained_cells, unit_of
 
 NAME = "comparison.html"
 _STYLES = {FOUND: 0, "random": 1, "darts-policy": 2, "given": 4, "reference": 5}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dots.common.records import Confusion
 from dots.report.reading import Run
-from dots.report.schema import Confusion
 from dots.report.wording import percent, visible
 
 WHOLE = 30

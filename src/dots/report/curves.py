@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from dots.report.charts import Frame, Series, line_chart
+from dots.report.charts.lines import Frame, Series, line_chart
 from dots.report.reading import Run
 from dots.report.wording import stage_name
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dots.errors import UserError
+from dots.common.errors import UserError
 from dots.report.reading import FOUND, Run
-from dots.space import SearchSpace, named_space
+from dots.space.search_space import SearchSpace, named_space
 
 
 def space_of(run: Run) -> SearchSpace | None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from dots.report.intervals import wilson
 from dots.report.reading import Run
+from dots.report.verdict import test_images
 from dots.report.wording import NONE, amount, duration, percent, stage_name
-from dots.report.worth import test_images
 
 
 @dataclass(frozen=True)

@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from dots.files import write_text
+from markupsafe import Markup
+
+from dots.common.files import write_text
+from dots.report.alternatives import others
 from dots.report.annealing import entropy_chart, panels, temperature_chart
 from dots.report.close_calls import undecided
 from dots.report.confusion import confusion_view
 from dots.report.curves import stage_curves
-from dots.report.drawings import drawings
+from dots.report.drawing.svg import cell_svg
 from dots.report.headline import stage_rows, tiles
-from dots.report.others import others
 from dots.report.pictures import pictures
-from dots.report.reading import Run, read_run
+from dots.report.reading import FOUND, Run, read_run
 from dots.report.rendering import render
 from dots.report.replay import replay
 from dots.report.reproduce import command, environment_table, missing_files, settings_tables
 from dots.report.retained import retained_tables
 from dots.report.sizes import sizes
 from dots.report.truth import truth
-from dots.report.wording import visible
-from dots.report.worth import worth
+from dots.report.verdict import worth
+from dots.report.wording import cell_name, kind_name, visible
+from dots.space.genotype import Genotype
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The cells of a genotype: kind and picture of each."""
+
+    name: str
+    cells: tuple[tuple[str, Markup], ...]
+
+
+def drawings(run: Run) -> list[Drawing]:
+    """A drawing of every cell that the run knows, the found one first."""
+    trained = {FOUND, *(run.result.baselines if run.result else ())}
+    result = []
+    for key, genotype in run.genotypes.items():
+        name = cell_name(key)
+        if run.result is not None and key not in trained:
+            name += " (not trained here)"
+        result.append(Drawing(name, draw(name, genotype)))
+    return result
+
+
+def draw(name: str, genotype: Genotype) -> tuple[tuple[str, Markup], ...]:
+    """Each cell of the genotype as a picture; `cell_svg` escapes what it writes."""
+    result = []
+    for kind, cell in genotype.cells.items():
+        title = f"{name}, {kind_name(kind)} cell"
+        result.append((kind, Markup(cell_svg(cell, genotype.inputs, title))))
+    return tuple(result)
+
 
 REPORT = "report.html"
 _WORDS = {

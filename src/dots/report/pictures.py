@@ -7,8 +7,8 @@ import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dots.common.records import Picture
 from dots.report.reading import Run
-from dots.report.schema import Picture
 from dots.report.wording import percent, visible
 
 SHOWN = 32

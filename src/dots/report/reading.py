@@ -14,10 +14,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from dots.errors import UserError
-from dots.files import read_json
-from dots.genotype import Genotype
-from dots.report.schema import (
+from dots.common.errors import UserError
+from dots.common.files import read_json
+from dots.common.records import (
     Alternatives,
     ArchitectureRow,
     Candidates,
@@ -29,6 +28,7 @@ from dots.report.schema import (
     Samples,
     Topology,
 )
+from dots.space.genotype import Genotype
 
 FOUND = "found"
 GENOTYPE_FILES = {

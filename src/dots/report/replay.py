@@ -12,12 +12,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from dots.common.records import ArchitectureRow
+from dots.report.charts.svg import element, figure, join, line, text
 from dots.report.graph import kept_in_topology, space_of
 from dots.report.reading import Run
-from dots.report.schema import ArchitectureRow
-from dots.report.svg import element, figure, join, line, text
 from dots.report.wording import kind_name, node, operation
-from dots.space import SearchSpace
+from dots.space.search_space import SearchSpace
 
 FRAMES = 120
 """At most so many epochs go into the page; of longer searches evenly spaced ones."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from dots.report.charts.svg import element, figure, line
 from dots.report.graph import group_names, kept_in_topology, operations_on, space_of
 from dots.report.reading import FOUND, Run
-from dots.report.svg import element, figure, line
 from dots.report.wording import node, operation
-from dots.space import SearchSpace
+from dots.space.search_space import SearchSpace
 
 FIXED = 0.99
 """From this weight on, an edge's operation counts as fixed (the dashed line of Fig. 3)."""

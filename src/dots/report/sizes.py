@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dots.report.reading import Run
-from dots.report.subject import subject
+from dots.report.trained_network import subject
+from dots.report.verdict import trained_cells
 from dots.report.wording import amount, percent, visible
-from dots.report.worth import trained_cells
 
 _KINDS = {"cell": "zoo cell, not trained here", "reference": "reference network, not trained here"}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dots.common.records import Result, TableEntry
 from dots.report.reading import Run
-from dots.report.schema import Result, TableEntry
 from dots.report.wording import NONE, points, visible
 
 _DATA = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16_120": "ImageNet16-120"}

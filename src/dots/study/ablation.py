@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from dots.retain import RETAIN_SCHEMES
-from dots.space import ZERO, SearchSpace
+from dots.space.retain import RETAIN_SCHEMES
+from dots.space.search_space import ZERO, SearchSpace
 from dots.study import lines
 from dots.study.base import Line, Results, Row
 from dots.study.cells import Cell, CellStudy

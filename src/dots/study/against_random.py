@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from dots.random_cell import random_genotype
-from dots.seeding import seed_for
+from dots.common.seeding import seed_for
+from dots.nas.random_cell import random_genotype
 from dots.study import lines
 from dots.study.base import Line, Results, Row
 from dots.study.cells import Cell

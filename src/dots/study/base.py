@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from dots.study.attempts import Record
+from dots.study.execution.attempts import Record
 from dots.study.options import Options
 from dots.study.trial import Trial
 

@@ -6,12 +6,12 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 
-from dots.space import SearchSpace
+from dots.space.edge_combinations import EdgeChoice
+from dots.space.search_space import SearchSpace
 from dots.study import lines
 from dots.study.base import Row
 from dots.study.ratings import NodeRating, combination_log_probability
 from dots.study.trial import Json
-from dots.topology import EdgeChoice
 
 CORRELATIONS = ("tau", "tau_equal_size")
 

@@ -9,8 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from dots.genotype import Genotype
-from dots.study import captions, figures, lines
+from dots.space.genotype import Genotype
+from dots.study import figures, lines
+from dots.study import lines as captions
 from dots.study.base import Line, Results, Row, Study
 from dots.study.judges import Judge, make_judge
 from dots.study.trial import Trial

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dots.study.attempts import Executor, Record, run_all
 from dots.study.base import Row, Study
 from dots.study.directory import FIGURES, VERSION, StudyDirectory
+from dots.study.execution.attempts import Executor, Record, run_all
 from dots.study.progress import Bar, NoBar
 from dots.study.trial import Trial
 
@@ -28,7 +28,7 @@ def conduct(
 
     What a finished trial gave is kept and never computed again; one that had failed is tried
     again. study.json and table.md are brought up to date after each trial. Returns the rows.
-    Raises dots.loop.Interrupted when asked to stop; the study can then be conducted again.
+    Raises dots.training.loop.Interrupted when asked to stop; the study can then be conducted again.
     """
     bar = bar or NoBar()
     results = {name: one for name, one in directory.records().items() if one.error is None}

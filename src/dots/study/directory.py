@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dots.environment import collect
-from dots.errors import UserError, shown
-from dots.files import read_json, write_json, write_text
-from dots.lock import Lock
-from dots.run_directory import check_free, numbered
-from dots.study.attempts import Record
+from dots.common.errors import UserError, shown
+from dots.common.files import read_json, write_json, write_text
+from dots.runs.directory import check_free, numbered
+from dots.runs.environment import collect
+from dots.runs.lock import Lock
+from dots.study.execution.attempts import Record
 from dots.study.options import Options
 from dots.study.trial import Trial
 

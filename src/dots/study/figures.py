@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dots.files import write_bytes
+from dots.common.files import write_bytes
 from dots.study.statistics import summarise
 
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#777777"

@@ -7,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dots.errors import UserError
-from dots.jobs import Machine
+from dots.common.errors import UserError
+from dots.nas.plan import make_plan
 from dots.recipe import Recipe, recipe_from_json
-from dots.session import make_plan
-from dots.space import SearchSpace, named_space
-from dots.truth import Truth
+from dots.runs.launch import Machine
+from dots.runs.truth import Truth
+from dots.space.search_space import SearchSpace, named_space
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from dots.derive import derive_all_edges, derive_top_edges
-from dots.errors import UserError
-from dots.genotype import Genotype
-from dots.random_cell import random_genotype
+from dots.common.errors import UserError
+from dots.nas.plan import make_plan
+from dots.nas.random_cell import random_genotype
+from dots.nas.strategies import find_strategy
 from dots.recipe import Recipe
-from dots.session import make_plan
-from dots.strategies import find_strategy
+from dots.space.discretise import derive_all_edges, derive_top_edges
+from dots.space.genotype import Genotype
 from dots.study import lines
 from dots.study.base import Line, Results, Row
 from dots.study.cells import Cell, CellStudy

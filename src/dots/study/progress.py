@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from dots.progress import duration
-from dots.study.attempts import Record
+from dots.runs.progress import duration
+from dots.study.execution.attempts import Record
 from dots.study.trial import Trial
 
 

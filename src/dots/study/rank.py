@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from dots.derive import build_genotype
-from dots.genotype import Genotype
-from dots.space import SearchSpace
-from dots.study import by_epoch, captions, figures, lines
+from dots.space.discretise import build_genotype
+from dots.space.edge_combinations import EdgeChoice
+from dots.space.genotype import Genotype
+from dots.space.search_space import SearchSpace
+from dots.study import by_epoch, figures, lines
+from dots.study import lines as captions
 from dots.study.base import Line, Results, Row, Study
 from dots.study.ratings import NodeRating, Topology, importance, rating_of_search, summed
 from dots.study.searches import Found, found_by, search_trial, with_topology
 from dots.study.trial import Json, Trial
-from dots.topology import EdgeChoice
 
 DOTS = "DOTS: joint log-probability of β"
 DARTS = "DARTS: summed edge importance"

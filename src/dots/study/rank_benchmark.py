@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import ClassVar
 
+from dots.space.edge_combinations import EdgeChoice
 from dots.study.base import Results, Row
 from dots.study.judges import TableJudge
 from dots.study.rank import DARTS, DOTS, EDGES, Choice, Rank
 from dots.study.ratings import NodeRating, Topology, all_topologies, edge_count, rate
 from dots.study.searches import Found
 from dots.study.statistics import kendall_tau
-from dots.topology import EdgeChoice
 
 COUNT = "number of edges alone"
 

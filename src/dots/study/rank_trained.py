@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import combinations as pairs_of
 from typing import ClassVar
 
-from dots.errors import UserError
+from dots.common.errors import UserError
+from dots.space.edge_combinations import EdgeChoice, combinations
 from dots.study.base import Results, Row
 from dots.study.judges import TrainingJudge
 from dots.study.rank import Choice, Rank
@@ -15,7 +16,6 @@ from dots.study.ratings import NodeRating, Topology
 from dots.study.searches import Found
 from dots.study.statistics import kendall_tau
 from dots.study.trial import Trial
-from dots.topology import EdgeChoice, combinations
 
 INCOMING = 5
 

@@ -1,7 +1,7 @@
 """How the different weights rate a topology: what Fig. 1 correlates with true accuracies.
 
 A topology is, for each node, the combination of incoming edges that it keeps (positions, as
-in `dots.topology`). Every rating is a sum over nodes, so each is given for one node.
+in `dots.nas.topology`). Every rating is a sum over nodes, so each is given for one node.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import product
 
-from dots.retain import Scores
-from dots.space import ZERO, SearchSpace
+from dots.space.edge_combinations import Combination, EdgeChoice, combinations
+from dots.space.retain import Scores
+from dots.space.search_space import ZERO, SearchSpace
 from dots.study.trial import Json
-from dots.topology import Combination, EdgeChoice, combinations
 
 Topology = tuple[Combination, ...]
 NodeRating = Callable[[int, Combination], float]

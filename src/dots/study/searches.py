@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dots.genotype import Genotype
 from dots.recipe import Recipe
-from dots.retain import Scores
+from dots.space.genotype import Genotype
+from dots.space.retain import Scores
 from dots.study.base import Results
 from dots.study.options import Options
 from dots.study.trial import Json, Trial, search_spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from dots.errors import UserError, did_you_mean
+from dots.common.errors import UserError, did_you_mean
 from dots.study.ablation import Ablation
 from dots.study.against_random import AgainstRandom
 from dots.study.base import Study

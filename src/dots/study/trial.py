@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 
-from dots.files import write_json
-from dots.genotype import Genotype
-from dots.jobs import Job, Machine, begin, execute, resume
-from dots.progress import Silent
+from dots.common.files import write_json
 from dots.recipe import Recipe, recipe_from_json
-from dots.run_directory import RunDirectory
-from dots.stages import CANDIDATES, GENOTYPE, POLICY_GENOTYPE, RESULT, TOPOLOGY
+from dots.runs.directory import RunDirectory
+from dots.runs.launch import Job, Machine, begin, execute, resume
+from dots.runs.progress import Silent
+from dots.runs.stages import CANDIDATES, GENOTYPE, POLICY_GENOTYPE, RESULT, TOPOLOGY
+from dots.space.genotype import Genotype
 
 Json = dict[str, Any]
 RUN = "run"
@@ -78,7 +78,7 @@ def run_trial(spec: Mapping[str, Any], folder: str) -> Json:
     "cpu_seconds" of both its stages, and "history" (β after each epoch of the topology
     search); a training the numbers of result.json.
 
-    Raises UserError where the trial cannot be done, dots.loop.Interrupted after a signal.
+    Raises UserError where the trial cannot be done, dots.training.loop.Interrupted after a signal.
     """
     torch.set_num_threads(1)
     return KINDS[spec["kind"]](spec, Path(folder))

@@ -15,10 +15,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from dots.errors import UserError, did_you_mean, shown
-from dots.files import parse_json
-from dots.genotype import Genotype
-from dots.space import DARTS_OPERATIONS
+from dots.common.errors import UserError, did_you_mean, shown
+from dots.common.files import parse_json
+from dots.space.genotype import Genotype
+from dots.space.search_space import DARTS_OPERATIONS
 
 __all__ = ["ZooEntry", "entries", "find", "load", "names", "resolve"]
 

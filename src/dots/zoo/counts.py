@@ -1,6 +1,6 @@
 """Our counts of the published networks, kept as data: counting all takes minutes.
 
-`counts.json` beside this file is written by `python -m dots.recount`; the tests count
+`counts.json` beside this file is written by `python -m scripts.recount_zoo`; the tests count
 again and compare.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from dots.files import parse_json
+from dots.common.files import parse_json
 from dots.zoo.sizes import PublishedSize, published_sizes
 
 Counts = Mapping[str, "Count"]

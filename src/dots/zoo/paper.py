@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dots.errors import UserError
+from dots.common.errors import UserError
 from dots.zoo.counts import Count, counts, reference_counts
 from dots.zoo.remarks import remark
 

@@ -1,0 +1,118 @@
+"""dots export, dots predict: a trained network where it is needed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dots.cli import options as o
+from dots.common.errors import UserError
+
+if TYPE_CHECKING:
+    from dots.runs.classify import Classifier
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(predict)
+    app.command()(export)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="onnx, torch, code, safetensors, timm, hub, jax, mindspore or jittor.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The file or folder; default: a place in RUN/export.")
+    ] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Images (files, folders) to compare on; default: the samples that RUN kept. "
+            "Can be repeated."
+        ),
+    ] = None,
+    python: Annotated[
+        str | None,
+        typer.Option(help="The interpreter that checks code, jax, mindspore, jittor."),
+    ] = None,
+    debug: o.Debug = False,
+) -> None:
+    """Write the network of RUN for use elsewhere; done once it answers as the network does."""
+    from dots.export import export_run
+
+    done = export_run(run, to, out=out, images=images or [], python=python)
+    print(f"{done.path}: {done.comparison}")
+
+
+def predict(
+    network: Annotated[
+        Path, typer.Argument(metavar="NETWORK", help="A run directory, or an exported .onnx file.")
+    ],
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[IMAGE]...",
+            show_default=False,
+            help="Image files and folders; without any, or for '-', lines of the standard input.",
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option(help="Classes to print for each image.")] = 5,
+    batch: Annotated[int, typer.Option(help="Images that are classified at once.")] = 64,
+    device: o.Device = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    debug: o.Debug = False,
+) -> None:
+    """Classify images: a line for each, most probable class first."""
+    from dots.runs import classify
+
+    for name, value in (("--top", top), ("--batch", batch)):
+        if value < 1:
+            raise UserError(f"{name} {value}: give a number from 1 up")
+    if as_json and as_csv:
+        raise UserError("--json and --csv exclude each other")
+    files = classify.image_files(_named(images or []))
+    classifier = _classifier(network, device)
+    predictions = classify.predict(classifier, files, top=top, batch=batch)
+    if as_json:
+        print(classify.as_json(list(predictions)))
+        return
+    ranks = min(top, len(classifier.info.classes))
+    for line in classify.csv_lines(predictions, ranks) if as_csv else predictions:
+        print(line, flush=True)
+
+
+def _named(images: list[Path]) -> list[Path]:
+    """The paths of the command line, those of the standard input in the place of '-'."""
+    if not images and sys.stdin.isatty():
+        raise UserError("no images: name files or folders, or pipe paths in, one a line")
+    paths: list[Path] = []
+    for image in images or [Path("-")]:
+        if image == Path("-"):
+            paths += [Path(line) for line in sys.stdin.read().splitlines() if line.strip()]
+        else:
+            paths.append(image)
+    if not paths:
+        raise UserError("no images: the standard input held no path")
+    return paths
+
+
+def _classifier(network: Path, device: str | None) -> Classifier:
+    if network.suffix.lower() != ".onnx":
+        from dots.runs.predict import RunClassifier
+
+        return RunClassifier(network, device)
+    if device not in (None, "cpu"):
+        raise UserError(f"--device {device}: ONNX networks run on the CPU here")
+    from dots.export.onnx import OnnxNetwork
+
+    return OnnxNetwork(network)

@@ -1,0 +1,423 @@
+"""dots run, dots search, dots train: the jobs that make or continue a run directory."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dots.cli import options as o
+from dots.cli.networks import named_network
+from dots.common.errors import UserError
+
+if TYPE_CHECKING:
+    from dots.recipe import Recipe
+    from dots.runs.launch import Job, Machine, Watcher
+    from dots.space.genotype import Genotype
+
+
+class Asked:
+    """A job as the command line asks for it."""
+
+    def __init__(
+        self,
+        kind: str,
+        data: str | None,
+        resume: Path | None,
+        dry_run: bool,
+        quiet: bool,
+        out: Path | None,
+    ) -> None:
+        self.kind, self.data, self.resume, self.dry_run = kind, data, resume, dry_run
+        self.quiet, self.out = quiet, out
+        self.machine: Machine | None = None
+        self.preset: str | None = None
+        self.file: Path | None = None
+        self.overrides: list[str] | None = None
+        self.shortcuts: dict[str, Any] = {}
+        self.candidates: Path | None = None
+        self.table: Path | None = None
+        self.genotype: Genotype | None = None
+        self.limits: tuple[str | None, str | None] = (None, None)
+        self.extend: int | None = None
+        self.positional: dict[str, object] = {}
+        self.reference: str | None = None
+        self.skeleton: str = "darts"
+        self.weights: str | None = None
+
+    def trainee(self, text: str | None, own_skeleton: bool) -> None:
+        """What is to be trained. Raises UserError where there is no such thing."""
+        if text is None:
+            raise UserError(
+                "nothing to train: give a genotype file, a run, a name of the zoo or a reference "
+                "network"
+            )
+        named = named_network(text, own_skeleton)
+        self.reference, self.genotype = named.reference, named.genotype
+        self.skeleton = named.skeleton
+
+    def tuned(self, run: str | None, own_skeleton: bool) -> dict[str, object]:
+        """Go on from the weights of a run's network; the settings of its size."""
+        from dots.runs.finetune import settings, source
+
+        if run is None or own_skeleton:
+            raise UserError("--from-weights goes on from a run's network: name the run alone")
+        trainee = source(Path(run))
+        self.genotype, self.skeleton = trainee.genotype, trainee.skeleton
+        self.weights = str(Path(run).resolve())
+        return settings(trainee)
+
+    def go(self) -> None:
+        """Begin or continue the job; leave with its exit status."""
+        status = self._status()
+        if status:
+            raise typer.Exit(status)
+
+    def _status(self) -> int:
+        if self.resume is not None:
+            return self._continue(self.resume)
+        if self.extend is not None:
+            raise UserError(
+                "--extend adds epochs to a run that is there: say which by --resume DIR"
+            )
+        if self.data is None:
+            raise UserError(f"no DATA: say what to use, as in 'dots {self.kind} digits'")
+        recipe = o.make_recipe(
+            preset=self.preset,
+            file=self.file,
+            overrides=self.overrides,
+            shortcuts=self.shortcuts,
+        )
+        folder = (
+            tempfile.TemporaryDirectory()
+            if self.dry_run and self.out is None
+            else nullcontext(None)
+        )
+        with folder as temporary:
+            return self._begin(recipe, Path(temporary) / "dry" if temporary else self.out)
+
+    def _begin(self, recipe: Recipe, out: Path | None) -> int:
+        from dots.data.sources.read import remembered
+        from dots.runs.launch import Job, begin, dry_recipe
+
+        assert self.data is not None
+        assert self.machine is not None
+        candidates = str(self.candidates.resolve()) if self.candidates else None
+        table = str(self.table.resolve()) if self.table else None
+        job = Job(
+            self.kind,
+            remembered(self.data),
+            candidates,
+            table,
+            reference=self.reference,
+            skeleton=self.skeleton,
+            weights=self.weights,
+        )
+        watcher = o.make_watcher(self.quiet)
+        recipe = dry_recipe(recipe) if self.dry_run else recipe
+        steps = 1 if self.dry_run else None
+        with begin(
+            self.data,
+            recipe,
+            job,
+            machine=self.machine,
+            watcher=watcher,
+            out=out,
+            name=Path(self.data).name or None,
+            command=["dots", *sys.argv[1:]],
+            genotype=self.genotype,
+            max_steps=steps,
+            limits=o.make_limits(*self.limits),
+        ) as session:
+            return self._finish(session, job, watcher)
+
+    def _continue(self, path: Path) -> int:
+        from dots.runs.launch import resume
+
+        self._refuse_new_settings()
+        assert self.machine is not None
+        watcher = o.make_watcher(self.quiet)
+        if self.extend is not None and self.extend < 1:
+            raise UserError(f"--extend {self.extend}: give a number of epochs from 1 up")
+        more = self.extend or 0
+        with resume(path, machine=self.machine, watcher=watcher, data=self.data, extend=more) as (
+            session,
+            job,
+        ):
+            return self._finish(session, job, watcher)
+
+    def _refuse_new_settings(self) -> None:
+        """A resumed run has its own settings; none that is given here may be ignored silently."""
+        given = [
+            f"--{name.split('.')[-1].replace('_', '-').replace('max-parameters', 'max-params')}"
+            for name, value in self.shortcuts.items()
+            if value is not None
+        ]
+        others = {
+            "--latency-table": self.machine.latency_table if self.machine else None,
+            **self.positional,
+            "--time-limit": self.limits[0],
+            "--max-memory": self.limits[1],
+            "--dry-run": self.dry_run or None,
+            "--preset": self.preset,
+            "--recipe": self.file,
+            "--set": self.overrides,
+            "--out": self.out,
+            "--candidates": self.candidates,
+            "--table": self.table,
+        }
+        given += [name for name, value in others.items() if value is not None]
+        if given:
+            raise UserError(
+                f"--resume continues with the run's own settings: leave out {', '.join(given)}, "
+                "or start a new run"
+            )
+
+    def _finish(self, session: Any, job: Job, watcher: Watcher) -> int:
+        from dots.cli.outcome import print_outcome
+        from dots.runs.launch import execute
+        from dots.training.loop import Interrupted
+
+        try:
+            result = execute(session, job)
+        except Interrupted as stopped:
+            if session.main:
+                print(
+                    f"dots: stopped, all is saved; continue with: dots run --resume "
+                    f"{session.run.path}",
+                    file=sys.stderr,
+                )
+            return 128 + stopped.signal if session.main else 0
+        if session.main:
+            print_outcome(session, result, dry=self.dry_run)
+        return 0
+
+
+Baselines = Annotated[
+    bool, typer.Option("--baselines", help="Also train the cell of the DARTS policy.")
+]
+Until = Annotated[str | None, typer.Option(help="'operations': stop before the topology search.")]
+CandidatesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--candidates",
+        help="Only the topology search, from candidates.json or anyone's scores.",
+    ),
+]
+Table = Annotated[
+    Path | None,
+    typer.Option(help="The table of NAS-Bench-201 (parquet): the true accuracies of its cells."),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(run)
+    app.command()(search)
+    app.command()(train)
+
+
+def run(
+    data: o.Data = None,
+    preset: o.Preset = None,
+    seed: o.Seed = None,
+    out: o.Out = None,
+    device: o.Device = None,
+    devices: o.Devices = 1,
+    workers: o.Workers = 0,
+    batch: o.Batch = None,
+    image_size: o.ImageSize = None,
+    strategy: o.Strategy = None,
+    space: o.Space = None,
+    set_: o.Set = None,
+    recipe: o.RecipeFile = None,
+    table: Table = None,
+    baselines: Baselines = False,
+    max_params: o.MaxParameters = None,
+    max_multiply_adds: o.MaxMultiplyAdds = None,
+    latency_target: o.LatencyTarget = None,
+    latency_table: o.LatencyTable = None,
+    time_limit: o.TimeLimit = None,
+    max_memory: o.MaxMemory = None,
+    low_memory: o.LowMemory = False,
+    precision: o.Precision = None,
+    compile_: o.Compile = False,
+    resume: o.Resume = None,
+    extend: o.Extend = None,
+    skip_corrupt: o.SkipCorrupt = False,
+    no_download: o.NoDownload = False,
+    dry_run: o.DryRun = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Search a cell for DATA, train its network, test it, and write a report."""
+    asked = Asked("run", data, resume, dry_run, quiet, out)
+    asked.table, asked.extend = table, extend
+    asked.machine = o.make_machine(
+        device,
+        devices,
+        workers,
+        skip_corrupt=skip_corrupt,
+        no_download=no_download,
+        latency_table=latency_table,
+    )
+    asked.limits = (time_limit, max_memory)
+    asked.preset, asked.file, asked.overrides = preset, recipe, set_
+    asked.shortcuts = {
+        "seed": seed,
+        "batch": batch,
+        **o.computing(low_memory=low_memory, precision=precision, compiled=compile_),
+        "data.image_size": image_size,
+        "strategy": strategy,
+        "space": space,
+        **o.budget(max_params, max_multiply_adds, latency_target),
+        "baselines": "random,darts-policy" if baselines else None,
+    }
+    asked.go()
+
+
+def search(
+    data: o.Data = None,
+    candidates: CandidatesFile = None,
+    until: Until = None,
+    preset: o.Preset = None,
+    seed: o.Seed = None,
+    out: o.Out = None,
+    device: o.Device = None,
+    devices: o.Devices = 1,
+    workers: o.Workers = 0,
+    batch: o.Batch = None,
+    image_size: o.ImageSize = None,
+    strategy: o.Strategy = None,
+    space: o.Space = None,
+    set_: o.Set = None,
+    recipe: o.RecipeFile = None,
+    table: Table = None,
+    max_params: o.MaxParameters = None,
+    max_multiply_adds: o.MaxMultiplyAdds = None,
+    latency_target: o.LatencyTarget = None,
+    latency_table: o.LatencyTable = None,
+    time_limit: o.TimeLimit = None,
+    max_memory: o.MaxMemory = None,
+    low_memory: o.LowMemory = False,
+    precision: o.Precision = None,
+    compile_: o.Compile = False,
+    resume: o.Resume = None,
+    skip_corrupt: o.SkipCorrupt = False,
+    no_download: o.NoDownload = False,
+    dry_run: o.DryRun = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Search a cell for DATA: operations, then topology. The result is genotype.json."""
+    if until not in (None, "operations"):
+        raise UserError(f"--until {until}: the only place to stop early is 'operations'")
+    if until and candidates:
+        raise UserError("--until operations and --candidates exclude each other")
+    asked = Asked("operations" if until else "search", data, resume, dry_run, quiet, out)
+    asked.candidates, asked.table = candidates, table
+    asked.positional = {"--until": until}
+    asked.machine = o.make_machine(
+        device,
+        devices,
+        workers,
+        skip_corrupt=skip_corrupt,
+        no_download=no_download,
+        latency_table=latency_table,
+    )
+    asked.limits = (time_limit, max_memory)
+    asked.preset, asked.file, asked.overrides = preset, recipe, set_
+    asked.shortcuts = {
+        "seed": seed,
+        "batch": batch,
+        **o.computing(low_memory=low_memory, precision=precision, compiled=compile_),
+        "data.image_size": image_size,
+        "strategy": strategy,
+        "space": space,
+        **o.budget(max_params, max_multiply_adds, latency_target),
+    }
+    asked.go()
+
+
+def train(
+    genotype: Annotated[
+        str | None,
+        typer.Argument(
+            show_default=False,
+            help="A genotype file, a run, a name of the zoo, or a reference network: mobilenet, "
+            "densenet_bc, ...",
+        ),
+    ] = None,
+    data: o.Data = None,
+    preset: o.Preset = None,
+    seed: o.Seed = None,
+    out: o.Out = None,
+    device: o.Device = None,
+    devices: o.Devices = 1,
+    workers: o.Workers = 0,
+    batch: o.Batch = None,
+    image_size: o.ImageSize = None,
+    set_: o.Set = None,
+    recipe: o.RecipeFile = None,
+    own_skeleton: Annotated[
+        bool,
+        typer.Option(
+            "--own-skeleton", help="Put a cell of the zoo into the network it was published in."
+        ),
+    ] = False,
+    from_weights: Annotated[
+        bool,
+        typer.Option(
+            "--from-weights",
+            help="Begin with the weights of a run's network; only its classifier is new.",
+        ),
+    ] = False,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also train a random cell of the same space.")
+    ] = False,
+    time_limit: o.TimeLimit = None,
+    max_memory: o.MaxMemory = None,
+    low_memory: o.LowMemory = False,
+    precision: o.Precision = None,
+    compile_: o.Compile = False,
+    resume: o.Resume = None,
+    extend: o.Extend = None,
+    skip_corrupt: o.SkipCorrupt = False,
+    no_download: o.NoDownload = False,
+    dry_run: o.DryRun = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Train the network of GENOTYPE on DATA, from scratch unless told otherwise, and test it."""
+    asked = Asked("train", data, resume, dry_run, quiet, out)
+    asked.extend = extend
+    sized: dict[str, object] = {}
+    if resume is None:
+        if from_weights:
+            sized = asked.tuned(genotype, own_skeleton)
+        else:
+            asked.trainee(genotype, own_skeleton)
+    asked.positional = {
+        "GENOTYPE": genotype,
+        "--own-skeleton": own_skeleton or None,
+        "--from-weights": from_weights or None,
+    }
+    asked.machine = o.make_machine(
+        device, devices, workers, skip_corrupt=skip_corrupt, no_download=no_download
+    )
+    asked.limits = (time_limit, max_memory)
+    asked.preset, asked.file, asked.overrides = preset, recipe, set_
+    asked.shortcuts = {
+        "seed": seed,
+        "batch": batch,
+        **o.computing(low_memory=low_memory, precision=precision, compiled=compile_),
+        "data.image_size": image_size,
+        "space": asked.genotype.space if asked.genotype else None,
+        "baselines": "random" if baselines else None if resume else "[]",
+        **sized,
+    }
+    asked.go()

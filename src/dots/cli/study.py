@@ -1,0 +1,380 @@
+"""dots study ...: many searches and trainings, and what may be concluded from them."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dots.cli import options as o
+from dots.common.errors import UserError
+
+if TYPE_CHECKING:
+    from dots.runs.launch import Machine
+    from dots.study.directory import StudyDirectory
+    from dots.study.execution.attempts import Executor
+    from dots.study.options import Options
+
+
+@dataclass(frozen=True)
+class AskedStudy:
+    """What is common to all studies on the command line."""
+
+    name: str
+    data: str | None
+    preset: str | None
+    recipe: Path | None
+    set_: list[str] | None
+    shortcuts: dict[str, Any]
+    seeds: str
+    table: Path | None
+    column: str | None
+    workers: int
+    ray: str | None
+    retries: int
+    device: str | None
+    no_download: bool
+    out: Path | None
+    resume: Path | None
+    quiet: bool
+    default: tuple[str, ...] = ()
+    """Settings that the study changes in a preset, where no recipe file speaks."""
+
+    def go(self, **more: Any) -> None:
+        """Begin or continue the study; leave with its exit status."""
+        from dots.study.directory import StudyDirectory
+        from dots.study.studies import make_study
+
+        if self.workers < 1 or self.retries < 0:
+            raise UserError("--workers must be at least 1, --retries at least 0")
+        if self.resume is not None:
+            directory = self._opened(self.resume)
+        else:
+            options = self._options(**more)
+            make_study(self.name, options)
+            self._check_data()
+            command = ["dots", *sys.argv[1:]]
+            directory = StudyDirectory.create(self.name, options, out=self.out, command=command)
+        try:
+            status = self._conduct(directory)
+        finally:
+            directory.close()
+        if status:
+            raise typer.Exit(status)
+
+    def _check_data(self) -> None:
+        """Raise UserError for data that cannot be opened; download them before trials race."""
+        from dots.data.sources.read import read_source
+
+        assert self.data is not None
+        read_source(self.data, download=not self.no_download)
+
+    def _machine(self) -> Machine:
+        from dots.runs.launch import Machine
+        from dots.training.processes import make_fabric
+
+        make_fabric(self.device)  # for its errors
+        device = "cuda" if _gpus(self.device) else self.device
+        return Machine(device=device, download=not self.no_download)
+
+    def _options(self, **more: Any) -> Options:
+        from dots.data.sources.read import remembered
+        from dots.recipe import build_recipe
+        from dots.study.options import Options
+
+        if self.data is None:
+            raise UserError(f"no DATA: say what to use, as in 'dots study {self.name} digits'")
+        default = () if self.recipe else self.default
+        overrides = [*o.as_overrides(self.shortcuts), *default, *(self.set_ or ())]
+        return Options(
+            data=remembered(self.data) or self.data,
+            recipe=build_recipe(self.preset, self.recipe, overrides),
+            seeds=_seeds(self.seeds),
+            table=str(self.table.resolve()) if self.table else None,
+            column=self.column,
+            machine=self._machine(),
+            **more,
+        )
+
+    def _opened(self, path: Path) -> StudyDirectory:
+        from dots.study.directory import StudyDirectory
+
+        given: dict[str, object] = {
+            "DATA": self.data,
+            "--preset": self.preset,
+            "--recipe": self.recipe,
+            "--set": self.set_,
+            "--table": self.table,
+            "--column": self.column,
+            "--out": self.out,
+        }
+        for name, value in self.shortcuts.items():
+            given[f"--{name.split('.')[-1].replace('_', '-')}"] = value
+        refused = [name for name, value in given.items() if value]
+        if refused:
+            raise UserError(
+                f"--resume continues with the study's own settings: leave out {', '.join(refused)}"
+            )
+        directory = StudyDirectory.open(path)
+        if directory.name != self.name:
+            directory.close()
+            raise UserError(
+                f"{str(path)!r} is a study '{directory.name}': continue it with "
+                f"dots study {directory.name} --resume {path}"
+            )
+        return directory
+
+    def _executor(self) -> Executor:
+        from dots.study.execution.processes import ProcessPool
+        from dots.study.execution.ray import RayCluster
+        from dots.study.trial import run_trial
+
+        if self.ray is None:
+            return ProcessPool(run_trial, self.workers, _gpus(self.device))
+        return RayCluster(run_trial, self.ray, self.workers, gpu=self.device not in (None, "cpu"))
+
+    def _conduct(self, directory: StudyDirectory) -> int:
+        from rich.console import Console
+
+        from dots.runs.signals import stop_requests
+        from dots.study.conduct import conduct
+        from dots.study.progress import Bar, NoBar
+        from dots.study.studies import make_study
+        from dots.training.loop import Interrupted
+
+        options = directory.options
+        if self.resume is not None and (self.device is not None or self.no_download):
+            options = options.on(self._machine())
+        made = make_study(self.name, options)
+        bar = NoBar() if self.quiet else Bar(Console(stderr=True))
+        if not self.quiet:
+            print(f"study directory: {directory.path}", file=sys.stderr)
+        executor = self._executor()
+        try:
+            with stop_requests() as asked:
+                rows = conduct(
+                    made, directory, executor, retries=self.retries, bar=bar, stop_signal=asked
+                )
+        except Interrupted as stopped:
+            print(
+                f"dots: stopped, all is saved; continue with: dots study {self.name} --resume "
+                f"{directory.path}",
+                file=sys.stderr,
+            )
+            return 128 + stopped.signal
+        print((directory.path / "table.md").read_text(), end="")
+        print(f"\nstudy: {directory.path}")
+        failed = sum(row["error"] is not None for row in rows)
+        if failed:
+            print(f"dots: {failed} of {len(rows)} rows failed", file=sys.stderr)
+        return 1 if rows and failed == len(rows) else 0
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise UserError(f"--seeds {text}: give whole numbers, as in 0,1,2") from None
+    if any(not 0 <= seed < 2**31 for seed in seeds):
+        raise UserError(f"--seeds {text}: seeds are from 0 to {2**31 - 1}")
+    return seeds
+
+
+def _gpus(device: str | None) -> tuple[str, ...]:
+    """The numbers in a device such as "0,1"."""
+    parts = device.split(",") if device else []
+    return tuple(parts) if all(part.strip().isdigit() for part in parts) else ()
+
+
+study = typer.Typer(
+    help="Studies of many searches: tables, figures and captions, resumable.", no_args_is_help=True
+)
+
+Seeds = Annotated[str, typer.Option(help="Seeds, as 0,1,2.")]
+Strategies = Annotated[
+    str | None, typer.Option(help="Methods to compare, as darts,gdas; default: all.")
+]
+Table = Annotated[
+    Path | None,
+    typer.Option(help="The table of NAS-Bench-201 (parquet): true accuracies, no training."),
+]
+Column = Annotated[
+    str | None, typer.Option(help="The column of the table to go by; default: the first.")
+]
+Workers = Annotated[int, typer.Option(help="Trials at once, each in a process of its own.")]
+Ray = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Run trials on a Ray cluster; 'local' starts one here."),
+]
+Retries = Annotated[int, typer.Option(help="How often a trial that fails or dies is repeated.")]
+Resume = Annotated[Path | None, typer.Option(metavar="DIR", help="Continue the study in DIR.")]
+Out = Annotated[
+    Path | None, typer.Option(help="The study's directory; default: the next runs/study-NAME-N.")
+]
+TrainSeeds = Annotated[int, typer.Option(help="Trainings of each pair of edges.")]
+RandomCells = Annotated[int, typer.Option(help="At most so many random cells for each seed.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.add_typer(study, name="study")
+
+
+@study.command("plug-in")
+def plug_in(
+    data: o.Data = None,
+    strategies: Strategies = None,
+    seeds: Seeds = "0,1,2",
+    preset: o.Preset = None,
+    recipe: o.RecipeFile = None,
+    set_: o.Set = None,
+    space: o.Space = None,
+    image_size: o.ImageSize = None,
+    table: Table = None,
+    column: Column = None,
+    workers: Workers = 1,
+    ray: Ray = None,
+    retries: Retries = 2,
+    device: o.Device = None,
+    no_download: o.NoDownload = False,
+    out: Out = None,
+    resume: Resume = None,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Table 2: each strategy without and with topology search, from the same operation search."""
+    from dots.nas.strategies import STRATEGIES
+
+    names = (
+        tuple(part.strip() for part in strategies.split(",")) if strategies else tuple(STRATEGIES)
+    )
+    shortcuts = {"space": space, "data.image_size": image_size}
+    AskedStudy(
+        "plug-in", data, preset, recipe, set_, shortcuts, seeds, table, column, workers, ray,
+        retries, device, no_download, out, resume, quiet, default=("retain=top1",),
+    ).go(strategies=names)  # fmt: skip
+
+
+@study.command()
+def rank(
+    data: o.Data = None,
+    strategy: o.Strategy = None,
+    seeds: Seeds = "0,1,2",
+    train_seeds: TrainSeeds = 3,
+    preset: o.Preset = None,
+    recipe: o.RecipeFile = None,
+    set_: o.Set = None,
+    space: o.Space = None,
+    image_size: o.ImageSize = None,
+    table: Table = None,
+    column: Column = None,
+    workers: Workers = 1,
+    ray: Ray = None,
+    retries: Retries = 2,
+    device: o.Device = None,
+    no_download: o.NoDownload = False,
+    out: Out = None,
+    resume: Resume = None,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Fig. 1: do the weights of a search rank topologies as their accuracies do?"""
+    shortcuts = {"strategy": strategy, "space": space, "data.image_size": image_size}
+    AskedStudy(
+        "rank", data, preset, recipe, set_, shortcuts, seeds, table, column, workers, ray,
+        retries, device, no_download, out, resume, quiet,
+    ).go(train_seeds=train_seeds)  # fmt: skip
+
+
+@study.command()
+def ablation(
+    data: o.Data = None,
+    strategy: o.Strategy = None,
+    seeds: Seeds = "0,1,2",
+    preset: o.Preset = None,
+    recipe: o.RecipeFile = None,
+    set_: o.Set = None,
+    space: o.Space = None,
+    image_size: o.ImageSize = None,
+    table: Table = None,
+    column: Column = None,
+    workers: Workers = 1,
+    ray: Ray = None,
+    retries: Retries = 2,
+    device: o.Device = None,
+    no_download: o.NoDownload = False,
+    out: Out = None,
+    resume: Resume = None,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Tables 4a and 4b: topology parameterisations, and ways of retaining operations."""
+    shortcuts = {"strategy": strategy, "space": space, "data.image_size": image_size}
+    AskedStudy(
+        "ablation", data, preset, recipe, set_, shortcuts, seeds, table, column, workers, ray,
+        retries, device, no_download, out, resume, quiet,
+    ).go()  # fmt: skip
+
+
+@study.command()
+def repeat(
+    data: o.Data = None,
+    strategy: o.Strategy = None,
+    seeds: Seeds = "0,1,2,3",
+    preset: o.Preset = None,
+    recipe: o.RecipeFile = None,
+    set_: o.Set = None,
+    space: o.Space = None,
+    image_size: o.ImageSize = None,
+    table: Table = None,
+    column: Column = None,
+    workers: Workers = 1,
+    ray: Ray = None,
+    retries: Retries = 2,
+    device: o.Device = None,
+    no_download: o.NoDownload = False,
+    out: Out = None,
+    resume: Resume = None,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Table 1's own row: independent searches; best, and mean ± standard deviation."""
+    shortcuts = {"strategy": strategy, "space": space, "data.image_size": image_size}
+    AskedStudy(
+        "repeat", data, preset, recipe, set_, shortcuts, seeds, table, column, workers, ray,
+        retries, device, no_download, out, resume, quiet,
+    ).go()  # fmt: skip
+
+
+@study.command()
+def random(
+    data: o.Data = None,
+    strategy: o.Strategy = None,
+    seeds: Seeds = "0,1,2",
+    random_cells: RandomCells = 10,
+    preset: o.Preset = None,
+    recipe: o.RecipeFile = None,
+    set_: o.Set = None,
+    space: o.Space = None,
+    image_size: o.ImageSize = None,
+    table: Table = None,
+    column: Column = None,
+    workers: Workers = 1,
+    ray: Ray = None,
+    retries: Retries = 2,
+    device: o.Device = None,
+    no_download: o.NoDownload = False,
+    out: Out = None,
+    resume: Resume = None,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Search against random cells at equal cost: how often does it win, by how much?"""
+    shortcuts = {"strategy": strategy, "space": space, "data.image_size": image_size}
+    AskedStudy(
+        "random", data, preset, recipe, set_, shortcuts, seeds, table, column, workers, ray,
+        retries, device, no_download, out, resume, quiet,
+    ).go(random_cells=random_cells)  # fmt: skip

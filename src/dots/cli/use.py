@@ -1,0 +1,84 @@
+"""dots test, report, watch: what is done with a finished run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dots.cli import options as o
+from dots.common.errors import UserError
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command("test")(on_test_part)
+    app.command()(report)
+    app.command()(watch)
+
+
+def on_test_part(
+    run: Run,
+    data: Annotated[str, typer.Argument(help="The data; their test part is used.")],
+    device: o.Device = None,
+    as_json: AsJson = False,
+    skip_corrupt: o.SkipCorrupt = False,
+    no_download: o.NoDownload = False,
+    debug: o.Debug = False,
+) -> None:
+    """Test the network of RUN on the test part of DATA."""
+    from dots.runs.predict import evaluate_run
+
+    result, notices = evaluate_run(
+        run, data, device=device, skip_corrupt=skip_corrupt, download=not no_download
+    )
+    for notice in notices:
+        print(notice, file=sys.stderr)
+    if as_json:
+        print(json.dumps(result.summary()))
+        return
+    print(f"images              {result.images:>8}")
+    print(f"accuracy            {100 * result.accuracy:>8.2f} %")
+    if result.top5 is not None:
+        print(f"top-5 accuracy      {100 * result.top5:>8.2f} %")
+    print(f"balanced accuracy   {100 * result.balanced_accuracy:>8.2f} %")
+    print(f"loss                {result.loss:>8.4f}")
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="One run, or several.")],
+    out: Annotated[Path | None, typer.Option(help="Where a comparison goes.")] = None,
+    sizes: Annotated[
+        bool,
+        typer.Option("--sizes", help="Also count the zoo and reference networks on such images."),
+    ] = False,
+    debug: o.Debug = False,
+) -> None:
+    """Write report.html of a run anew, or compare several runs on one page."""
+    from dots.report import write_comparison, write_report
+
+    if len(runs) == 1:
+        if out is not None:
+            raise UserError("--out is for comparisons: the report of a run lies in the run")
+        if sizes:
+            from dots.runs.known_sizes import write_sizes
+
+            write_sizes(runs[0])
+        print(write_report(runs[0]))
+    elif sizes:
+        raise UserError("--sizes is for the report of one run: a comparison has trained networks")
+    else:
+        print(write_comparison(runs, out or Path("comparison.html")))
+
+
+def watch(run: Run, debug: o.Debug = False) -> None:
+    """Follow a run that another process does."""
+    from dots.report.watch import watch as follow
+
+    follow(run)

@@ -1,0 +1,1 @@
+"""Cells within a budget."""

@@ -1,0 +1,57 @@
+"""alternatives.json: what else a topology search could have chosen, and at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dots.nas.budget.cost_table import CostTable, Metric
+from dots.nas.budget.distribution import Beliefs
+from dots.nas.budget.most_probable import Alternative, pareto_cells, top_cells
+from dots.space.genotype import Genotype
+
+VERSION = 1
+TOP = 10
+
+
+def alternatives(
+    known: Beliefs,
+    tables: Sequence[CostTable],
+    limits: Mapping[Metric, float],
+    chosen: Genotype,
+) -> dict[str, Any]:
+    """The content of alternatives.json.
+
+    `top` are the most probable cells, without limits; `pareto` for each metric those that no
+    cheaper cell equals in probability, most probable first; `chosen` is the cell that was
+    taken. Each has the logarithm of its joint probability at temperature 1, its network's
+    costs, and whether it is within the limits; all but the chosen one have the genotype.
+    """
+    top = top_cells(known, tables, TOP)
+    within = top_cells(known, tables, 1, limits) if limits else []
+    found = [cell for cell in (*within, *top) if cell.genotype == chosen]
+    return {
+        "version": VERSION,
+        "limits": dict(limits),
+        "chosen": _numbers(found[0], limits) if found else None,
+        "top": [_entry(cell, limits) for cell in top],
+        "pareto": {
+            table.metric: [
+                _entry(cell, limits) for cell in pareto_cells(known, tables, table.metric)
+            ]
+            for table in tables
+        },
+    }
+
+
+def _numbers(cell: Alternative, limits: Mapping[Metric, float]) -> dict[str, Any]:
+    within = all(cell.costs[metric] <= limit for metric, limit in limits.items())
+    return {
+        "log_probability": cell.log_probability,
+        "costs": dict(cell.costs),
+        "within_limits": within,
+    }
+
+
+def _entry(cell: Alternative, limits: Mapping[Metric, float]) -> dict[str, Any]:
+    return {**_numbers(cell, limits), "genotype": cell.genotype.to_json()}

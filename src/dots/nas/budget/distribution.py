@@ -1,0 +1,140 @@
+"""What a topology search believes: how probable each topology and each operation is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from dots.common.errors import UserError, shown
+from dots.space.edge_combinations import Combination, EdgeChoice, combinations
+from dots.space.search_space import ZERO, Candidates, SearchSpace
+
+Scored = tuple[Combination, float]
+"""A combination of a node's incoming edges, and the logarithm of its probability."""
+T = TypeVar("T")
+ByKind = Mapping[str, Sequence[Sequence[float]]]
+"""For each cell kind and node, or edge, some numbers."""
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """Log probabilities: of the combinations of each node, and of the operations of each edge.
+
+    The operations are those that the edge retained, without Zero, which no cell holds;
+    their probabilities sum to one. Nodes are independent of each other, as are edges.
+    """
+
+    space: SearchSpace
+    combinations: Mapping[str, tuple[tuple[Scored, ...], ...]]
+    operations: Mapping[str, tuple[tuple[tuple[str, float], ...], ...]]
+
+
+def beliefs(
+    space: SearchSpace,
+    candidates: Candidates,
+    beta: ByKind,
+    alpha: ByKind,
+    *,
+    parameterisation: str = "combinations",
+    edges: EdgeChoice = "pairs",
+    threshold: float = 0.5,
+) -> Beliefs:
+    """From the raw parameters β and α' of a topology search.
+
+    The probabilities are those at temperature 1: the annealed ones that the search ends with
+    are one-hot and rank nothing but the best. With "edges" a node keeps as many edges as the
+    search would, and a combination is as probable as the product of its edges; with
+    "sigmoid" every edge is kept or not by itself, and no node is left without an edge.
+    """
+    scored: dict[str, tuple[tuple[Scored, ...], ...]] = {}
+    for kind in space.kinds:
+        scored[kind] = tuple(
+            _normalised(_combinations(len(incoming), row, parameterisation, edges, threshold))
+            for incoming, row in zip(space.cell.incoming, beta[kind], strict=True)
+        )
+    gates = {
+        kind: tuple(
+            _operations(names, row)
+            for names, row in zip(candidates[kind], alpha[kind], strict=True)
+        )
+        for kind in space.kinds
+    }
+    return Beliefs(space, scored, gates)
+
+
+def uniform_beliefs(
+    space: SearchSpace,
+    candidates: Candidates,
+    *,
+    parameterisation: str = "combinations",
+    edges: EdgeChoice = "pairs",
+    threshold: float = 0.5,
+) -> Beliefs:
+    """The same before any search: all combinations are equally probable, and all operations."""
+    by_edge = parameterisation != "combinations"
+    counts = [len(incoming) for incoming in space.cell.incoming]
+    lengths = [n if by_edge else len(combinations(n, edges)) for n in counts]
+    return beliefs(
+        space,
+        candidates,
+        {kind: [[0.0] * length for length in lengths] for kind in space.kinds},
+        {kind: [[0.0] * len(names) for names in candidates[kind]] for kind in space.kinds},
+        parameterisation=parameterisation,
+        edges=edges,
+        threshold=threshold,
+    )
+
+
+def recorded_beliefs(
+    space: SearchSpace, candidates: Candidates, record: Mapping[str, Any], threshold: float = 0.5
+) -> Beliefs:
+    """From the content of a run's topology.json. Raises UserError where α' is not in it."""
+    if "alpha" not in record:
+        raise UserError(
+            f"the topology record has no 'alpha' but {shown(list(record))}: search again"
+        )
+    return beliefs(
+        space,
+        candidates,
+        record["beta"],
+        record["alpha"],
+        parameterisation=record["parameterisation"],
+        edges=record["edges"],
+        threshold=threshold,
+    )
+
+
+def _combinations(
+    incoming: int,
+    beta: Sequence[float],
+    parameterisation: str,
+    edges: EdgeChoice,
+    threshold: float,
+) -> list[Scored]:
+    """The combinations that a node chooses from, with a logit each."""
+    match parameterisation:
+        case "combinations":
+            return list(zip(combinations(incoming, edges), beta, strict=True))
+        case "edges":
+            keep = edges if isinstance(edges, int) else 2
+            return [(c, sum(beta[e] for e in c)) for c in combinations(incoming, keep)]
+        case "sigmoid":  # an edge above the threshold is rather kept than not
+            odds = math.log(threshold / (1 - threshold))
+            kept = combinations(incoming, "any")
+            return [(c, sum(beta[e] - odds for e in c)) for c in kept]
+    raise ValueError(f"no topology parameterisation {parameterisation!r}")
+
+
+def _operations(names: Sequence[str], alpha: Sequence[float]) -> tuple[tuple[str, float], ...]:
+    """The retained operations but Zero; `alpha` may have columns beyond them."""
+    real = [(name, a) for name, a in zip(names, alpha, strict=False) if name != ZERO]
+    return _normalised(real)
+
+
+def _normalised(logits: Sequence[tuple[T, float]]) -> tuple[tuple[T, float], ...]:
+    """The logarithm of a softmax."""
+    highest = max(logit for _, logit in logits)
+    total = highest + math.log(sum(math.exp(logit - highest) for _, logit in logits))
+    return tuple((value, logit - total) for value, logit in logits)

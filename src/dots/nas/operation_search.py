@@ -1,0 +1,98 @@
+"""The first stage: a strategy searches the operations of every edge (paper Sec. 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from dots.data import Batches
+from dots.data.batch import Batch
+from dots.nas.strategies.base import GradientSearch, OperationSearch
+from dots.space.genotype import Genotype
+from dots.training.engine import StepResult
+from dots.training.loop import Pair, State
+
+
+def cycle(batches: Batches, position: int) -> Iterator[Batch]:
+    """The batches from the `position`-th on, epoch after epoch, without end."""
+    epoch, step = divmod(position, batches.steps)
+    while True:
+        yield from batches.epoch(epoch, step)
+        epoch, step = epoch + 1, 0
+
+
+class OperationStage:
+    """Drives an operation search over half A (or all images), with half B for α."""
+
+    name = "operations"
+
+    def __init__(
+        self,
+        strategy: OperationSearch,
+        epochs: int,
+        weight_batches: Batches,
+        architecture_batches: Batches | None,
+    ) -> None:
+        self.strategy = strategy
+        self.epochs = epochs
+        self.weight_batches = weight_batches
+        self.architecture_batches = architecture_batches
+        self.steps = weight_batches.steps
+
+    @property
+    def lr(self) -> float:
+        if isinstance(self.strategy, GradientSearch):
+            return self.strategy.weight_optimiser.lr
+        return 0.0
+
+    def batches(self, epoch: int, start: int) -> Iterator[Pair]:
+        own = self.weight_batches.epoch(epoch, start)
+        if self.architecture_batches is None or not self.strategy.wants_architecture_batch(epoch):
+            return ((batch, None) for batch in own)
+        other = cycle(self.architecture_batches, epoch * self.steps + start)
+        return zip(own, other, strict=False)
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.strategy.begin_epoch(epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.strategy.set_epoch(epoch)
+
+    def step(self, epoch: int, step: int, pair: Pair) -> StepResult:
+        return self.strategy.step(epoch, *pair)
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        return {**self.strategy.end_epoch(epoch), **self._expected()}
+
+    @torch.no_grad()
+    def _expected(self) -> dict[str, float]:
+        """The expected costs that a budget weighs, for the record."""
+        penalty = self.strategy.context.penalty
+        if penalty is None or not isinstance(self.strategy, GradientSearch):
+            return {}
+        weights = self.strategy.operation_probabilities()
+        costs = penalty.expected(weights, self.strategy.supernet.candidates)
+        return {f"expected_{metric}": float(cost) for metric, cost in costs.items()}
+
+    def snapshot(self, epoch: int) -> dict[str, Any]:
+        return {"stage": self.name, "epoch": epoch, "alpha": self.strategy.mixing_weights()}
+
+    def current(self) -> Genotype:
+        """The cell that the scores give now, without topology search."""
+        return self.strategy.derive()
+
+    def finished(self, epoch: int) -> bool:
+        return self.strategy.finished(epoch)
+
+    def module(self) -> nn.Module | None:
+        """The network with running statistics, if the strategy has one now."""
+        return self.strategy.supernet if isinstance(self.strategy, GradientSearch) else None
+
+    def state(self) -> State:
+        return self.strategy.state()
+
+    def load_state(self, state: State) -> None:
+        self.strategy.load_state(state)

@@ -1,0 +1,77 @@
+"""What a recipe asks of a search, checked before any image is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dots.data import DataInfo
+from dots.nas.strategies import find_strategy
+from dots.nas.strategies.base import MethodSettings, OperationSearch, SearchContext
+from dots.nas.strategies.settings import read_settings
+from dots.networks.body import Shape
+from dots.recipe import Recipe
+from dots.recipe.settings import SearchSettings, StageSettings
+from dots.space.search_space import Groups, SearchSpace, named_space
+from dots.training.engine import Engine
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe asks for, checked before any image is read."""
+
+    recipe: Recipe
+    space: SearchSpace
+    strategy: type[OperationSearch]
+    method: MethodSettings
+
+
+def make_plan(recipe: Recipe) -> Plan:
+    """Check a recipe's space, strategy, groups and method settings.
+
+    Raises UserError for whatever does not exist or does not fit.
+    """
+    space = named_space(recipe.space, recipe.nodes)
+    strategy = find_strategy(recipe.strategy)
+    method = read_settings(strategy, recipe.method)
+    operation_groups(space, recipe.retain)
+    strategy.check(space, recipe.operations, method)
+    return Plan(recipe, space, strategy, method)
+
+
+def operation_groups(space: SearchSpace, scheme: str) -> Groups:
+    """The groups that a retention scheme asks for; one of all operations where it has none."""
+    if scheme.startswith("group-"):
+        return space.groups_for(scheme.removeprefix("group-"))
+    return (space.operations,)
+
+
+def search_context(plan: Plan, shape: Shape, engine: Engine, image_size: int) -> SearchContext:
+    """What a strategy is given, for images of `image_size` pixels a side; without a budget."""
+    recipe = plan.recipe
+    return SearchContext(
+        space=plan.space,
+        shape=shape,
+        settings=recipe.operations,
+        engine=engine,
+        seed=recipe.seed,
+        groups=operation_groups(plan.space, recipe.retain),
+        image_size=image_size,
+        fast=recipe.fast_kernels,
+        low_memory=recipe.low_memory,
+    )
+
+
+def stage_shape(settings: StageSettings, info: DataInfo) -> Shape:
+    """The size of a stage's network on such images."""
+    return Shape(
+        cells=settings.cells,
+        channels=settings.channels,
+        image_channels=info.channels,
+        classes=len(info.classes),
+        stem=settings.stem,
+        head_norm=isinstance(settings, SearchSettings) and settings.head_norm,
+    )

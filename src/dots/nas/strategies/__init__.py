@@ -1,0 +1,51 @@
+"""Operation-search methods: a name for each, chosen by `--strategy`."""
+
+from __future__ import annotations
+
+from dots.common.errors import UserError, did_you_mean
+from dots.nas.strategies.asap import Asap
+from dots.nas.strategies.base import OperationSearch
+from dots.nas.strategies.darts import Darts
+from dots.nas.strategies.darts_minus import DartsMinus
+from dots.nas.strategies.darts_plus import DartsPlus
+from dots.nas.strategies.darts_second_order import DartsSecondOrder
+from dots.nas.strategies.dr_nas import DrNas
+from dots.nas.strategies.drop_nas import DropNas
+from dots.nas.strategies.fair_darts import FairDarts
+from dots.nas.strategies.gdas import Gdas
+from dots.nas.strategies.merge_nas import MergeNas
+from dots.nas.strategies.p_darts import PDarts
+from dots.nas.strategies.pc_darts import PcDarts
+from dots.nas.strategies.proxyless_nas import ProxylessNas
+from dots.nas.strategies.random_operations import RandomOperations
+from dots.nas.strategies.sdarts import SdartsAdv, SdartsRs
+from dots.nas.strategies.snas import Snas
+from dots.nas.strategies.stac_nas import StacNas
+
+STRATEGIES: dict[str, type[OperationSearch]] = {
+    "asap": Asap,
+    "darts": Darts,
+    "darts-2nd": DartsSecondOrder,
+    "darts-minus": DartsMinus,
+    "darts-plus": DartsPlus,
+    "dr-nas": DrNas,
+    "drop-nas": DropNas,
+    "fair-darts": FairDarts,
+    "gdas": Gdas,
+    "merge-nas": MergeNas,
+    "p-darts": PDarts,
+    "pc-darts": PcDarts,
+    "proxyless-nas": ProxylessNas,
+    "random": RandomOperations,
+    "sdarts-adv": SdartsAdv,
+    "sdarts-rs": SdartsRs,
+    "snas": Snas,
+    "stac-nas": StacNas,
+}
+
+
+def find_strategy(name: str) -> type[OperationSearch]:
+    """The class of a strategy. Raises UserError for an unknown name."""
+    if name not in STRATEGIES:
+        raise UserError(f"unknown strategy {name!r}: {did_you_mean(name, STRATEGIES)}")
+    return STRATEGIES[name]

@@ -1,0 +1,221 @@
+"""Where the parts of a drawn cell go: a layered layout, left to right, without overlaps.
+
+Inputs stand in the first column, every node right of what feeds it, the output last. Each
+operation is a box of its own in the column before its target, so that no label can lie on
+another. The value of a node travels to all its users along one wire, which holds a slot in
+every column that it passes: no line runs through a box.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal
+
+from dots.space.cell import Cell
+
+GAP_Y = 9.0
+SWEEPS = 24
+
+Role = Literal["node", "operation", "wire", "output"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A node, an operation box, a slot of a wire, or the output.
+
+    `node` is the node itself, the target of the operation or the source of the wire; `slot`
+    is the column of a wire's slot, or which of its target's edges an operation is.
+    """
+
+    role: Role
+    node: int
+    slot: int = 0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The parts by column from left to right, the links between neighbouring columns (a part,
+    a part of the next column), and the vertical centre of each part, 0 at the top.
+    """
+
+    columns: tuple[tuple[Part, ...], ...]
+    links: tuple[tuple[Part, Part], ...]
+    y: Mapping[Part, float]
+    height: float
+
+
+@dataclass
+class _Graph:
+    """The parts in their columns, in no particular order, and the links between them."""
+
+    columns: list[list[Part]]
+    links: list[tuple[Part, Part]] = field(default_factory=list)
+
+
+def layout(cell: Cell, inputs: int, heights: Mapping[Role, float]) -> Layout:
+    """Place the parts of `cell`; `heights` says how tall each kind of part is."""
+    graph = _graph(cell, inputs)
+    left, right = _neighbours(graph.links)
+    columns = _order(graph, left, right)
+    y = _centres(columns, left, right, heights)
+    top = min(y[part] - heights[part.role] / 2 for part in y)
+    y = {part: centre - top for part, centre in y.items()}
+    bottom = max(y[part] + heights[part.role] / 2 for part in y)
+    return Layout(tuple(map(tuple, columns)), tuple(graph.links), y, bottom)
+
+
+def _depths(cell: Cell, inputs: int) -> list[int]:
+    depths = [0] * inputs
+    for edges in cell.nodes:
+        depths.append(1 + max((depths[edge.source] for edge in edges), default=0))
+    return depths
+
+
+def _graph(cell: Cell, inputs: int) -> _Graph:
+    """The parts in their columns: nodes in even ones, operations in odd ones, then output."""
+    depths = _depths(cell, inputs)
+    last = 2 * max(depths) + 1
+    output = Part("output", 0)
+    graph = _Graph([[] for _ in range(last + 1)])
+    users: dict[int, list[tuple[int, Part]]] = defaultdict(list)
+    for node, depth in enumerate(depths):
+        graph.columns[2 * depth].append(Part("node", node))
+    for target, edges in enumerate(cell.nodes, start=inputs):
+        column = 2 * depths[target] - 1
+        for slot, edge in enumerate(edges):
+            operation = Part("operation", target, slot)
+            graph.columns[column].append(operation)
+            graph.links.append((operation, Part("node", target)))
+            users[edge.source].append((column, operation))
+    graph.columns[last].append(output)
+    for node in cell.output(inputs):
+        users[node].append((last, output))
+    for node in sorted(users):
+        _lay_wire(graph, node, 2 * depths[node], users[node])
+    return graph
+
+
+def _lay_wire(graph: _Graph, node: int, start: int, users: Sequence[tuple[int, Part]]) -> None:
+    slots = [Part("node", node)]
+    for column in range(start + 1, max(column for column, _ in users)):
+        slots.append(Part("wire", node, column))
+        graph.columns[column].append(slots[-1])
+    graph.links.extend(pairwise(slots))
+    graph.links.extend((slots[column - 1 - start], user) for column, user in users)
+
+
+Neighbours = Mapping[Part, Sequence[Part]]
+
+
+def _neighbours(links: Sequence[tuple[Part, Part]]) -> tuple[Neighbours, Neighbours]:
+    left: dict[Part, list[Part]] = defaultdict(list)
+    right: dict[Part, list[Part]] = defaultdict(list)
+    for a, b in links:
+        left[b].append(a)
+        right[a].append(b)
+    return left, right
+
+
+def _order(graph: _Graph, left: Neighbours, right: Neighbours) -> list[list[Part]]:
+    """Order each column by its neighbours' mean position, sweeping; keep the fewest crossings."""
+    columns = [list(column) for column in graph.columns]
+    best, fewest = [list(column) for column in columns], _crossings(columns, right)
+    for sweep in range(SWEEPS):
+        forward = sweep % 2 == 0
+        indices = range(1, len(columns)) if forward else range(len(columns) - 2, -1, -1)
+        for index in indices:
+            beside = columns[index - 1 if forward else index + 1]
+            place = {part: position for position, part in enumerate(beside)}
+            _sort_by_mean(columns[index], left if forward else right, place)
+        crossings = _crossings(columns, right)
+        if crossings < fewest:
+            best, fewest = [list(column) for column in columns], crossings
+    return best
+
+
+def _sort_by_mean(column: list[Part], near: Neighbours, place: Mapping[Part, int]) -> None:
+    means = {}
+    for position, part in enumerate(column):
+        places = [place[other] for other in near.get(part, ())]
+        means[part] = sum(places) / len(places) if places else float(position)
+    column.sort(key=lambda part: means[part])
+
+
+def _crossings(columns: Sequence[Sequence[Part]], right: Neighbours) -> int:
+    count = 0
+    for column, beside in pairwise(columns):
+        place = {part: position for position, part in enumerate(beside)}
+        seen: list[int] = []
+        for part in column:
+            ends = sorted(place[other] for other in right.get(part, ()))
+            count += sum(len(seen) - bisect_right(seen, end) for end in ends)
+            for end in ends:
+                insort(seen, end)
+    return count
+
+
+def _centres(
+    columns: Sequence[Sequence[Part]],
+    left: Neighbours,
+    right: Neighbours,
+    heights: Mapping[Role, float],
+) -> dict[Part, float]:
+    """Pull every part towards its neighbours, keeping the order and the distances."""
+    y = {}
+    for column in columns:
+        offsets = _offsets(column, heights)
+        y.update({part: at - offsets[-1] / 2 for part, at in zip(column, offsets, strict=True)})
+    for index in _sweeps(len(columns)):
+        column = columns[index]
+        offsets = _offsets(column, heights)
+        wanted, weights = [], []
+        for part, offset in zip(column, offsets, strict=True):
+            pulls = [(y[other], _stiffness(part, other)) for other in left.get(part, ())]
+            pulls += [(y[other], _stiffness(part, other)) for other in right.get(part, ())]
+            weight = sum(pull for _, pull in pulls)
+            centre = sum(at * pull for at, pull in pulls) / weight if pulls else y[part]
+            wanted.append(centre - offset)
+            weights.append(weight or 0.1)
+        shifts = _isotonic(wanted, weights)
+        y.update({part: s + o for part, s, o in zip(column, shifts, offsets, strict=True)})
+    return y
+
+
+def _sweeps(columns: int) -> Iterator[int]:
+    for _ in range(SWEEPS):
+        yield from range(columns)
+        yield from reversed(range(columns))
+
+
+def _offsets(column: Sequence[Part], heights: Mapping[Role, float]) -> list[float]:
+    """The centres of the parts of a column when they are packed, the first at 0."""
+    offsets = [0.0] if column else []  # without edges there are no operations
+    for above, below in pairwise(column):
+        offsets.append(offsets[-1] + (heights[above.role] + heights[below.role]) / 2 + GAP_Y)
+    return offsets
+
+
+def _stiffness(a: Part, b: Part) -> float:
+    """Long wires should be straight before anything else is."""
+    wires = (a.role == "wire") + (b.role == "wire")
+    return (1.0, 3.0, 24.0)[wires]
+
+
+def _isotonic(wanted: Sequence[float], weights: Sequence[float]) -> list[float]:
+    """The non-decreasing sequence nearest to `wanted` in the weighted least-squares sense.
+
+    Pools adjacent violators: blocks of (mean, weight, length) that are out of order merge.
+    """
+    blocks: list[tuple[float, float, int]] = []
+    for value, weight in zip(wanted, weights, strict=True):
+        block = (value, weight, 1)
+        while blocks and blocks[-1][0] > block[0]:
+            mean, mass, length = blocks.pop()
+            total = mass + block[1]
+            block = ((mean * mass + block[0] * block[1]) / total, total, length + block[2])
+        blocks.append(block)
+    return [mean for mean, _, length in blocks for _ in range(length)]

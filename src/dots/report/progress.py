@@ -1,0 +1,182 @@
+"""How far a run has come, how long it will still take, and which cell it is heading for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+
+from dots.common.errors import UserError
+from dots.common.records import ArchitectureRow, MetricRow
+from dots.report.combos import columns
+from dots.report.graph import space_of
+from dots.report.headline import planned_epochs
+from dots.report.reading import FOUND, Run
+from dots.space.discretise import derive_darts, derive_dots
+from dots.space.genotype import Genotype
+from dots.space.search_space import SearchSpace
+
+RECENT = 5
+PATIENCE = 10.0
+"""A run is silent when nothing came for so many times the length of an epoch."""
+
+
+@dataclass(frozen=True)
+class StageProgress:
+    """A stage: epochs done and planned, seconds spent, seconds left (None: not known).
+
+    `over`: all epochs are done, or a later stage has begun (a search may stop early).
+    """
+
+    name: str
+    done: int
+    planned: int | None
+    seconds: float
+    seconds_left: float | None
+    over: bool
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A run at one moment.
+
+    `seconds_left` sums what can be estimated; `complete` says whether that is all.
+    `silent_seconds` is set where a run that is not finished has not written for long, and
+    `stopped` where no process works on it (its lock file is empty).
+    """
+
+    name: str
+    stages: tuple[StageProgress, ...]
+    current: str | None
+    epochs: tuple[MetricRow, ...]
+    genotype: Genotype | None
+    genotype_title: str
+    seconds_left: float | None
+    complete: bool
+    silent_seconds: float | None
+    stopped: bool
+    finished: bool
+    test_accuracy: float | None
+
+
+def standing_of(run: Run) -> Standing:
+    """Where the run stands, from its files."""
+    names = list(_stage_names(run))
+    begun = [index for index, name in enumerate(names) if run.rows(name)]
+    last = max(begun, default=-1)
+    stages = tuple(_stage(run, name, index < last) for index, name in enumerate(names))
+    finished = run.result is not None
+    current = None if finished else next((s.name for s in stages if not s.over), None)
+    left = [s.seconds_left for s in stages if not s.over]
+    known = [seconds for seconds in left if seconds is not None]
+    genotype = run.genotypes.get(FOUND)
+    title = "found cell"
+    if genotype is None:
+        genotype, title = current_genotype(run), "cell if the search ended now"
+    latest = run.metrics[-1].stage if run.metrics else None
+    return Standing(
+        name=run.name,
+        stages=stages,
+        current=current,
+        epochs=tuple(run.rows(latest)) if latest else (),
+        genotype=genotype,
+        genotype_title=title,
+        seconds_left=sum(known) if known and not finished else None,
+        complete=len(known) == len(left),
+        silent_seconds=None if finished else _silence(run),
+        stopped=not finished and _is_stopped(run),
+        finished=finished,
+        test_accuracy=run.result.test_accuracy if run.result else None,
+    )
+
+
+def _stage_names(run: Run) -> Iterator[str]:
+    """The stages that the recipe plans, in order, then any others that ran."""
+    baselines = run.setting("baselines")
+    cells = [f"train-{name}" for name in baselines] if isinstance(baselines, list) else []
+    planned = [s for s in ("operations", "topology", "train", *cells) if planned_epochs(run, s)]
+    yield from planned
+    yield from dict.fromkeys(row.stage for row in run.metrics if row.stage not in planned)
+
+
+def _stage(run: Run, name: str, passed: bool) -> StageProgress:
+    rows = run.rows(name)
+    planned = planned_epochs(run, name)
+    times = [value for row in rows if (value := row.number("seconds")) is not None]
+    pace = _pace(run, name)
+    over = passed or (planned is not None and len(rows) >= planned)
+    left = None if planned is None or pace is None else pace * (planned - len(rows))
+    return StageProgress(name, len(rows), planned, sum(times), 0.0 if over else left, over)
+
+
+def _pace(run: Run, name: str) -> float | None:
+    """Seconds an epoch, lately; cells that have not begun are taken to be like the first."""
+    for stage in (name, "train") if name.startswith("train") else (name,):
+        times = [value for row in run.rows(stage) if (value := row.number("seconds")) is not None]
+        if times:
+            return median(times[-RECENT:])
+    return None
+
+
+def _is_stopped(run: Run) -> bool:
+    """Whether the lock was given up: it holds who works on the run, and is emptied then."""
+    lock = run.path / "lock"
+    return lock.is_file() and lock.stat().st_size == 0
+
+
+def _silence(run: Run) -> float | None:
+    """Seconds since the last row, where that is far longer than an epoch takes."""
+    path = run.path / "metrics.jsonl"
+    if not run.metrics or not path.is_file():
+        return None
+    age = time.time() - path.stat().st_mtime
+    pace = _pace(run, run.metrics[-1].stage) or 0.0
+    return age if age > max(60.0, PATIENCE * pace) else None
+
+
+def current_genotype(run: Run) -> Genotype | None:
+    """The cell that would be derived from the latest recorded weights, where that is known."""
+    space = space_of(run)
+    if space is None or not run.architecture:
+        return None
+    latest = run.architecture[-1]
+    try:
+        if latest.stage == "operations":
+            return derive_darts(space, latest.alpha)
+        return _from_topology(run, space, latest)
+    except (UserError, ValueError, KeyError, IndexError):  # a record of another shape
+        return None
+
+
+def _from_topology(run: Run, space: SearchSpace, row: ArchitectureRow) -> Genotype | None:
+    if run.candidates is None:
+        return None
+    parameterisation = run.setting("topology.parameterisation")
+    edges = run.setting("topology.edges")
+    kept: dict[str, list[int]] = {}
+    for kind in space.kinds:
+        kept[kind] = []
+        for node, values in enumerate(row.beta[kind]):
+            table = columns(space.cell, node, edges, parameterisation, len(values))
+            if table is None:
+                return None
+            chosen = _chosen(run, values, parameterisation, edges)
+            kept[kind] += sorted(edge for column in chosen for edge in table[column])
+    candidates = {
+        kind: tuple(tuple(names) for names in rows)
+        for kind, rows in run.candidates.candidates.items()
+    }
+    return derive_dots(space, candidates, row.alpha, kept)
+
+
+def _chosen(run: Run, values: list[float], parameterisation: object, edges: object) -> list[int]:
+    """The columns of β that the derivation takes."""
+    ranked = sorted(range(len(values)), key=lambda column: -values[column])
+    if parameterisation == "edges":
+        return ranked[: edges if isinstance(edges, int) else 2]
+    if parameterisation == "sigmoid":
+        threshold = run.setting("topology.threshold")
+        above = [column for column in ranked if values[column] > (threshold or 0.5)]
+        return above or ranked[:1]
+    return ranked[:1]

@@ -1,0 +1,88 @@
+"""Training on from another run's network: its cells' weights with a new classifier."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from dots.common.errors import UserError
+from dots.networks.saved import TrainedModel, load_model
+from dots.networks.specification import CellTrainee, Trainee, trainee_of
+from dots.runs.directory import RunDirectory
+
+INITIAL = "initial.safetensors"
+"""In a run that began so: what it began with, so that it can be continued without the other."""
+
+_NEW = ("classifier.", "body.classifier.", "auxiliary.")
+
+
+def source(run: Path) -> CellTrainee:
+    """What the trained network of a run was built from.
+
+    Raises UserError where there is none, or it is none of a cell.
+    """
+    trainee = _trainee(load_model(RunDirectory.read(run).path))
+    if not isinstance(trainee, CellTrainee):
+        raise UserError(f"--from-weights: the network of {str(run)!r} is none of a cell")
+    return trainee
+
+
+def settings(trainee: CellTrainee) -> dict[str, object]:
+    """The settings that a recipe needs for a network of the same size."""
+    shape = trainee.shape
+    return {"train.cells": shape.cells, "train.channels": shape.channels, "train.stem": shape.stem}
+
+
+def backbone(run: Path, trainee: Trainee) -> bytes:
+    """The weights of a run's network but for the classifier, in the safetensors format.
+
+    Raises UserError where `trainee`, which is to begin with them, is of another size.
+    """
+    from safetensors.torch import save
+
+    trained = load_model(RunDirectory.read(run).path)
+    _check_fits(_trainee(trained), trainee, run)
+    weights = {
+        name: value.contiguous()
+        for name, value in trained.network.state_dict().items()
+        if not name.startswith(_NEW)
+    }
+    return save(weights)
+
+
+def _trainee(trained: TrainedModel) -> Trainee:
+    info, network = trained.info, trained.network
+    return trainee_of(network, len(info.classes), info.channels, info.image_size)  # type: ignore[arg-type]  # load_model builds no other
+
+
+def _check_fits(old: Trainee, new: Trainee, run: Path) -> None:
+    if not isinstance(old, CellTrainee) or not isinstance(new, CellTrainee):
+        raise UserError(f"--from-weights: the network of {str(run)!r} is none of a cell")
+    for name in ("image_channels", "cells", "channels", "stem"):
+        before, now = getattr(old.shape, name), getattr(new.shape, name)
+        if before != now:
+            what = name.replace("_", " ")
+            raise UserError(
+                f"--from-weights: the {what} of the network in {str(run)!r} are {before}, "
+                f"those of this training would be {now}"
+            )
+    if new != replace(old, shape=new.shape):
+        raise UserError(f"--from-weights: the network in {str(run)!r} is of another cell")
+
+
+def start_from(network: nn.Module, path: Path) -> None:
+    """Give a network the weights in `path`, all but the classifier's.
+
+    Raises UserError where they are damaged or of another network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        result = network.load_state_dict(load(path.read_bytes()), strict=False)
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise UserError(f"{str(path)!r} is damaged: {error}") from None
+    if result.unexpected_keys or not all(key.startswith(_NEW) for key in result.missing_keys):
+        raise UserError(f"{str(path)!r} holds the weights of another network")

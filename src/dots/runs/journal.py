@@ -1,0 +1,62 @@
+"""Where a stage's record goes: metrics, architecture and checkpoints in the run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dots.runs.directory import RunDirectory
+from dots.training.loop import State
+
+
+class RunJournal:
+    """Writes to a run directory, on the main process alone; every process reads.
+
+    `barrier` waits for all processes: none may read what is not written yet. `say` tells the
+    user which checkpoints are damaged.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        *,
+        main: bool,
+        barrier: Callable[[], None],
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.run = run
+        self.main = main
+        self.barrier = barrier
+        self.say = say
+        self._said: set[str] = set()
+
+    def resume_point(self, stage: str) -> State | None:
+        """The newest state of this stage, or None where it has not begun.
+
+        Rows that were written after it are forgotten: they will be written again.
+        """
+        newest = self.run.checkpoints.newest(stage)
+        for notice in self.run.checkpoints.notices:
+            if notice not in self._said:
+                self._said.add(notice)
+                self.say(notice)
+        self.barrier()
+        state = None if newest is None else newest[1]
+        if self.main:
+            self.run.rewind(stage, 0 if state is None else state["epoch"])
+        self.barrier()
+        return state
+
+    def save(self, stage: str, epoch: int, step: int, state: State) -> None:
+        """Write a checkpoint."""
+        if self.main:
+            self.run.checkpoints.write(stage, epoch, step, state)
+        self.barrier()
+
+    def epoch_done(self, row: dict[str, Any], snapshot: dict[str, Any] | None) -> None:
+        """Append an epoch's metrics, and the architecture as it stands."""
+        if not self.main:
+            return
+        self.run.metrics.append(row)
+        if snapshot is not None:
+            self.run.architecture.append(snapshot)

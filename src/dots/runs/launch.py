@@ -1,0 +1,318 @@
+"""Beginning and continuing a job: recipe, data, run directory and device put together."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dots.common.errors import UserError
+from dots.data import ImageData, open_data
+from dots.data.sources.read import Spec
+from dots.data.splits import HALVES_FILE, check_halves, halves_record
+from dots.nas.budget.budget import LATENCY
+from dots.nas.plan import Plan, make_plan
+from dots.recipe import Recipe
+from dots.runs.directory import RunDirectory, check_free
+from dots.runs.extension import extended, reopen
+from dots.runs.finetune import INITIAL, backbone
+from dots.runs.job import JOB, Job, Machine, check_trainee, dry_recipe, read_job, trainee_for
+from dots.runs.latency import checked_latencies
+from dots.runs.limits import PLAN, Limits, fitted, keep_to
+from dots.runs.planning.time_limit import TimeLimit
+from dots.runs.progress import Shown, Silent
+from dots.runs.session import Session, check_sizes, make_session
+from dots.runs.signals import stop_requests
+from dots.runs.truth import Truth
+from dots.space.candidates import CandidateFile, read_candidates
+from dots.space.genotype import Genotype
+from dots.training.processes import agreed_text, barrier, launch, make_fabric
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["Job", "Machine", "begin", "dry_recipe", "execute", "resume"]
+
+MACHINE = "machine.json"
+SPLITS = "splits.json"
+Watcher = Shown | Silent
+
+
+@contextmanager
+def begin(
+    spec: Spec,
+    recipe: Recipe,
+    job: Job,
+    *,
+    machine: Machine,
+    watcher: Watcher,
+    out: Path | None = None,
+    name: str | None = None,
+    command: Sequence[str] | None = None,
+    genotype: Genotype | None = None,
+    max_steps: int | None = None,
+    limits: Limits | None = None,
+) -> Iterator[Session]:
+    """A session in a new run directory, for the time of the block.
+
+    `limits` may cut the recipe. `genotype` is the cell of a job of kind "train". Everything
+    that can be wrong is found before the directory is made. Raises UserError.
+    """
+    plan = make_plan(recipe)
+    given = None
+    if job.candidates is not None:  # read for its errors; again when it is used
+        given = read_candidates(Path(job.candidates), plan.space, recipe.retain).candidates
+    if job.table is not None:
+        Truth.load(Path(job.table), plan.space)
+    if out is not None:
+        check_free(out)
+    fabric = make_fabric(machine.device, devices=machine.devices, nodes=machine.nodes)
+    launch(fabric)
+    watcher = watcher if fabric.is_global_zero else Silent()
+    with tempfile.TemporaryDirectory() as folder:
+        data = _open(spec, plan, machine, watcher, Path(folder), fabric)
+        check_trainee(plan, data, job, genotype)
+        files = {
+            JOB: _json(asdict(job)),
+            "data.json": _json(describe(data)),
+            MACHINE: _json(_place(fabric)),
+            HALVES_FILE: _json(halves_record(data)),
+        }
+        if job.kind != "train" or "random" in recipe.baselines:
+            latency = checked_latencies(
+                plan,
+                data,
+                machine.latency_table,
+                fabric,
+                watcher,
+                candidates=given,
+                check=job.kind != "train",
+            )
+            if latency is not None:
+                files[LATENCY] = _json(latency.to_json())
+        if max_steps is None:
+            has_candidates = job.candidates is not None
+            plan, timed = fitted(
+                plan, data, job.kind, limits or Limits(), fabric, watcher, candidates=has_candidates
+            )
+            if timed is not None:
+                files[PLAN] = _json(timed.to_json())
+        if job.weights is not None:
+            files[INITIAL] = backbone(Path(job.weights), trainee_for(plan, data, job, genotype))
+        if genotype is not None:
+            files["genotype.json"] = genotype.to_text().encode()
+        if (Path(folder) / SPLITS).exists():
+            files[SPLITS] = (Path(folder) / SPLITS).read_bytes()
+        with _create(fabric, plan.recipe, out, name or _name_of(spec, data), command, files) as run:
+            yield from _session(plan, data, run, fabric, watcher, machine, max_steps)
+
+
+def _session(
+    plan: Plan,
+    data: ImageData,
+    run: RunDirectory,
+    fabric: Fabric,
+    watcher: Watcher,
+    machine: Machine,
+    max_steps: int | None,
+) -> Iterator[Session]:
+    for notice in data.notices:
+        watcher.say(notice)
+    watcher.say(f"run directory: {run.path}")
+    with stop_requests() as asked:
+        session = make_session(
+            plan,
+            data,
+            run,
+            fabric,
+            watcher=watcher,
+            stop_signal=asked,
+            workers=machine.workers,
+            max_steps=max_steps,
+        )
+        if run.has(PLAN):
+            keep_to(session, TimeLimit.from_json(run.read_json(PLAN), str(run.path / PLAN)))
+        yield session
+
+
+@contextmanager
+def resume(
+    path: Path,
+    *,
+    machine: Machine,
+    watcher: Watcher,
+    change: Callable[[Recipe], Recipe] = lambda recipe: recipe,
+    data: Spec | None = None,
+    extend: int = 0,
+) -> Iterator[tuple[Session, Job]]:
+    """A session in an existing run directory, and what job it was.
+
+    `change` may alter settings; what it alters is said. `data` replaces the source where it
+    has moved. `extend` adds epochs to the training, finished or not (see `dots.runs.extension`).
+    Raises UserError where there is no run, it is in use, or the data differ.
+    """
+    fabric = make_fabric(machine.device, devices=machine.devices, nodes=machine.nodes)
+    launch(fabric)
+    watcher = watcher if fabric.is_global_zero else Silent()
+    with ExitStack() as stack:
+        run = RunDirectory.open(path) if fabric.is_global_zero else RunDirectory.read(path)
+        stack.enter_context(run)
+        barrier(fabric)  # the main process has mended what a crash tore
+        job = read_job(run)
+        spec = data if data is not None else job.data
+        if spec is None:
+            raise UserError(f"{str(path)!r} was run on data given from Python: give them again")
+        recipe = change(run.recipe)
+        if extend:
+            recipe = extended(recipe, job.kind, extend)
+        plan = make_plan(recipe)
+        _tell_differences(run, recipe, watcher, _place(fabric))
+        images = _open(spec, plan, machine, watcher, path, fabric)
+        _check_same_data(run, images)
+        if run.has(HALVES_FILE):
+            check_halves(run.read_json(HALVES_FILE), images, repr(str(run.path / HALVES_FILE)))
+        if fabric.is_global_zero and extend:
+            reopen(run)
+        if fabric.is_global_zero and recipe != run.recipe:
+            run.replace_recipe(recipe)
+        barrier(fabric)
+        for session in _session(plan, images, run, fabric, watcher, machine, None):
+            yield session, job
+
+
+def _open(
+    spec: Spec,
+    plan: Plan,
+    machine: Machine,
+    watcher: Watcher,
+    splits_folder: Path,
+    fabric: Fabric,
+) -> ImageData:
+    """Open the data: first where they may have to be downloaded, then everywhere."""
+    if fabric.local_rank > 0:
+        barrier(fabric)
+    data = open_data(
+        spec,
+        plan.recipe.data,
+        plan.recipe.seed,
+        splits_folder=splits_folder,
+        workers=machine.workers,
+        download=machine.download and fabric.local_rank == 0,
+        skip_corrupt=machine.skip_corrupt,
+        progress=watcher.reading,
+        save_split=bool(fabric.is_global_zero),
+    )
+    watcher.reading(0, 0)
+    if fabric.local_rank == 0:
+        barrier(fabric)
+    check_sizes(plan, data)
+    return data
+
+
+def _create(
+    fabric: Fabric,
+    recipe: Recipe,
+    out: Path | None,
+    name: str,
+    command: Sequence[str] | None,
+    files: dict[str, bytes],
+) -> RunDirectory:
+    run = None
+    if fabric.is_global_zero:
+        run = RunDirectory.create(recipe, out=out, name=name, command=command, files=files)
+        if fabric.world_size == 1:
+            return run
+    path = agreed_text(fabric, str(run.path.resolve()) if run else "")
+    return run or RunDirectory.read(Path(path))
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _place(fabric: Fabric) -> dict[str, Any]:
+    """The content of machine.json: what may change numbers beside the recipe."""
+    return {"device": fabric.device.type, "processes": fabric.world_size}
+
+
+def _name_of(spec: Spec, data: ImageData) -> str:
+    return Path(spec).resolve().name if isinstance(spec, Path) else data.info.name
+
+
+def describe(data: ImageData) -> dict[str, Any]:
+    """The content of data.json."""
+    return {
+        **data.info.to_json(),
+        "source": data.where,
+        "train_images": len(data.train),
+        "test_images": len(data.test),
+        "half_a": len(data.half_a),
+        "half_b": len(data.half_b),
+        "notices": list(data.notices),
+    }
+
+
+def _check_same_data(run: RunDirectory, data: ImageData) -> None:
+    before, now = run.read_object("data.json"), describe(data)
+    for key in ("classes", "channels", "image_size", "train_images", "test_images", "mean"):
+        if before.get(key) != now[key]:
+            raise UserError(
+                f"the data have changed since the run began: {key} was "
+                f"{_brief(before.get(key))}, is {_brief(now[key])}"
+            )
+
+
+def _brief(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _tell_differences(
+    run: RunDirectory, recipe: Recipe, watcher: Watcher, place: dict[str, Any]
+) -> None:
+    from dots.recipe import differences
+
+    for name, old, new in differences(run.recipe, recipe):
+        watcher.say(f"changed setting: {name} was {old}, is {new}")
+    for line in run.environment_differences():
+        watcher.say(f"changed since the run began: {line}")
+    before = run.read_object(MACHINE) if run.has(MACHINE) else {}
+    for name, value in place.items():
+        if isinstance(before, dict) and before.get(name, value) != value:
+            watcher.say(f"changed since the run began: {name} was {before[name]}, is {value}")
+
+
+def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dict[str, Any]:
+    """Do what a job says, from wherever it was left, and write the report."""
+    from dots.runs import stages
+
+    barrier(session.fabric)  # a given genotype lies in the run directory
+    given = _given_candidates(session, job)
+    if job.kind == "operations":
+        stages.search_operations(session)
+    elif job.kind == "search":
+        stages.search(session, given)
+    elif job.kind == "train":
+        if genotype is None and job.reference is None:
+            genotype = Genotype.load(session.run.path / stages.GENOTYPE)
+        stages.train_and_test(session, trainee_for(session.plan, session.data, job, genotype))
+    else:
+        stages.run_everything(session, given)
+    if job.table is not None:
+        stages.record_truth(session, Truth.load(Path(job.table), session.space))
+    result = stages.write_result(session)
+    if session.main:
+        session.run.sync()
+    stages.show_in_tensorboard(session, result)
+    stages.report(session)
+    return result
+
+
+def _given_candidates(session: Session, job: Job) -> CandidateFile | None:
+    if job.candidates is None or session.run.has("genotype.json"):
+        return None
+    return read_candidates(Path(job.candidates), session.space, session.recipe.retain)

@@ -1,0 +1,160 @@
+"""What a run may take, time and memory, and its plan: decided before its directory is made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dots.data import ImageData, ResidentImages
+from dots.nas.plan import Plan, make_plan
+from dots.recipe import Recipe, differences, recipe_from_json
+from dots.runs.planning.estimate import Counts, Speed, later, lines, measure
+from dots.runs.planning.time_limit import TimeLimit
+from dots.runs.progress import Shown, Silent
+from dots.runs.session import Session
+from dots.training.memory_guard import is_out_of_memory, release
+from dots.training.processes import agreed_text
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that a run may take: `seconds` of time, `memory` in bytes for each process."""
+
+    seconds: float | None = None
+    memory: int | None = None
+
+
+def fitted(
+    plan: Plan,
+    data: ImageData,
+    kind: str,
+    limits: Limits,
+    fabric: Fabric,
+    watcher: Shown | Silent,
+    *,
+    candidates: bool = False,
+) -> tuple[Plan, TimeLimit | None]:
+    """The plan cut to the limits, and the time limit to keep to, if there is one.
+
+    The main process measures and tells the user; all processes get the same. Raises UserError
+    where nothing fits.
+    """
+    answer = ""
+    if fabric.is_global_zero:
+        recipe = _within_memory(plan, data, limits, fabric, watcher)
+        timed = None
+        if limits.seconds is not None or isinstance(watcher, Shown):
+            recipe, timed = _within_time(
+                recipe, data, kind, limits, fabric, watcher, candidates=candidates
+            )
+        answer = json.dumps(
+            {"recipe": recipe.to_json(), "time": None if timed is None else timed.to_json()}
+        )
+    agreed: dict[str, Any] = json.loads(agreed_text(fabric, answer))
+    time = agreed["time"]
+    found = recipe_from_json(agreed["recipe"])
+    kept = TimeLimit.from_json(time, "the plan") if time is not None else None
+    return (plan if found == plan.recipe else make_plan(found)), kept
+
+
+def counts_of(plan: Plan, data: ImageData) -> Counts:
+    """Images of an epoch of each stage."""
+    both = len(data.half_a) + len(data.half_b)
+    return Counts(
+        operations=both if plan.strategy.one_level else len(data.half_a),
+        topology=len(data.half_a) if plan.recipe.topology.held_out else both,
+        train=len(data.train),
+        test=len(data.test),
+    )
+
+
+def _within_memory(
+    plan: Plan, data: ImageData, limits: Limits, fabric: Fabric, watcher: Shown | Silent
+) -> Recipe:
+    recipe = plan.recipe
+    if limits.memory is None:
+        return recipe
+    from dots.runs.planning.memory_limit import fewest_parts, shown_bytes
+
+    sets = [part for part in (data.train, data.test) if isinstance(part, ResidentImages)]
+    resident = sum(part.pixels.nbytes for part in sets)
+    parts, peak = fewest_parts(
+        recipe,
+        data.info,
+        fabric.device,
+        limits.memory,
+        resident=resident,
+        processes=fabric.world_size,
+    )
+    watcher.say(f"accumulate = {parts}: a step takes up to {shown_bytes(peak)}, images included")
+    if parts > 1:
+        watcher.say("batch statistics are those of a part of a batch")
+    return recipe.model_copy(update={"accumulate": parts})
+
+
+def _within_time(
+    recipe: Recipe,
+    data: ImageData,
+    kind: str,
+    limits: Limits,
+    fabric: Fabric,
+    watcher: Shown | Silent,
+    *,
+    candidates: bool,
+) -> tuple[Recipe, TimeLimit | None]:
+    plan = make_plan(recipe)
+    speed = _measured(plan, data, fabric, watcher)
+    if speed is None:
+        return recipe, None
+    counts = counts_of(plan, data)
+    timed = TimeLimit(limits.seconds or 0.0, kind, candidates, counts, speed)
+    if limits.seconds is not None:
+        recipe = timed.fitted(recipe)
+        for name, old, new in differences(plan.recipe, recipe):
+            watcher.say(f"cut to fit the time limit: {name} was {old}, is {new}")
+    planned = timed.plan(recipe)
+    for line in lines(planned):
+        watcher.say(line)
+    if isinstance(watcher, Shown):
+        watcher.later = later(planned)
+    return recipe, timed if limits.seconds is not None else None
+
+
+def _measured(plan: Plan, data: ImageData, fabric: Fabric, watcher: Shown | Silent) -> Speed | None:
+    """None where the measurement itself runs out of memory: the run has its own remedies."""
+    try:
+        return measure(plan, data.info, fabric.device, processes=fabric.world_size)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    release()
+    watcher.say("no estimate of the time: the measurement ran out of memory")
+    return None
+
+
+def keep_to(session: Session, timed: TimeLimit) -> None:
+    """From now on cut the epochs of the stages to come to the time that is left."""
+
+    def replan(stage: str) -> None:
+        run = session.run
+        if run.checkpoints.newest(stage) is not None:
+            return  # it has begun: what it was given stands
+        answer = ""
+        if session.main:
+            cut = timed.refitted(session.recipe, run.metrics.rows(), stage)
+            for name, old, new in differences(session.recipe, cut):
+                session.watcher.say(f"cut to keep to the time limit: {name} was {old}, is {new}")
+            if cut != session.recipe:
+                run.replace_recipe(cut)
+            answer = json.dumps(cut.to_json())
+        session.plan = replace(
+            session.plan, recipe=recipe_from_json(json.loads(agreed_text(session.fabric, answer)))
+        )
+
+    session.before_stage = replan

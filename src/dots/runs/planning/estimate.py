@@ -1,0 +1,164 @@
+"""How long a run will take on this machine, from a few measured steps of each stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from dots.data import DataInfo
+from dots.nas.plan import Plan
+from dots.recipe import Recipe
+from dots.runs.planning.steps import STAGES, alone, rehearse, settle
+from dots.runs.progress import duration
+
+FIRST_IMAGES = 4
+LONGEST_STEP = 1.0  # seconds: a step that would take longer is measured on fewer images
+
+Step = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Images of an epoch, by stage, and of a test."""
+
+    operations: int
+    topology: int
+    train: int
+    test: int = 0
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of a step of each stage, in its weight-only epochs and in the others."""
+
+    early: Mapping[str, float]
+    late: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stage of a plan: its name, epochs, steps of an epoch, and estimated seconds."""
+
+    name: str
+    epochs: int
+    steps: int
+    seconds: float
+
+
+def measure(
+    plan: Plan,
+    info: DataInfo,
+    device: torch.device,
+    *,
+    processes: int = 1,
+    stages: Sequence[str] = STAGES,
+) -> Speed:
+    """Take a few steps of each stage on throw-away networks.
+
+    A step on one process' share of the batch is timed, after one that warms up; where it
+    would take more than LONGEST_STEP, fewer images are taken and the time is extrapolated
+    along the line through two measurements.
+    """
+    engine = alone(device, plan.recipe.accumulate, plan.recipe.precision)
+    early: dict[str, float] = {}
+    late: dict[str, float] = {}
+    for rehearsal in rehearse(plan, info, engine, stages):
+        batch = max(1, -(-settings_batch(plan.recipe, rehearsal.stage) // processes))
+        late[rehearsal.stage] = _seconds(rehearsal.late, batch, device)
+        early[rehearsal.stage] = late[rehearsal.stage]
+        if rehearsal.early is not None:
+            early[rehearsal.stage] = _seconds(rehearsal.early, batch, device, warm=True)
+    return Speed(early, late)
+
+
+def settings_batch(recipe: Recipe, stage: str) -> int:
+    """The batch size of a stage."""
+    return {
+        "operations": recipe.operations.batch,
+        "topology": recipe.topology.batch,
+        "train": recipe.train.batch,
+    }[stage]
+
+
+def _seconds(step: Step, batch: int, device: torch.device, *, warm: bool = False) -> float:
+    few = min(batch, FIRST_IMAGES)
+    if not warm:
+        step(few)  # allocators, kernels chosen by trial
+    short = _timed(step, few, device)
+    if few == batch:
+        return short
+    most = int(few * LONGEST_STEP / short)
+    images = min(batch, max(2 * few, most))
+    long = _timed(step, images, device)
+    slope = max(0.0, (long - short) / (images - few))
+    return long + slope * (batch - images)
+
+
+def _timed(step: Step, images: int, device: torch.device) -> float:
+    settle(device)
+    began = time.perf_counter()
+    step(images)
+    settle(device)
+    return time.perf_counter() - began
+
+
+def parts(
+    recipe: Recipe, counts: Counts, speed: Speed, kind: str = "run", *, candidates: bool = False
+) -> list[Part]:
+    """The stages of a job of that kind, in their order, with their estimated seconds.
+
+    `candidates`: the operation search is given, not done.
+    """
+    wanted = {
+        "run": ["operations", "topology", "train"],
+        "search": ["operations", "topology"],
+        "operations": ["operations"],
+        "train": ["train"],
+    }[kind]
+    if candidates:
+        wanted.remove("operations")
+    plan = [_part(recipe, counts, speed, stage, stage) for stage in wanted]
+    if "train" in wanted:
+        names = [name for name in recipe.baselines if kind == "run" or name == "random"]
+        plan += [_part(recipe, counts, speed, "train", f"train-{name}") for name in names]
+    return plan
+
+
+def _part(recipe: Recipe, counts: Counts, speed: Speed, stage: str, name: str) -> Part:
+    images = {
+        "operations": counts.operations,
+        "topology": counts.topology,
+        "train": counts.train,
+    }[stage]
+    steps = -(-images // settings_batch(recipe, stage))
+    if stage == "train":
+        epochs = recipe.train.epochs
+        tested = counts.test / recipe.train.batch / 3  # forward only
+        seconds = speed.late[stage] * (epochs * steps + tested)
+        return Part(name, epochs, steps, seconds)
+    settings = recipe.operations if stage == "operations" else recipe.topology
+    first = settings.weight_epochs
+    seconds = steps * (first * speed.early[stage] + (settings.epochs - first) * speed.late[stage])
+    return Part(name, settings.epochs, steps, seconds)
+
+
+def later(plan: Sequence[Part]) -> dict[str, float]:
+    """For each stage the estimated seconds of all that follow it."""
+    return {
+        part.name: sum(following.seconds for following in plan[place + 1 :])
+        for place, part in enumerate(plan)
+    }
+
+
+def lines(plan: Sequence[Part]) -> list[str]:
+    """The plan for people, a line for each stage and one for the sum."""
+    shown = [
+        f"  {part.name:<20} {part.epochs:>4} epochs of {part.steps:>5} steps   "
+        f"about {duration(part.seconds)}"
+        for part in plan
+    ]
+    total = duration(sum(part.seconds for part in plan))
+    return ["plan (time measured on a few steps of each stage):", *shown, f"  in all about {total}"]

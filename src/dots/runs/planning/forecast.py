@@ -1,0 +1,86 @@
+"""What a preset would cost on a data set that was checked: time of each stage, memory."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from dots.data import RESIDENT_BYTES
+from dots.data.check import Facts
+from dots.nas.plan import Plan, make_plan
+from dots.recipe import Recipe
+from dots.runs.planning.estimate import Counts, Part, lines, measure, parts
+from dots.runs.planning.memory_limit import shown_bytes, step_peak
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """`image_bytes` of all decoded images, kept in memory if `resident`; `step_bytes` is the
+    peak of a process that takes a step of every stage.
+    """
+
+    preset: str
+    stages: tuple[Part, ...]
+    image_bytes: int
+    resident: bool
+    step_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        kept = "kept in memory" if self.resident else "streamed from disk"
+        where = f"images take {shown_bytes(self.image_bytes)} decoded: {kept}"
+        return [*lines(self.stages), f"  {where}", f"  a step takes {shown_bytes(self.step_bytes)}"]
+
+
+def suggested_preset(facts: Facts, device: torch.device) -> str:
+    """The largest preset that is patient on this device and has images enough."""
+    if device.type == "cpu":
+        return "quick"
+    return "paper-cifar" if facts.parts["train"].images >= 30_000 else "small"
+
+
+def forecast(facts: Facts, recipe: Recipe, device: torch.device) -> Forecast:
+    """Measure a few steps of each stage, at the size of these images."""
+    size = recipe.data.image_size or facts.image_size
+    info = facts.info()
+    info = type(info)(**{**asdict(info), "image_size": size})
+    plan = make_plan(recipe)
+    counts = _counts(plan, facts)
+    pixels = sum(part.images for part in facts.parts.values()) * facts.channels * size * size
+    return Forecast(
+        preset=recipe.preset,
+        stages=tuple(parts(recipe, counts, measure(plan, info, device))),
+        image_bytes=pixels,
+        resident=pixels <= RESIDENT_BYTES,
+        step_bytes=step_peak(recipe, info, device),
+    )
+
+
+def _counts(plan: Plan, facts: Facts) -> Counts:
+    """Images of an epoch of each stage, to within a few."""
+    settings = plan.recipe.data
+    train = facts.parts["train"].images
+    if "test" in facts.parts:
+        test = facts.parts["test"].images
+    else:
+        test = round(train * settings.test_fraction)
+        train -= test
+    train = min(train, settings.limit or train)
+    searched = min(train, settings.search_limit or train)
+    half_a = round(searched * settings.weight_fraction)
+    half_b = searched - half_a
+    if settings.arch_fraction is not None:
+        half_b = min(half_b, round(searched * settings.arch_fraction))
+    both = half_a + half_b
+    return Counts(
+        operations=both if plan.strategy.one_level else half_a,
+        topology=half_a if plan.recipe.topology.held_out else both,
+        train=train,
+        test=test,
+    )

@@ -1,0 +1,176 @@
+"""A run that must end in time: epochs are cut to fit, before it begins and between its stages.
+
+The schedules of a stage (learning rate, temperature) depend on its number of epochs, so that
+is fixed when the stage begins. Before every later stage the time that is left is looked at
+again, with how much faster or slower the stages so far were than planned; epochs are only ever
+cut. What was decided stands in recipe.json before the stage begins: a run that is resumed
+decides nothing anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from dots.common.errors import UserError
+from dots.recipe import Recipe
+from dots.runs.planning.estimate import Counts, Part, Speed, parts
+from dots.runs.progress import duration
+
+MARGIN = 0.85
+"""The share of the time that is planned: a busy machine, checkpoints, report need the rest."""
+RESERVED = 0.5
+"""The least share of it that the final training keeps, as far as it wants it."""
+
+_ATTEMPTS, _STEP = 120, 0.95
+
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "": 1}
+
+
+def seconds_of(text: str) -> float:
+    """ "2h", "90m", "1h30m", "45s" in seconds. Raises UserError for anything else."""
+    pieces = re.findall(r"(\d+(?:\.\d+)?)\s*(min|[smhd])?", text.strip().lower())
+    number = r"\d{1,9}(\.\d{1,9})?\s*"
+    whole = re.fullmatch(rf"({number}(min|[smhd])\s*)*({number})?", text.strip().lower())
+    total = sum(float(count) * _UNITS[unit] for count, unit in pieces)
+    if not whole or total <= 0:
+        raise UserError(f"--time-limit {text!r}: write a time as 45m, 2h or 1h30m")
+    return total
+
+
+@dataclass(frozen=True)
+class TimeLimit:
+    """The content of plan.json: the limit in seconds, and what was measured at the start."""
+
+    seconds: float
+    kind: str
+    candidates: bool
+    counts: Counts
+    speed: Speed
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(value: Any, where: str) -> TimeLimit:
+        """The inverse of to_json. Raises UserError, naming `where`, for anything else."""
+        try:
+            return TimeLimit(
+                float(value["seconds"]),
+                str(value["kind"]),
+                bool(value["candidates"]),
+                Counts(**{name: int(count) for name, count in value["counts"].items()}),
+                Speed(**{name: _numbers(table) for name, table in value["speed"].items()}),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise UserError(f"{where} is damaged: it does not say what was planned") from None
+
+    def plan(self, recipe: Recipe, slower: float = 1.0) -> list[Part]:
+        """The stages of the run, each `slower` times as long as measured."""
+        made = parts(recipe, self.counts, self.speed, self.kind, candidates=self.candidates)
+        return [replace(part, seconds=part.seconds * slower) for part in made]
+
+    def fitted(self, recipe: Recipe) -> Recipe:
+        """The recipe cut to the limit. Raises UserError where one epoch of each is too much."""
+        return cut(recipe, self.plan(recipe), MARGIN * self.seconds, self._again, self.seconds)
+
+    def _again(self, recipe: Recipe) -> list[Part]:
+        return self.plan(recipe)
+
+    def refitted(self, recipe: Recipe, rows: Sequence[dict[str, Any]], stage: str) -> Recipe:
+        """The recipe with the stages from `stage` on cut to what is left after `rows`.
+
+        `rows` are the metrics so far. Where nothing fits any more, one epoch of each is left
+        and the baselines are left out.
+        """
+        spent = sum(float(row["seconds"]) for row in rows)
+        done = {str(row["stage"]) for row in rows}
+        planned = sum(part.seconds for part in self.plan(recipe) if part.name in done)
+        slower = min(20.0, max(0.2, spent / planned)) if planned and spent else 1.0
+        left = max(0.0, self.seconds - spent) * (1 + MARGIN) / 2
+
+        def remaining(of: Recipe) -> list[Part]:
+            plan = self.plan(of, slower)
+            start = next(i for i, part in enumerate(plan) if part.name == stage)
+            return plan[start:]
+
+        return cut(recipe, remaining(recipe), left, remaining, None)
+
+
+def _numbers(table: dict[str, Any]) -> dict[str, float]:
+    return {str(name): float(value) for name, value in table.items()}
+
+
+def cut(
+    recipe: Recipe,
+    plan: Sequence[Part],
+    usable: float,
+    again: Any,
+    limit: float | None,
+) -> Recipe:
+    """Cut epochs so that `plan`, the stages that are left, takes at most `usable` seconds.
+
+    The training, baselines included, keeps its time or RESERVED of all, whichever is less,
+    and more where the searches leave it; both searches are cut alike. `again` plans a cut
+    recipe. Baselines go before the last epochs do.
+    """
+    total = sum(part.seconds for part in plan)
+    if total <= usable:
+        return recipe
+    search = sum(part.seconds for part in plan if not part.name.startswith("train"))
+    train = total - search
+    for_train = min(train, max(RESERVED * usable, usable - search))
+    for_search = usable - for_train
+    names = {part.name for part in plan}
+    shares = (
+        for_search / search if search > for_search else 1.0,
+        for_train / train if train > for_train else 1.0,
+    )
+    shorter = recipe
+    for attempt in range(_ATTEMPTS):  # a stage that keeps one epoch may take more than its share
+        less = _STEP**attempt
+        shorter = _cut_search(recipe, shares[0] * less, names) if search else recipe
+        shorter = _cut_train(shorter, min(shares[1], 2 * less)) if train else shorter
+        if sum(part.seconds for part in again(shorter)) <= usable:
+            return shorter
+    if recipe.baselines:
+        bare = recipe.model_copy(update={"baselines": ()})
+        return cut(bare, again(bare), usable, again, limit)
+    if limit is None:
+        return shorter
+    least = sum(part.seconds for part in again(shorter)) / MARGIN
+    raise UserError(
+        f"--time-limit of {duration(limit)}: one epoch of each stage takes about "
+        f"{duration(least)}: raise the limit, or take fewer images (data.limit, "
+        "data.search_limit) or a smaller preset"
+    )
+
+
+def _cut_search(recipe: Recipe, share: float, names: set[str]) -> Recipe:
+    update: dict[str, Any] = {}
+    for name in ("operations", "topology"):
+        settings = getattr(recipe, name)
+        if name not in names:
+            continue
+        epochs = max(1, int(settings.epochs * share))
+        alone = int(settings.weight_epochs * share)
+        changes: dict[str, Any] = {"epochs": epochs, "weight_epochs": min(alone, epochs - 1)}
+        if settings.weight_epochs == settings.epochs:
+            changes["weight_epochs"] = epochs
+        if settings.lr_epochs is not None:
+            changes["lr_offset"] = int(settings.lr_offset * share)
+            horizon = round(settings.lr_epochs * share)
+            changes["lr_epochs"] = max(horizon, changes["lr_offset"] + epochs)
+        update[name] = settings.model_copy(update=changes)
+    return recipe.model_copy(update=update)
+
+
+def _cut_train(recipe: Recipe, share: float) -> Recipe:
+    settings = recipe.train
+    epochs = max(1, int(settings.epochs * share))
+    warmup = min(int(settings.warmup_epochs * share), epochs)
+    changed = settings.model_copy(update={"epochs": epochs, "warmup_epochs": warmup})
+    return recipe.model_copy(update={"train": changed})

@@ -1,0 +1,229 @@
+"""What all stages of a run share, put together once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from dots.common.errors import UserError
+from dots.common.seeding import isolated_random_state, seed_step
+from dots.data import Augmentation, Batches, ColourJitter, ImageData, class_weights
+from dots.nas.budget.budget import LATENCY, Allowance
+from dots.nas.budget.latency import LatencyTable
+from dots.nas.strategies.base import SearchContext
+from dots.networks.body import Shape, check_image_size
+from dots.networks.supernet import Supernet
+from dots.recipe import Recipe, TrainSettings
+from dots.recipe.settings import SearchSettings, StageSettings
+from dots.runs.directory import RunDirectory
+from dots.runs.journal import RunJournal
+from dots.runs.progress import Shown, Silent
+from dots.space.search_space import Candidates, SearchSpace
+from dots.training.compile import Compiler
+from dots.training.engine import Engine
+from dots.training.loop import Loop
+from dots.training.memory_guard import MemoryGuard
+from dots.training.processes import average_statistics, barrier, largest, summed
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+from dots.nas.plan import Plan, search_context, stage_shape
+
+
+@dataclass
+class Session:
+    """A plan, its data, a run directory and the means to work on them."""
+
+    plan: Plan
+    data: ImageData
+    run: RunDirectory
+    fabric: Fabric
+    loop: Loop
+    watcher: Shown | Silent
+    workers: int = 0
+    before_stage: Callable[[str], None] = lambda stage: None
+    """Called ahead of a later stage: what is left of the recipe may still change."""
+    _engine: Engine | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.plan.recipe
+
+    @property
+    def space(self) -> SearchSpace:
+        return self.plan.space
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that writes."""
+        return bool(self.fabric.is_global_zero)
+
+    def engine(self) -> Engine:
+        """How gradients are taken in every stage: one for all of them."""
+        if self._engine is None:
+            self._engine = self._new_engine()
+        return self._engine
+
+    def _new_engine(self) -> Engine:
+        weights = None
+        if self.recipe.data.class_weights:
+            weights = class_weights(self.data.train.labels, len(self.data.info.classes))
+        return Engine(
+            self.fabric,
+            accumulate=self.recipe.accumulate,
+            precision=self.recipe.precision,
+            class_weights=weights,
+            compiler=self._compiler(),
+        )
+
+    def _compiler(self) -> Compiler | None:
+        return Compiler(self.fabric.device, self.note) if self.recipe.compile else None
+
+    def note(self, line: str) -> None:
+        """Say a line, and keep it for the result and the report."""
+        self.watcher.say(line)
+        if self.main:
+            self.run.notice(line)
+
+    def shape(self, settings: StageSettings) -> Shape:
+        """The size of a stage's network."""
+        return stage_shape(settings, self.data.info)
+
+    def context(self) -> SearchContext:
+        """What the strategy is given."""
+        context = search_context(
+            self.plan,
+            self.shape(self.recipe.operations),
+            self.engine(),
+            self.data.info.image_size,
+        )
+        return replace(context, penalty=self.allowance.penalty())
+
+    @cached_property
+    def allowance(self) -> Allowance:
+        """The budget, with the latencies that the run keeps."""
+        latency = None
+        if self.run.has(LATENCY):
+            path = self.run.path / LATENCY
+            latency = LatencyTable.from_json(self.run.read_json(LATENCY), repr(str(path)))
+        return plan_allowance(self.plan, self.data, latency)
+
+    def batches(
+        self, indices: Tensor, settings: StageSettings, stream: str, *, test: bool = False
+    ) -> Batches:
+        """Batches of training images, augmented as the stage asks; or plain ones of the test."""
+        return Batches(
+            self.data.test if test else self.data.train,
+            indices,
+            settings.batch,
+            info=self.data.info,
+            augment=None if test else self.augmentation(settings),
+            shuffle=not test,
+            seed=self.recipe.seed,
+            stream=stream,
+            device=self.fabric.device,
+            rank=self.fabric.global_rank,
+            world=self.fabric.world_size,
+            workers=self.workers,
+        )
+
+    def augmentation(self, settings: StageSettings) -> Augmentation:
+        """Crop and flip; in the training also cutout and colours where set."""
+        data, info = self.recipe.data, self.data.info
+        padding = info.image_size // 8 if data.crop is None else data.crop
+        training = settings if isinstance(settings, TrainSettings) else None
+        return Augmentation(
+            crop_padding=padding if settings.crop == "pad" else 0,
+            resized_crop=settings.crop == "resized",
+            flip=info.flip if data.flip is None else data.flip,
+            colour=ColourJitter() if training and training.colour_jitter else None,
+            cutout=training.cutout if training else 0,
+        )
+
+
+def plan_allowance(plan: Plan, data: ImageData, latency: LatencyTable | None) -> Allowance:
+    """The budget of a recipe for these data. Raises UserError where a latency is needed."""
+    recipe = plan.recipe
+    if latency is None and recipe.budget.latency_target is not None:
+        raise UserError(f"a latency target needs latencies, and the run has no {LATENCY}")
+    return Allowance(
+        plan.space,
+        recipe.budget,
+        recipe.topology,
+        stage_shape(recipe.train, data.info),
+        data.info.image_size,
+        latency,
+    )
+
+
+def check_sizes(plan: Plan, data: ImageData) -> None:
+    """Raise UserError where the images are too small for the network of a stage."""
+    recipe = plan.recipe
+    for settings in (recipe.operations, recipe.topology, recipe.train):
+        check_image_size(plan.space, stage_shape(settings, data.info), data.info.image_size)
+
+
+def make_session(
+    plan: Plan,
+    data: ImageData,
+    run: RunDirectory,
+    fabric: Fabric,
+    *,
+    watcher: Shown | Silent,
+    stop_signal: Callable[[], int | None] = lambda: None,
+    workers: int = 0,
+    max_steps: int | None = None,
+) -> Session:
+    """Put a session together. The data move to the device where they are resident."""
+    data = data.to(fabric.device)
+
+    minutes = plan.recipe.checkpoint_minutes
+    loop = Loop(
+        seed=plan.recipe.seed,
+        device=fabric.device,
+        journal=RunJournal(
+            run,
+            main=bool(fabric.is_global_zero),
+            barrier=partial(barrier, fabric),
+            say=watcher.say,
+        ),
+        watcher=watcher,
+        stop_signal=stop_signal,
+        sum_over_processes=partial(summed, fabric),
+        largest_of_processes=partial(largest, fabric),
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+        share_statistics=partial(average_statistics, fabric),
+        save_every=60 * minutes if minutes else float("inf"),
+        max_steps=max_steps,
+    )
+    session = Session(plan, data, run, fabric, loop, watcher, workers)
+    loop.guard = MemoryGuard(session.engine(), partial(record_parts, session), fabric.world_size)
+    return session
+
+
+def record_parts(session: Session, parts: int, line: str) -> None:
+    """Remember for a resume and for the result that batches are taken in `parts` now."""
+    recipe = session.recipe.model_copy(update={"accumulate": parts})
+    session.plan = replace(session.plan, recipe=recipe)
+    if session.main:
+        session.run.replace_recipe(recipe)
+    session.note(line)
+
+
+def new_supernet(session: Session, settings: SearchSettings, candidates: Candidates) -> Supernet:
+    """The smaller supernet of the topology search, with new weights."""
+    with isolated_random_state():
+        seed_step(session.recipe.seed, "topology", "weights")
+        supernet = Supernet(
+            session.space,
+            session.shape(settings),
+            candidates,
+            fast=session.recipe.fast_kernels,
+            low_memory=session.recipe.low_memory,
+        )
+    return session.engine().place_network(supernet)

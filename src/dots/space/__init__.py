@@ -1,0 +1,1 @@
+"""Sec. 3.1: search spaces, cells, genotypes. No torch."""

@@ -1,0 +1,44 @@
+"""Which operations the operation search keeps on each edge (Eqs. 14-16)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from dots.space.search_space import ZERO, Candidates, SearchSpace
+
+Scores = Mapping[str, Sequence[Sequence[float]]]
+"""For each cell kind, edge and operation of the space: the larger, the better."""
+
+RETAIN_SCHEMES = ("top1", "top2", "group-v1", "group-v2")
+
+
+def retain(space: SearchSpace, scores: Scores, scheme: str) -> Candidates:
+    """The operations kept on each edge, in the order of the space's groups.
+
+    "top1" and "top2" keep the best operations other than Zero, which alone would leave a
+    dead edge; "group-v1" and "group-v2" keep the best of each group (Eq. 15), which may be
+    Zero. Raises UserError where the space does not have the groups.
+    """
+    if scheme.startswith("top"):
+        count = int(scheme.removeprefix("top"))
+        return _per_edge(space, scores, lambda row: _best(space, row, count))
+    groups = space.groups_for(scheme.removeprefix("group-"))
+
+    def winners(row: Sequence[float]) -> tuple[str, ...]:
+        kept = tuple(max(group, key=lambda op: row[space.operations.index(op)]) for group in groups)
+        return kept if any(op != ZERO for op in kept) else (*kept, *_best(space, row, 1))
+
+    return _per_edge(space, scores, winners)
+
+
+def _best(space: SearchSpace, row: Sequence[float], count: int) -> tuple[str, ...]:
+    real = [op for op in space.operations if op != ZERO]
+    return tuple(sorted(real, key=lambda op: -row[space.operations.index(op)])[:count])
+
+
+def _per_edge(
+    space: SearchSpace,
+    scores: Scores,
+    choose: Callable[[Sequence[float]], tuple[str, ...]],
+) -> Candidates:
+    return {kind: tuple(choose(row) for row in scores[kind]) for kind in space.kinds}

@@ -1,0 +1,120 @@
+"""SGD for the weights on a closed-form schedule, Adam for the architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from dots.recipe.settings import SearchSettings, TrainSettings
+from dots.training.engine import clip_gradients
+from dots.training.schedules import cosine, linear
+
+
+class WeightOptimiser:
+    """SGD with clipped gradients; the learning rate is a function of the epoch alone."""
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        rate: Callable[[int], float],
+        *,
+        momentum: float,
+        weight_decay: float,
+        clip: float | None,
+        nesterov: bool = False,
+    ) -> None:
+        self.parameters = list(parameters)
+        self.rate = rate
+        self.clip = clip
+        self.sgd = torch.optim.SGD(
+            self.parameters,
+            lr=rate(0),
+            momentum=momentum,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
+        )
+
+    @property
+    def lr(self) -> float:
+        return float(self.sgd.param_groups[0]["lr"])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Use the learning rate of this epoch."""
+        for group in self.sgd.param_groups:
+            group["lr"] = self.rate(epoch)
+
+    def apply(self) -> None:
+        """Clip the gradients that are there and take the step."""
+        clip_gradients(self.parameters, self.clip)
+        self.sgd.step()
+
+    def state(self) -> dict[str, Any]:
+        return self.sgd.state_dict()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.sgd.load_state_dict(state)
+
+
+def search_rate(settings: SearchSettings) -> Callable[[int], float]:
+    """The cosine of a search stage: epoch -> learning rate."""
+    horizon = settings.lr_epochs or settings.epochs
+
+    def rate(epoch: int) -> float:
+        return cosine(settings.lr, settings.lr_min, settings.lr_offset + epoch, horizon)
+
+    return rate
+
+
+def training_rate(settings: TrainSettings) -> Callable[[int], float]:
+    """Linear warm-up, lr·(e+1)/w for e < w, then a cosine or a line over all epochs."""
+
+    def rate(epoch: int) -> float:
+        if epoch < settings.warmup_epochs:
+            return settings.lr * (epoch + 1) / settings.warmup_epochs
+        if settings.schedule == "linear":
+            return linear(settings.lr, settings.lr_min, epoch, settings.epochs + 1)
+        return cosine(settings.lr, settings.lr_min, epoch, settings.epochs)
+
+    return rate
+
+
+def search_weight_optimiser(
+    parameters: Iterable[nn.Parameter], settings: SearchSettings, *, nesterov: bool = False
+) -> WeightOptimiser:
+    """The SGD of a search stage."""
+    return WeightOptimiser(
+        parameters,
+        search_rate(settings),
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        clip=settings.clip,
+        nesterov=nesterov,
+    )
+
+
+class ArchitectureOptimiser:
+    """Adam on architecture parameters, with optional clipping."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], settings: SearchSettings) -> None:
+        self.parameters = list(parameters)
+        self.clip = settings.arch_clip
+        self.adam = torch.optim.Adam(
+            self.parameters,
+            lr=settings.arch_lr,
+            betas=settings.arch_betas,
+            weight_decay=settings.arch_weight_decay,
+        )
+
+    def apply(self) -> None:
+        """Clip the gradients that are there and take the step."""
+        clip_gradients(self.parameters, self.clip)
+        self.adam.step()
+
+    def state(self) -> dict[str, Any]:
+        return self.adam.state_dict()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.adam.load_state_dict(state)

@@ -1,0 +1,243 @@
+"""NAS-Bench-201: its notation for cells, every topology, and the table of true accuracies.
+
+The benchmark (Dong and Yang, ICLR 2020) trained all 15,625 cells of its space. A cell is
+written as a string, `|nor_conv_3x3~0|+|none~0|skip_connect~1|+|...|`: the nodes 1, 2, 3 in
+order, for each the operation on the edge from every node before it. An edge with "none" is
+an absent edge here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain, combinations, product
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dots.common.errors import UserError, did_you_mean, shown
+from dots.space.genotype import Cell, Edge, Genotype
+from dots.space.search_space import NASBENCH201_OPERATIONS, ZERO, nasbench201_space
+
+SPACE = "nasbench201"
+_NODES = nasbench201_space().cell.nodes
+
+
+def from_string(text: str) -> Genotype:
+    """The genotype of a cell in the benchmark's notation.
+
+    Raises UserError where `text` is not in that notation.
+    """
+    nodes = text.strip().split("+") if len(text) < 1000 else []
+    if len(nodes) != _NODES:
+        raise UserError(
+            f"{shown(text)} is no NAS-Bench-201 cell: it must have {_NODES} nodes, '|op~0|+|...|'"
+        )
+    parsed = (_parse_node(node, target, text) for target, node in enumerate(nodes, start=1))
+    return _genotype(parsed)
+
+
+def _parse_node(node: str, target: int, text: str) -> tuple[Edge, ...]:
+    parts = [part.rpartition("~") for part in node.strip("|").split("|")]
+    expected = [str(source) for source in range(target)]
+    if [source for _, _, source in parts] != expected or node != f"|{node.strip('|')}|":
+        edges = "".join(f"|op~{source}" for source in expected)
+        raise UserError(f"{shown(text)} is no NAS-Bench-201 cell: node {target} must be '{edges}|'")
+    for operation, _, _ in parts:
+        if operation not in NASBENCH201_OPERATIONS:
+            hint = did_you_mean(operation, NASBENCH201_OPERATIONS)
+            raise UserError(f"NAS-Bench-201 has no operation {shown(operation)}: {hint}")
+    edges_in = (Edge(operation, int(source)) for operation, _, source in parts)
+    return tuple(edge for edge in edges_in if edge.op != ZERO)
+
+
+def _genotype(nodes: Iterable[tuple[Edge, ...]]) -> Genotype:
+    return Genotype({"normal": Cell(tuple(nodes), (_NODES,))}, SPACE)
+
+
+def to_string(genotype: Genotype) -> str:
+    """The cell in the benchmark's notation; absent edges are written as "none".
+
+    Raises UserError where the genotype is no cell of the benchmark: another space, another
+    number of nodes, another operation, or two edges between the same nodes.
+    """
+    if genotype.space != SPACE:
+        raise UserError(f"a genotype of the space {genotype.space!r} is no NAS-Bench-201 cell")
+    nodes = genotype.cells["normal"].nodes
+    if len(nodes) != _NODES:
+        raise UserError(f"a NAS-Bench-201 cell has {_NODES} nodes: this one has {len(nodes)}")
+    return "+".join(_node_string(edges, target) for target, edges in enumerate(nodes, start=1))
+
+
+def _node_string(edges: tuple[Edge, ...], target: int) -> str:
+    operations = [ZERO] * target
+    for edge in edges:
+        if edge.op not in NASBENCH201_OPERATIONS:
+            raise UserError(
+                f"NAS-Bench-201 has no operation {edge.op!r}: "
+                f"it has {', '.join(NASBENCH201_OPERATIONS)}"
+            )
+        if operations[edge.source] != ZERO:
+            raise UserError(
+                f"a NAS-Bench-201 cell has one edge from node {edge.source} to node {target}: "
+                "this one has more"
+            )
+        operations[edge.source] = edge.op
+    return "".join(f"|{op}~{source}" for source, op in enumerate(operations)) + "|"
+
+
+def all_strings() -> list[str]:
+    """All 15,625 cells in the benchmark's notation."""
+    cell = nasbench201_space().cell
+    found = []
+    for operations in product(NASBENCH201_OPERATIONS, repeat=len(cell.edges)):
+        labels = [
+            "".join(f"|{operations[edge]}~{cell.edges[edge][0]}" for edge in incoming) + "|"
+            for incoming in cell.incoming
+        ]
+        found.append("+".join(labels))
+    return found
+
+
+def topologies(operations: Sequence[str]) -> list[Genotype]:
+    """Every topology with these operations: 1 × 3 × 7 = 21 genotypes.
+
+    `operations` names one operation for each of the six edges, in the order of the space
+    ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)). A topology keeps a non-empty subset of
+    the edges into each node; at a node, smaller subsets come first, then lexicographic order.
+
+    Raises ValueError where `operations` has another length or contains "none", which would
+    make topologies coincide.
+    """
+    cell = nasbench201_space().cell
+    if len(operations) != len(cell.edges) or ZERO in operations:
+        raise ValueError(f"expected {len(cell.edges)} operations other than {ZERO!r}")
+    choices = []
+    for incoming in cell.incoming:
+        edges = [Edge(operations[index], cell.edges[index][0]) for index in incoming]
+        sizes = range(1, len(edges) + 1)
+        choices.append(list(chain.from_iterable(combinations(edges, size) for size in sizes)))
+    return [_genotype(nodes) for nodes in product(*choices)]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a cell stands among all cells of a table, by one of its columns.
+
+    `accuracy` in percent. `rank` is 1 + the number of cells that are strictly better: 1 is
+    best, equal cells share the better rank. `percentile` is the percentage of cells, itself
+    included, that are not better: the best has 100.
+    """
+
+    accuracy: float
+    rank: int
+    percentile: float
+
+
+class Table:
+    """The true accuracies of cells, with their ranks.
+
+    A table has a column "arch" (the benchmark's notation) and any number of columns of
+    accuracies in percent, whose names key everything that is looked up.
+    """
+
+    def __init__(
+        self, cells: Sequence[str], accuracies: Mapping[str, npt.NDArray[np.float64]]
+    ) -> None:
+        """`accuracies` holds for each column one value per cell, [cells]."""
+        self._rows = {cell: row for row, cell in enumerate(cells)}
+        self._cells = tuple(cells)
+        self._accuracies = dict(accuracies)
+        self._ordered = {name: np.sort(values) for name, values in accuracies.items()}
+
+    @classmethod
+    def load(cls, path: str | Path) -> Table:
+        """Read a parquet file of the layout above.
+
+        Raises UserError where the file is missing or no parquet, a column is missing or holds
+        anything but finite numbers, or a cell is repeated or not in the benchmark's notation.
+        """
+        return _load(Path(path))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns of accuracies."""
+        return tuple(self._accuracies)
+
+    def __len__(self) -> int:
+        """The number of cells."""
+        return len(self._cells)
+
+    def accuracies(self, column: str) -> npt.NDArray[np.float64]:
+        """The accuracies of all cells, [cells], in the order of the file."""
+        if column not in self._accuracies:
+            hint = did_you_mean(column, self.columns)
+            raise UserError(f"the table has no column {shown(column)}: {hint}")
+        return self._accuracies[column]
+
+    def look_up(self, genotype: Genotype) -> dict[str, Standing]:
+        """Where a cell stands, for each column. Raises UserError where it is not listed."""
+        cell = to_string(genotype)
+        if cell not in self._rows:
+            raise UserError(f"the table has no cell {cell!r}: use the table of all cells")
+        row = self._rows[cell]
+        return {name: self._standing(name, float(v[row])) for name, v in self._accuracies.items()}
+
+    def _standing(self, column: str, accuracy: float) -> Standing:
+        ordered = self._ordered[column]
+        not_better = int(np.searchsorted(ordered, accuracy, side="right"))
+        rank = 1 + len(ordered) - not_better
+        return Standing(accuracy, rank, 100 * not_better / len(ordered))
+
+    def truth(self, genotype: Genotype) -> dict[str, dict[str, float]]:
+        """As `look_up`, as JSON values: what `result.json` holds under "truth"."""
+        return {name: asdict(standing) for name, standing in self.look_up(genotype).items()}
+
+    def best(self, column: str) -> Genotype:
+        """The cell with the highest accuracy in `column`, the first in the file of equals."""
+        return from_string(self._cells[int(np.argmax(self.accuracies(column)))])
+
+    def mean(self, column: str) -> float:
+        """The mean accuracy of all cells: what a random cell has on average, in percent."""
+        return float(self.accuracies(column).mean())
+
+
+def _load(path: Path) -> Table:
+    import pyarrow  # heavy: only who asks for the truth pays for it
+    import pyarrow.parquet
+
+    where = repr(str(path))
+    if not path.is_file():
+        raise UserError(f"no file {where}: expected the NAS-Bench-201 table (parquet) there")
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UserError(f"cannot read {where} as parquet: {str(error).splitlines()[0]}") from None
+    numeric = [field.name for field in table.schema if pyarrow.types.is_floating(field.type)]
+    if "arch" not in table.column_names or not numeric:
+        found = ", ".join(table.column_names[:8]) or "none"
+        needed = "'arch' and columns of accuracies such as 'cifar10_test'"
+        raise UserError(f"{where} has the columns {found}: it needs {needed}")
+    cells = table.column("arch").to_pylist()
+    _check_cells(cells, where)
+    accuracies = {}
+    for name in numeric:
+        values = table.column(name).to_numpy().astype(np.float64)
+        if not np.isfinite(values).all():
+            raise UserError(f"{where}: the column {name!r} has missing or non-finite accuracies")
+        accuracies[name] = values
+    return Table(cells, accuracies)
+
+
+def _check_cells(cells: Sequence[object], where: str) -> None:
+    if not cells:
+        raise UserError(f"{where} has no rows: expected a row for each cell")
+    known = set(all_strings())
+    seen: set[object] = set()
+    for cell in cells:
+        if not isinstance(cell, str) or cell not in known:
+            raise UserError(f"{where}: {shown(cell)} in 'arch' is no NAS-Bench-201 cell")
+        if cell in seen:
+            raise UserError(f"{where} lists the cell {shown(cell)} twice")
+        seen.add(cell)

@@ -1,0 +1,69 @@
+"""Small supernets, batches and engines for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from dots.data.batch import Batch
+from dots.networks.body import Shape
+from dots.networks.supernet import Mixture, Supernet
+from dots.space.search_space import SearchSpace, darts_space
+from dots.training.engine import Engine
+
+SHAPE = Shape(cells=3, channels=4, image_channels=3, classes=5)
+
+
+def engine(**settings: object) -> Engine:
+    """An engine on one CPU."""
+    return Engine(Fabric(accelerator="cpu", devices=1), **settings)  # type: ignore[arg-type]
+
+
+def batch(images: int = 6, size: int = 8, classes: int = 5, seed: int = 0) -> Batch:
+    """Random images with random labels."""
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randn(images, 3, size, size, generator=generator)
+    labels = torch.randint(classes, (images,), generator=generator)
+    return Batch(pixels, labels, images)
+
+
+class FewBatches:
+    """The same few batches every epoch, as `dots.data.Batches` would give them."""
+
+    def __init__(self, count: int = 3, **settings: int) -> None:
+        self.items = [batch(seed=seed, **settings) for seed in range(count)]
+        self.steps = count
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches from `start` on."""
+        return iter(self.items[start:])
+
+
+def supernet(space: SearchSpace | None = None, seed: int = 0, **settings: object) -> Supernet:
+    """A supernet of SHAPE with seeded weights."""
+    torch.manual_seed(seed)
+    return Supernet(space or darts_space(), SHAPE, **settings)  # type: ignore[arg-type]
+
+
+def random_mixtures(
+    net: Supernet, seed: int = 0, dtype: torch.dtype = torch.float32, *, edges: bool = True
+) -> dict[str, Mixture]:
+    """Random positive weights for every candidate, and for every edge."""
+    generator = torch.Generator().manual_seed(seed)
+    mixtures = {}
+    for kind, candidates in net.candidates.items():
+        columns = max(map(len, candidates))
+        weights = torch.rand(len(candidates), columns, generator=generator, dtype=dtype)
+        gamma = torch.rand(len(candidates), generator=generator, dtype=dtype)
+        mixtures[kind] = Mixture(
+            weights.requires_grad_(), gamma.requires_grad_() if edges else None
+        )
+    return mixtures
+
+
+def one_hot(columns: list[int], width: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Rows with a single one."""
+    return torch.nn.functional.one_hot(torch.tensor(columns), width).to(dtype)

@@ -1,0 +1,272 @@
+"""What every strategy must keep to, whatever its method: run on each of them."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections import Counter, defaultdict
+
+import pytest
+import torch
+from torch import Tensor
+
+from dots.common.errors import UserError
+from dots.nas.strategies import STRATEGIES, find_strategy
+from dots.nas.strategies.base import GradientSearch, OperationSearch, Phase, ScoreTable
+from dots.networks.derived import DerivedNetwork
+from dots.recipe.settings import OperationSettings
+from dots.space.retain import RETAIN_SCHEMES, retain
+from dots.space.search_space import (
+    DARTS_OPERATIONS,
+    SearchSpace,
+    darts_space,
+    named_space,
+    nasbench201_space,
+)
+from helpers import contracts, searches, small
+from helpers.contracts import build, drive, run, same
+
+every_strategy = pytest.mark.parametrize("name", STRATEGIES)
+every_gradient_search = pytest.mark.parametrize(
+    "name", [name for name, cls in STRATEGIES.items() if issubclass(cls, GradientSearch)]
+)
+
+PHASES: tuple[Phase, ...] = ("weights", "architecture", "evaluation")
+WITHOUT_ZERO = darts_space(nodes=2, operations=DARTS_OPERATIONS[1:])
+SPACES = {
+    "one node, four operations": darts_space(
+        nodes=1, operations=("none", "skip_connect", "avg_pool_3x3", "sep_conv_5x5")
+    ),
+    "three nodes": darts_space(nodes=3, operations=DARTS_OPERATIONS[2:6]),
+    "without Zero": WITHOUT_ZERO,
+    "s2": named_space("s2", 2),
+    "s3": named_space("s3", 2),
+    "s4": named_space("s4", 2),
+    "nasbench201": nasbench201_space(),
+}
+
+
+def check_table(space: SearchSpace, table: ScoreTable) -> None:
+    assert list(table) == list(space.kinds)
+    for rows in table.values():
+        assert len(rows) == len(space.cell.edges)
+        assert all(len(row) == len(space.operations) for row in rows)
+        assert all(math.isfinite(value) for row in rows for value in row)
+
+
+def check_outcome(search: OperationSearch) -> None:
+    """Weights, scores, the derived cell and what is retained, in shape and in range."""
+    space = search.context.space
+    weights = search.mixing_weights()
+    check_table(space, weights)
+    values = [value for rows in weights.values() for row in rows for value in row]
+    assert all(0 <= value <= 1 + 1e-6 for value in values)
+    assert all(sum(row) > 0 for rows in weights.values() for row in rows)
+    scores = search.scores()
+    check_table(space, scores)
+    assert json.loads(json.dumps(scores)) == scores
+    genotype = search.derive()
+    genotype.check_buildable()
+    assert type(genotype).from_json(json.loads(json.dumps(genotype.to_json()))) == genotype
+    for scheme in RETAIN_SCHEMES:
+        if scheme.startswith("top") or scheme.removeprefix("group-") in space.groups:
+            retained = retain(space, scores, scheme)
+            assert all(len(retained[kind]) == len(space.cell.edges) for kind in space.kinds)
+
+
+@every_strategy
+def test_it_has_its_name_and_checked_settings(name: str) -> None:
+    strategy = STRATEGIES[name]
+    assert strategy.name == name
+    assert find_strategy(name) is strategy
+    with pytest.raises(ValueError, match="nonsense"):
+        strategy.Settings(nonsense=1)
+    for field, info in strategy.Settings.model_fields.items():
+        assert info.description, f"{field} has no description"
+    OperationSettings(**{**searches.settings().model_dump(), **strategy.published})
+
+
+def test_an_unknown_name_is_a_user_error() -> None:
+    with pytest.raises(UserError, match="did you mean 'gdas'"):
+        find_strategy("gads")
+
+
+@every_strategy
+def test_weights_and_scores_have_the_space_s_shape_from_the_first_to_the_last_epoch(
+    name: str,
+) -> None:
+    search = build(name, darts_space(nodes=2))
+    check_outcome(search)
+    check_outcome(run(search))
+
+
+@every_strategy
+@pytest.mark.parametrize("place", SPACES)
+def test_it_searches_any_space_or_says_by_name_that_it_does_not(name: str, place: str) -> None:
+    space, refusal = SPACES[place], ""
+    try:
+        search = build(name, space)
+    except UserError as error:
+        refusal = str(error)
+    if refusal:
+        assert name in refusal
+        assert repr(space.name) in refusal
+        assert "\n" not in refusal
+        return
+    check_outcome(run(search, steps=1))
+    logits = search.evaluate(small.batch().images)
+    assert logits.shape == (6, 5)
+    assert torch.isfinite(logits).all()
+
+
+@every_strategy
+def test_its_cell_makes_a_network(name: str) -> None:
+    genotype = run(build(name), steps=1).derive()
+    network = DerivedNetwork(genotype, small.SHAPE)
+    assert network(small.batch().images).shape == (6, 5)
+
+
+@every_gradient_search
+def test_w_and_alpha_move_when_the_schedule_says(name: str) -> None:
+    search = build(name, weight_epochs=2)
+    assert isinstance(search, GradientSearch)
+    moved: dict[int, bool] = {}
+    weights: list[Tensor] = []
+    alphas: list[Tensor] = []
+    for event in drive(search):
+        if event.kind == "entered":
+            weights = contracts.copied(list(search.supernet.parameters()))
+            alphas = contracts.copied(search.architecture_parameters())
+        if event == ("stepped", event.epoch, contracts.STEPS - 1):
+            assert not same(weights, contracts.copied(list(search.supernet.parameters())))
+            pairs = zip(alphas, search.architecture_parameters(), strict=True)
+            changed = [not torch.equal(old, new) for old, new in pairs]
+            assert len(set(changed)) == 1, "some architecture parameters moved, others did not"
+            moved[event.epoch] = changed[0]
+    assert moved == {epoch: search.trains_architecture(epoch) for epoch in moved}
+    assert not moved[0]
+    assert any(moved.values())
+
+
+@every_gradient_search
+def test_a_step_of_alpha_leaves_w_and_a_step_of_w_leaves_alpha(name: str) -> None:
+    search = build(name)
+    assert isinstance(search, GradientSearch)
+    alphas = contracts.copied(search.architecture_parameters())
+    search.weight_step(small.batch())
+    assert same(alphas, contracts.copied(search.architecture_parameters()))
+    weights = contracts.copied(list(search.supernet.parameters()))
+    search.architecture_step(small.batch(seed=1))
+    assert same(weights, contracts.copied(list(search.supernet.parameters())))
+    assert not same(alphas, contracts.copied(search.architecture_parameters()))
+
+
+@every_gradient_search
+def test_only_the_operations_that_it_needs_run(name: str) -> None:
+    search = build(name, WITHOUT_ZERO, fast=True)
+    assert isinstance(search, GradientSearch)
+    search.step(0, small.batch(images=4), small.batch(images=4, seed=1))
+    for phase in PHASES:
+        with contracts.counted(search) as calls, torch.no_grad():
+            search.supernet(small.batch(images=4).images, search.mixtures(phase))
+        runs: Counter[tuple[int, int]] = Counter()
+        there: Counter[tuple[int, int]] = Counter()
+        for _, cell, edge, module in contracts.operation_modules(search):
+            assert calls[module] <= 1
+            there[cell, edge] += 1
+            runs[cell, edge] += calls[module]
+        if phase not in search.operations_per_edge:
+            assert runs == there
+            continue
+        fewest, most = search.operations_per_edge[phase]
+        assert all(min(fewest, there[edge]) <= runs[edge] <= most for edge in there)
+
+
+@every_gradient_search
+def test_every_weight_that_ran_gets_a_gradient_and_no_other(name: str) -> None:
+    search = build(name, WITHOUT_ZERO, fast=True)
+    assert isinstance(search, GradientSearch)
+    with contracts.counted(search) as calls:
+        search.weight_step(small.batch())
+    inside = set()
+    for _, _, _, module in contracts.operation_modules(search):
+        for parameter in module.parameters():
+            inside.add(parameter)
+            assert (parameter.grad is not None) == (calls[module] > 0)
+    for parameter in search.supernet.parameters():
+        if parameter not in inside:
+            assert parameter.grad is not None
+        if parameter.grad is not None:
+            assert torch.isfinite(parameter.grad).all()
+
+
+@every_gradient_search
+def test_every_architecture_parameter_gets_a_gradient(name: str) -> None:
+    """At once, where the method trains all of them in each step; sooner or later, elsewhere."""
+    search = build(name, WITHOUT_ZERO)
+    assert isinstance(search, GradientSearch)
+    seen: dict[int, Tensor] = {}
+    once = "architecture" not in search.operations_per_edge
+    for step in range(1 if once else 24):
+        torch.manual_seed(step)
+        draw = getattr(search, "draw_noise", None)
+        if draw is not None:
+            draw()
+        search.architecture_step(small.batch(seed=step))
+        for index, parameter in enumerate(search.architecture_parameters()):
+            assert parameter.grad is not None
+            assert torch.isfinite(parameter.grad).all()
+            seen[index] = seen.get(index, 0) + parameter.grad.abs()
+    candidates = defaultdict(int)
+    for kind, edges in search.supernet.candidates.items():
+        candidates[kind] = sum(map(len, edges))
+    for index, (kind, alpha) in enumerate(search.alpha.items()):
+        assert search.architecture_parameters()[index] is alpha
+        assert int((seen[index] > 0).sum()) == candidates[kind]
+    for index in range(len(search.alpha), len(seen)):
+        assert (seen[index] > 0).all()
+
+
+@every_strategy
+def test_the_seed_decides_the_scores(name: str) -> None:
+    first, second = run(build(name), steps=1), run(build(name), steps=1)
+    assert first.scores() == second.scores()
+    assert same(first.state(), second.state())
+    assert run(build(name, seed=1), steps=1).scores() != first.scores()
+
+
+@every_strategy
+def test_interrupted_after_every_step_it_goes_on_bit_for_bit(name: str) -> None:
+    whole, parts = run(build(name)), contracts.interrupted_after_every_step(name)
+    assert whole.scores() == parts.scores()
+    assert whole.mixing_weights() == parts.mixing_weights()
+    assert whole.derive() == parts.derive()
+    assert same(whole.state(), parts.state())
+
+
+@every_strategy
+def test_evaluation_is_deterministic_and_changes_nothing(name: str) -> None:
+    search = build(name)
+    search.step(0, small.batch(), small.batch(seed=1))
+    images = small.batch(seed=2).images
+    before = copy.deepcopy(search.state())
+    random_state = torch.get_rng_state()
+    first = search.evaluate(images)
+    assert torch.equal(first, search.evaluate(images))
+    assert not first.requires_grad
+    assert torch.equal(random_state, torch.get_rng_state())
+    assert same(search.state(), before)
+    if isinstance(search, GradientSearch):
+        assert search.supernet.training
+
+
+@every_strategy
+def test_recomputing_cells_changes_nothing(name: str) -> None:
+    changes = {"epochs": 3, "cells": 3}
+    plain = run(build(name, **changes), steps=1)
+    low = run(build(name, low_memory=True, **changes), steps=1)
+    for kind, rows in plain.scores().items():
+        torch.testing.assert_close(
+            torch.tensor(rows), torch.tensor(low.scores()[kind]), rtol=1e-4, atol=1e-5
+        )

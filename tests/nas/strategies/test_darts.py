@@ -1,0 +1,46 @@
+"""First-order DARTS: its weights with and without groups, and its bi-level step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dots.nas.strategies.base import MethodSettings
+from dots.nas.strategies.darts import Darts
+from dots.nas.strategies.darts_second_order import DartsSecondOrder
+from dots.space.search_space import darts_space
+from helpers import contracts, searches, small
+
+
+def test_without_groups_it_is_one_softmax_over_the_operations() -> None:
+    search = searches.search(Darts)
+    for kind, rows in search.mixing_weights().items():
+        torch.testing.assert_close(torch.tensor(rows), search.alpha[kind].detach().softmax(1))
+        assert search.alpha[kind].detach().std() == pytest.approx(1e-3, rel=0.4)
+
+
+@pytest.mark.parametrize("strategy", [Darts, DartsSecondOrder])
+def test_with_groups_each_has_a_softmax_of_its_own_uniform_at_first(
+    strategy: type[Darts],
+) -> None:
+    space = darts_space(nodes=2)
+    context = searches.search(strategy, space).context
+    search = strategy(replace(context, groups=space.groups_for("v1")), MethodSettings())
+    for rows in search.mixing_weights().values():
+        assert rows == [[0.5] * 8] * searches.EDGES
+    search.alpha["normal"].data[0, 3] = 2.0  # the skip shares its group with Zero
+    row = search.mixing_weights()["normal"][0]
+    expected = torch.tensor([0.0, 2.0]).softmax(0).tolist()
+    assert [row[0], row[3]] == pytest.approx(expected)
+    assert row[1:3] + row[4:] == [0.5] * 6
+
+
+def test_alpha_learns_on_half_b_before_w_learns_on_half_a() -> None:
+    both = searches.search(Darts)
+    both.step(0, small.batch(seed=1), small.batch(seed=2))
+    apart = searches.search(Darts)
+    apart.architecture_step(small.batch(seed=2))
+    apart.weight_step(small.batch(seed=1))
+    assert contracts.same(both.state(), apart.state())

@@ -1,0 +1,244 @@
+"""The topology search: Eq. (10), annealing (Eq. 9), planted truth, resume."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from dots.common.seeding import seed_step
+from dots.data.batch import Batch
+from dots.nas.topology import make_topology
+from dots.nas.topology_search import TopologyStage
+from dots.networks.body import Shape
+from dots.networks.supernet import EdgePlan, MixedEdge, Supernet
+from dots.recipe.settings import TopologySettings
+from dots.space.edge_combinations import EdgeChoice
+from dots.space.genotype import Genotype
+from dots.space.search_space import Candidates, SearchSpace, darts_space
+from helpers import small
+
+SPACE = darts_space(nodes=3)
+
+
+def _candidates(space: SearchSpace, names: tuple[str, ...]) -> Candidates:
+    return dict.fromkeys(space.kinds, (names,) * len(space.cell.edges))
+
+
+def _settings(**changes: Any) -> TopologySettings:
+    values: dict[str, Any] = {
+        "epochs": 2, "weight_epochs": 0, "cells": 3, "channels": 4, "batch": 6,
+        "lr": 0.05, "lr_min": 0.0, "arch_lr": 0.05, "arch_betas": (0.9, 0.999),
+    }  # fmt: skip
+    return TopologySettings(**(values | changes))
+
+
+def _stage(
+    names: tuple[str, ...] = ("skip_connect", "sep_conv_3x3"),
+    edges: EdgeChoice = "pairs",
+    batches: Any = None,
+    held_out: Any = None,
+    **changes: Any,
+) -> TopologyStage:
+    candidates = _candidates(SPACE, names)
+    topology = make_topology(
+        SPACE, parameterisation="combinations", edges=edges, normalise=True, threshold=0.5
+    )
+    torch.manual_seed(0)
+    net = Supernet(SPACE, small.SHAPE, candidates)
+    return TopologyStage(
+        SPACE,
+        candidates,
+        topology,
+        net,
+        _settings(**changes),
+        small.engine(),
+        batches or small.FewBatches(),
+        held_out,
+    )
+
+
+def _drive(stage: TopologyStage, epochs: range | None = None) -> None:
+    for epoch in epochs or range(stage.epochs):
+        stage.set_epoch(epoch)
+        for step, pair in enumerate(stage.batches(epoch, 0)):
+            seed_step(0, "topology", epoch, step)
+            stage.step(epoch, step, pair)
+
+
+def test_one_step_moves_w_and_beta_from_one_gradient_at_the_old_point() -> None:
+    """Eq. 10, with plain SGD for w and Adam's first step (±lr) for β."""
+    stage, twin = (_without_decay(_stage(momentum=0.0, clip=None, arch_lr=0.01)) for _ in range(2))
+    batch = small.batch()
+    for each in (stage, twin):
+        each.set_epoch(0)
+    loss, _ = twin._objective(batch)
+    weights, outside = list(twin.supernet.parameters()), twin.architecture
+    gradients = torch.autograd.grad(loss, [*weights, *outside], allow_unused=True)
+    before = [p.detach().clone() for p in [*weights, *outside]]
+    stage.step(0, 0, (batch, None))
+    after = [*stage.supernet.parameters(), *stage.architecture]
+    moved = 0
+    for old, new, gradient in zip(before, after, gradients, strict=True):
+        if gradient is None:
+            continue
+        if any(new is p for p in stage.architecture):
+            step = 0.01 * gradient / (gradient.abs() + 1e-8)  # Adam's first step
+            tolerance = {"rtol": 1e-3, "atol": 1e-5}
+            moved += int(gradient.abs().sum() > 0)
+        else:
+            step, tolerance = stage.lr * gradient, {"rtol": 1e-5, "atol": 1e-7}
+        torch.testing.assert_close(new.detach(), old - step, **tolerance)
+    assert moved > 0
+
+
+def _without_decay(stage: TopologyStage) -> TopologyStage:
+    for optimiser in (stage.weight_optimiser.sgd, stage.architecture_optimiser.adam):
+        for group in optimiser.param_groups:
+            group["weight_decay"] = 0.0
+    return stage
+
+
+def test_weight_only_epochs_leave_the_architecture() -> None:
+    stage = _stage(weight_epochs=1)
+    _drive(stage, range(1))
+    assert not any(p.detach().any() for p in stage.architecture)
+    _drive(stage, range(1, 2))
+    assert any(p.detach().any() for p in stage.architecture)
+
+
+@pytest.mark.parametrize("anneal", ["step", "epoch"])
+def test_the_temperature_falls_geometrically_to_its_end(anneal: str) -> None:
+    stage = _stage(epochs=4, weight_epochs=1, anneal=anneal)
+    heats = [stage.temperature_at(epoch, step) for epoch in range(1, 4) for step in range(3)]
+    assert heats[0] == 10
+    assert heats[-1] == pytest.approx(0.02)
+    ratios = {round(b / a, 9) for a, b in itertools.pairwise(heats)}
+    if anneal == "step":
+        assert ratios == {round((0.02 / 10) ** (1 / 8), 9)}
+    else:
+        assert ratios == {1.0, round((0.02 / 10) ** (1 / 2), 9)}
+    assert stage.temperature_at(0, 2) == 1.0
+
+
+@pytest.mark.parametrize("edges", ["pairs", "any"])
+def test_annealing_ends_one_hot(edges: EdgeChoice) -> None:
+    stage = _stage(edges=edges, arch_lr=0.3, epochs=6)
+    _drive(stage)
+    snapshot = stage.snapshot(5)
+    for kind in SPACE.kinds:
+        assert all(max(row) > 0.99 for row in snapshot["alpha"][kind])
+        assert all(max(row) > 0.9 for row in snapshot["beta"][kind] if len(row) > 1)
+
+
+def test_the_gates_are_colder_than_beta() -> None:
+    """T_alpha = T_beta / 1000 (Sec. 4.2.2): a difference that β ignores decides the gates."""
+    stage = _stage()
+    with torch.no_grad():
+        for gate in stage.gates.alpha.values():
+            gate[:, 1] = 0.1
+    stage.temperature = 10.0
+    weights = stage.mixtures()["normal"].operations
+    torch.testing.assert_close(weights[0], torch.softmax(torch.tensor([0.0, 0.1]) / 0.01, dim=0))
+
+
+def test_held_out_images_train_the_architecture_alone() -> None:
+    stage = _stage(held_out=small.FewBatches(2))
+    weights = [p.detach().clone() for p in stage.supernet.parameters()]
+    stage.set_epoch(0)
+    pair = next(stage.batches(0, 0))
+    assert pair[1] is not None
+    stage.weight_optimiser.apply = lambda: None  # type: ignore[method-assign]
+    stage.step(0, 0, pair)
+    assert any(p.detach().any() for p in stage.architecture)
+    for old, new in zip(weights, stage.supernet.parameters(), strict=True):
+        torch.testing.assert_close(old, new.detach(), rtol=0, atol=0)
+
+
+def test_zero_is_never_derived() -> None:
+    stage = _stage(names=("none", "sep_conv_3x3"))
+    with torch.no_grad():
+        for gate in stage.gates.alpha.values():
+            gate[:, 0] = 5.0
+    genotype = stage.genotype()
+    operations = {e.op for cell in genotype.cells.values() for node in cell.nodes for e in node}
+    assert operations == {"sep_conv_3x3"}
+
+
+def test_state_continues_bit_for_bit() -> None:
+    whole = _stage(epochs=3)
+    _drive(whole)
+    first = _stage(epochs=3)
+    _drive(first, range(2))
+    state = copy.deepcopy(first.state())
+    second = _stage(epochs=3)
+    second.load_state(state)
+    _drive(second, range(2, 3))
+    assert second.genotype() == whole.genotype()
+    for a, b in zip(second.architecture, whole.architecture, strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(second.supernet.parameters(), whole.supernet.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+class NoisyEdge(MixedEdge):
+    """An edge whose output is replaced by noise unless it is one of the planted ones."""
+
+    def __init__(self, plan: EdgePlan, planted: frozenset[int]) -> None:
+        super().__init__(plan)
+        self.noisy = plan.index not in planted
+
+    def forward(self, source: Any, weights: Any, edge_weight: Any, active: Any) -> Any:
+        terms = super().forward(source, weights, edge_weight, active)
+        if not self.noisy:
+            return terms
+        return [
+            term._replace(features=3 * torch.randn_like(term.features), pointwise=None, norm=None)
+            for term in terms
+        ]
+
+
+class Colours:
+    """Images whose class is their colour: what a planted edge lets through suffices."""
+
+    steps = 24
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        for step in range(start, self.steps):
+            generator = torch.Generator().manual_seed(1000 * epoch + step)
+            labels = torch.randint(3, (24,), generator=generator)
+            images = 0.3 * torch.randn(24, 3, 6, 6, generator=generator)
+            images += 2 * nn.functional.one_hot(labels, 3)[:, :, None, None]
+            yield Batch(images.contiguous(memory_format=torch.channels_last), labels, 24)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_planted_edges_are_found(seed: int) -> None:
+    """With noise on every edge of the last node but two, the search keeps those two."""
+    space = darts_space(nodes=3)
+    incoming = space.cell.incoming[-1]
+    order = torch.randperm(len(incoming), generator=torch.Generator().manual_seed(seed))
+    planted = frozenset(incoming[place] for place in order[:2].tolist())
+    quiet = planted | frozenset(range(incoming[0]))  # the other nodes are left in peace
+    candidates = _candidates(space, ("skip_connect",))
+    topology = make_topology(
+        space, parameterisation="combinations", edges="pairs", normalise=True, threshold=0.5
+    )
+    torch.manual_seed(seed)
+    net = Supernet(
+        space,
+        Shape(cells=1, channels=6, image_channels=3, classes=3),
+        candidates,
+        make_edge=lambda plan: NoisyEdge(plan, quiet),
+    )
+    settings = _settings(epochs=4, cells=1, channels=6, lr=0.05, arch_lr=0.1, arch_weight_decay=0.0)
+    stage = TopologyStage(space, candidates, topology, net, settings, small.engine(), Colours())  # type: ignore[arg-type]
+    _drive(stage)
+    kind = net.body.plans[0].kind
+    assert {e for e in topology.kept_edges()[kind] if e in incoming} == planted
+    assert isinstance(stage.genotype(), Genotype)

@@ -1,0 +1,112 @@
+"""No step waits for the device, but for the choice that a sampling method makes once."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+import torch
+
+from dots.data import DataInfo
+from dots.nas.plan import Plan, make_plan
+from dots.nas.strategies import STRATEGIES
+from dots.recipe import Recipe, build_recipe
+from dots.runs.planning.steps import STAGES, alone, rehearse
+from dots.training.engine import StepResult
+from dots.training.loop import Loop, Meter
+from helpers.transfers import META, Transfers
+
+INFO = DataInfo("five", tuple("abcde"), 3, 16, (0.5,) * 3, (0.2,) * 3, flip=True)
+ONCE = {"drop-nas", "gdas", "proxyless-nas", "sdarts-rs", "sdarts-adv"}
+"""Methods that run, or draw on the host, what chance says."""
+
+
+def _recipe(*words: str) -> Recipe:
+    small = [f"{stage}.{size}" for stage in STAGES for size in ("cells=3", "channels=4")]
+    return build_recipe("tiny", None, ["nodes=2", "operations.epochs=12", *small, *words])
+
+
+def _counted(plan: Plan, stage: str, *, parts: int = 1, precision: str = "32") -> list[list[str]]:
+    """The calls of each of three steps."""
+    (rehearsal,) = rehearse(plan, INFO, alone(META, parts, precision), (stage,))
+    steps = []
+    for _ in range(3):
+        with Transfers() as calls:
+            rehearsal.late(4)
+        steps.append(calls)
+    return steps
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_step_of_the_operation_search(name: str, parts: int) -> None:
+    plan = make_plan(_recipe(f"strategy={name}"))
+    for calls in _counted(plan, "operations", parts=parts):
+        assert len(calls) <= (name in ONCE), calls
+
+
+@pytest.mark.parametrize("words", [[], ["topology.held_out=true"], ["topology.edges=any"]])
+def test_a_step_of_the_topology_search(words: list[str]) -> None:
+    for calls in _counted(make_plan(_recipe(*words)), "topology"):
+        assert calls == []
+
+
+@pytest.mark.parametrize("precision", ["32", "64"])
+def test_a_step_of_the_training(precision: str) -> None:
+    words = ["train.auxiliary=0.4", "train.drop_path=0.2", "train.label_smoothing=0.1"]
+    for calls in _counted(make_plan(_recipe(*words)), "train", precision=precision):
+        assert calls == []
+
+
+def test_what_the_loop_adds_up() -> None:
+    meter = Meter(META)
+    result = StepResult(torch.zeros((), device=META), torch.zeros((), device=META), 4)
+    with Transfers() as calls:
+        meter.add(0, result)
+        _loop()._agreed(saved=0.0)
+    assert calls == []
+
+
+def test_a_meter_is_read_once_an_epoch_and_reads_little() -> None:
+    with Transfers() as calls:
+        Meter(META).read()
+    assert sorted(calls) == [
+        "torch.Tensor.__int__",
+        "torch.Tensor.new_tensor",
+        "torch.Tensor.tolist",
+    ]
+
+
+def _loop() -> Loop:
+    nobody: Any = None
+    return Loop(0, META, journal=nobody, watcher=nobody, stop_signal=lambda: None)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: x.sum().item(),
+        lambda x: x.tolist(),
+        lambda x: bool(x.any()),
+        lambda x: float(x.sum()),
+        lambda x: x.cpu(),
+        lambda x: x.to("cpu", torch.float64),
+        lambda x: torch.zeros(3).copy_(x),
+        lambda x: torch.tensor([1.0], device=x.device),
+        lambda x: x.new_tensor([1.0]),
+        lambda x: torch.ones(3).to(x),
+        lambda x: x.copy_(torch.ones(3)),
+    ],
+)
+def test_the_counter_sees(call: Any) -> None:
+    with Transfers() as calls, contextlib.suppress(NotImplementedError):
+        call(torch.ones(3, device=META))
+    assert len(calls) == 1
+
+
+def test_shapes_that_depend_on_values_are_refused() -> None:
+    x = torch.ones(3, device=META)
+    for call in (lambda: x[x > 0], lambda: x.nonzero(), lambda: x.masked_select(x > 0)):
+        with Transfers(), pytest.raises((NotImplementedError, RuntimeError)):
+            call()

@@ -1,0 +1,119 @@
+"""Every operation name has a module of the promised shape; those of other spaces by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dots.common.errors import UserError
+from dots.networks.operations.candidates import OperationStyle
+from dots.networks.operations.registry import make_operation
+from dots.networks.operations.source import Source, complete
+from dots.space.search_space import (
+    DARTS_OPERATIONS,
+    FURTHER_OPERATIONS,
+    GENOTYPE_OPERATIONS,
+    NASBENCH201_OPERATIONS,
+    ZERO,
+)
+
+DERIVED = OperationStyle(affine=True, pool_norm=False)
+
+
+def run(operation: nn.Module, x: Tensor, *, fast: bool = False) -> Tensor:
+    parts = operation(Source(x, fast=fast))
+    return complete(parts, fast=fast)
+
+
+@pytest.mark.parametrize("size", [7, 8])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("name", sorted(GENOTYPE_OPERATIONS))
+def test_every_operation_keeps_width_and_rounds_the_halved_size_up(
+    name: str, stride: int, size: int
+) -> None:
+    x = torch.randn(2, 8, size, size)
+    y = run(make_operation(name, 8, stride, DERIVED), x)
+    halved = -(-size // stride)
+    assert y.shape == (2, 8, halved, halved)
+
+
+def test_there_is_a_module_for_every_name_and_for_no_other() -> None:
+    for name in {*DARTS_OPERATIONS, *NASBENCH201_OPERATIONS, *FURTHER_OPERATIONS}:
+        make_operation(name, 8, 1, DERIVED)
+    assert make_operation(ZERO, 8, 1, DERIVED)(Source(torch.ones(1, 8, 4, 4))) is None
+    with pytest.raises(UserError, match="no network implements the operation 'conv_9x9'"):
+        make_operation("conv_9x9", 8, 1, DERIVED)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("name", sorted(set(FURTHER_OPERATIONS) - {"noise"}))
+def test_fast_and_plain_agree_in_value_and_gradient(name: str, stride: int) -> None:
+    torch.manual_seed(0)
+    operation = make_operation(name, 8, stride, DERIVED).double()
+    x = torch.randn(3, 8, 9, 9, dtype=torch.float64, requires_grad=True)
+    inputs = [x, *operation.parameters()]
+    plain = run(operation, x)
+    seed = torch.randn_like(plain)
+    plain_gradients = torch.autograd.grad(plain, inputs, seed)
+    fast = run(operation, x, fast=True)
+    assert torch.allclose(plain, fast, atol=1e-10)
+    for a, b in zip(plain_gradients, torch.autograd.grad(fast, inputs, seed), strict=True):
+        assert torch.allclose(a, b, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # depthwise k·k·C and pointwise C·C and norm 2C, twice
+        ("sep_conv_7x7", 2 * (49 * 16 + 16 * 16 + 32)),
+        ("dil_sep_conv_5x5", 2 * (25 * 16 + 16 * 16 + 32)),
+        ("conv_1x1", 16 * 16 + 32),
+        # 16 -> 4, the kernel on 4 channels, 4 -> 16, a norm after each
+        ("conv_3x3_bottleneck", 16 * 4 + 8 + 9 * 4 * 4 + 8 + 4 * 16 + 32),
+        ("conv_1x7_7x1_bottleneck", 16 * 4 + 8 + 2 * (7 * 4 * 4 + 8) + 4 * 16 + 32),
+        ("conv_3x1_1x3", 2 * 3 * 16 * 16 + 32),
+        ("conv_1x3_3x1_group8", 2 * 3 * 16 * 2 + 32 + 16 * 16 + 32),
+        ("max_pool_2x2", 0),
+        ("max_pool_3x3_bn", 32),
+        ("noise", 0),
+    ],
+)
+def test_parameters_of_further_operations_by_hand(name: str, expected: int) -> None:
+    operation = make_operation(name, 16, 2, DERIVED)
+    assert sum(p.numel() for p in operation.parameters()) == expected
+
+
+def test_small_max_pool_by_hand() -> None:
+    x = torch.arange(9.0).view(1, 1, 3, 3) - 100  # negative: padding must not win
+    assert run(make_operation("max_pool_2x2", 1, 1, DERIVED), x).flatten().tolist() == [
+        v - 100 for v in (4.0, 5, 5, 7, 8, 8, 7, 8, 8)
+    ]
+    assert run(make_operation("max_pool_2x2", 1, 2, DERIVED), x).flatten().tolist() == [
+        v - 100 for v in (4.0, 5, 7, 8)
+    ]
+
+
+def test_grouped_convolution_takes_the_most_groups_that_divide() -> None:
+    operation = make_operation("conv_1x3_3x1_group8", 12, 2, DERIVED)
+    groups = [m.groups for m in operation.modules() if isinstance(m, nn.Conv2d)]
+    assert groups == [6, 6, 1]
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 4), (3, 5), (1, 1)])
+def test_derivatives_of_the_two_halves_of_a_map(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+
+    def halves(x: Tensor) -> tuple[Tensor, Tensor]:
+        return Source(x.relu()).halves
+
+    assert torch.autograd.gradcheck(halves, (x,))
+    assert torch.autograd.gradgradcheck(halves, (x,))
+    even, odd = halves(x)
+    assert even.shape == odd.shape
+    assert torch.equal(even, x.relu()[:, :, ::2, ::2])
+    rows, columns = size[0] // 2, size[1] // 2
+    assert torch.equal(odd[:, :, :rows, :columns], x.relu()[:, :, 1::2, 1::2])
+    assert not odd[:, :, rows:].any()
+    assert not odd[..., columns:].any()

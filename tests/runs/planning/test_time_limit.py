@@ -1,0 +1,130 @@
+"""Plans that fit a time: what is cut, in which order, and how far."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dots.common.errors import UserError
+from dots.recipe import Recipe, build_recipe, preset, recipe_from_json
+from dots.runs.planning.estimate import Counts, Speed, later, lines, parts
+from dots.runs.planning.time_limit import MARGIN, TimeLimit, seconds_of
+
+COUNTS = Counts(operations=640, topology=1280, train=1280, test=320)
+SPEED = Speed(
+    early={"operations": 0.5, "topology": 1.0, "train": 0.25},
+    late={"operations": 1.0, "topology": 1.0, "train": 0.25},
+)
+
+
+def _limit(seconds: float, kind: str = "run") -> TimeLimit:
+    return TimeLimit(seconds, kind, False, COUNTS, SPEED)
+
+
+def _total(recipe: Recipe, kind: str = "run") -> float:
+    return sum(part.seconds for part in parts(recipe, COUNTS, SPEED, kind))
+
+
+def test_the_plan_adds_up() -> None:
+    recipe = build_recipe("tiny", overrides=["operations.epochs=4", "operations.weight_epochs=1"])
+    plan = parts(recipe, COUNTS, SPEED)
+    assert [part.name for part in plan] == ["operations", "topology", "train", "train-random"]
+    assert plan[0].seconds == pytest.approx(10 * (0.5 + 3 * 1.0))
+    assert plan[1].seconds == pytest.approx(2 * 20 * 1.0)
+    assert plan[2].seconds == pytest.approx(3 * 20 * 0.25, rel=0.1)
+    assert later(plan)["topology"] == pytest.approx(plan[2].seconds + plan[3].seconds)
+    assert later(plan)["train-random"] == 0
+    assert len(lines(plan)) == 6
+
+
+@pytest.mark.parametrize("kind", ["run", "search", "operations", "train"])
+def test_what_fits_is_left_alone(kind: str) -> None:
+    recipe = preset("quick")
+    assert _limit(1e6, kind).fitted(recipe) == recipe
+
+
+@given(seconds=st.floats(60, 20_000), name=st.sampled_from(["tiny", "quick", "paper-cifar"]))
+@settings(deadline=None, max_examples=60)
+def test_a_cut_recipe_fits_and_is_a_recipe(seconds: float, name: str) -> None:
+    recipe = preset(name)
+    try:
+        cut = _limit(seconds).fitted(recipe)
+    except UserError as error:
+        assert "--time-limit" in str(error)  # noqa: PT017 - both ends are right
+        return
+    assert _total(cut) <= MARGIN * seconds
+    assert recipe_from_json(json.loads(json.dumps(cut.to_json()))) == cut  # every check passes
+    for stage in ("operations", "topology", "train"):
+        assert 1 <= getattr(cut, stage).epochs <= getattr(recipe, stage).epochs
+
+
+def test_the_training_is_reserved_first() -> None:
+    recipe = build_recipe("tiny", overrides=["operations.epochs=400", "train.epochs=20"])
+    train = sum(p.seconds for p in parts(recipe, COUNTS, SPEED) if p.name.startswith("train"))
+    cut = _limit(2.5 * train).fitted(recipe)
+    assert cut.train == recipe.train
+    assert cut.operations.epochs < 40
+
+
+def test_baselines_go_before_the_run_is_refused() -> None:
+    recipe = build_recipe("tiny", overrides=["train.epochs=1", "baselines=random,darts-policy"])
+    least = 10 * 1.0 + 20 * 1.0 + 20 * 0.25
+    cut = _limit(1.05 * least / MARGIN + 3).fitted(recipe)
+    assert cut.baselines == ()
+    with pytest.raises(UserError, match=r"one epoch of each stage takes about .*data.limit"):
+        _limit(10).fitted(recipe)
+
+
+def _rows(stage: str, epochs: int, seconds: float) -> list[dict[str, object]]:
+    return [{"stage": stage, "epoch": epoch, "seconds": seconds} for epoch in range(epochs)]
+
+
+def test_a_slower_machine_cuts_what_is_left_and_again_nothing() -> None:
+    recipe = build_recipe("tiny", overrides=["topology.epochs=20", "train.epochs=50"])
+    limit = _limit(_total(recipe) / MARGIN + 1)
+    assert limit.fitted(recipe) == recipe
+    rows = _rows("operations", 2, 2 * 7.5)  # twice as long as planned
+    cut = limit.refitted(recipe, rows, "topology")
+    assert cut.operations == recipe.operations
+    assert cut.topology.epochs < 20
+    assert cut.train.epochs < 50
+    assert limit.refitted(cut, rows, "topology") == cut  # a resume decides nothing anew
+
+
+def test_a_run_on_time_is_not_cut() -> None:
+    recipe = preset("tiny")
+    limit = _limit(_total(recipe) / MARGIN + 1)
+    rows = _rows("operations", 2, 7.0)
+    assert limit.refitted(recipe, rows, "topology") == recipe
+
+
+def test_where_nothing_is_left_one_epoch_remains() -> None:
+    recipe = preset("quick")
+    rows = _rows("operations", 6, 1e5)
+    cut = _limit(1000).refitted(recipe, rows, "topology")
+    assert (cut.topology.epochs, cut.train.epochs, cut.baselines) == (1, 1, ())
+
+
+def test_it_can_be_kept_in_a_file() -> None:
+    limit = _limit(90.0)
+    assert TimeLimit.from_json(json.loads(json.dumps(limit.to_json())), "x") == limit
+    for damaged in (None, {}, {"seconds": "x"}, {**limit.to_json(), "speed": {"late": 3}}):
+        with pytest.raises(UserError, match=r"plan\.json"):
+            TimeLimit.from_json(damaged, "plan.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("30", 30), ("1.5 h", 5400)],
+)
+def test_times(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "2x", "h", "-1h", "0", "1h 2y", "nan", "1e9", "9" * 50])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(UserError, match="--time-limit"):
+        seconds_of(text)

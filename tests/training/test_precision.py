@@ -1,0 +1,187 @@
+"""Fast and plain kernels, and float32, float64 and bfloat16, in whole stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from test_topology_stage import _settings
+from torch import nn
+
+from dots.common.seeding import seed_step
+from dots.data.batch import Batch
+from dots.nas.random_cell import random_genotype
+from dots.nas.strategies import STRATEGIES
+from dots.nas.strategies.base import GradientSearch
+from dots.nas.strategies.darts import Darts
+from dots.nas.topology import make_topology
+from dots.nas.topology_search import TopologyStage
+from dots.networks.derived import DerivedNetwork
+from dots.networks.supernet import Supernet
+from dots.recipe.settings import TrainSettings
+from dots.space.retain import retain
+from dots.space.search_space import SearchSpace, darts_space
+from dots.training.stage import TrainingStage
+from helpers import contracts, searches, small
+
+SMALL, SPACE = darts_space(nodes=1), darts_space(nodes=2)
+NAMES = dict.fromkeys(SPACE.kinds, (("skip_connect", "sep_conv_3x3"),) * 5)
+GRADIENT = [name for name, cls in STRATEGIES.items() if issubclass(cls, GradientSearch)]
+PRECISIONS = pytest.mark.parametrize("precision", ["32", "bf16", "64"])
+
+
+def batches(count: int, seed: int) -> Iterator[Batch]:
+    """Images whose first channel tells the class, among noise."""
+    draw = torch.Generator().manual_seed(seed)
+    for _ in range(count):
+        labels = torch.randint(5, (8,), generator=draw)
+        images = torch.randn(8, 3, 8, 8, generator=draw)
+        images[:, 0] += labels[:, None, None] - 2.0
+        yield Batch(images, labels, 8)
+
+
+def searched(
+    name: str, steps: int, seed: int = 0, *, space: SearchSpace = SPACE, **settings: Any
+) -> GradientSearch:
+    """After some steps of the last epoch, in which α learns."""
+    search = searches.search(
+        STRATEGIES[name], space, method=contracts.QUICK.get(name), seed=seed, **settings
+    )
+    assert isinstance(search, GradientSearch)
+    for epoch in range(1, 4):
+        search.begin_epoch(epoch)
+    search.set_epoch(3)
+    halves = zip(batches(steps, seed), batches(steps, seed + 100), strict=True)
+    for step, (batch, held_out) in enumerate(halves):
+        seed_step(0, "operations", 3, step)
+        search.step(3, batch, held_out if search.wants_architecture_batch(3) else None)
+    return search
+
+
+def annealed(
+    steps: int, seed: int = 0, *, fast: bool = True, precision: str = "32", **changes: Any
+) -> TopologyStage:
+    """After some steps of the topology search."""
+    topology = make_topology(
+        SPACE, parameterisation="combinations", edges="pairs", normalise=True, threshold=0.5
+    )
+    torch.manual_seed(seed)
+    net = Supernet(SPACE, small.SHAPE, NAMES, fast=fast)
+    engine = small.engine(precision=precision)
+    own: Any = small.FewBatches(steps)
+    settings = _settings(**({"epochs": 1, "lr": 0.025} | changes))
+    stage = TopologyStage(SPACE, NAMES, topology, engine.place(net), settings, engine, own)
+    stage.begin_epoch(0)
+    stage.set_epoch(0)
+    for step, batch in enumerate(batches(steps, seed)):
+        seed_step(0, "topology", 0, step)
+        stage.step(0, step, (batch, None))
+    return stage
+
+
+def apart(first: list[nn.Parameter], second: list[nn.Parameter]) -> float:
+    """The largest difference."""
+    pairs = zip(first, second, strict=True)
+    return max(float((a.detach() - b.detach()).abs().max()) for a, b in pairs)
+
+
+# A gradient jumps where an activation crosses zero, and in some runs one of some million
+# activations is so near to zero that rounding decides: weights moved by one unit in the last
+# place then differ as much. One run of several without such an event shows the agreement.
+
+
+def test_alpha_is_the_same_to_1e_5_after_20_steps_on_the_plain_kernels() -> None:
+    distances = []
+    for seed in range(3):
+        plain, fast = (
+            searched("darts", 20, seed, space=SMALL, fast=f, lr=0.025, arch_lr=3e-4)
+            for f in (False, True)
+        )
+        distances.append(apart(plain.architecture_parameters(), fast.architecture_parameters()))
+    assert min(distances) <= 1e-5
+    assert max(distances) <= 20 * 3e-4
+
+
+def test_beta_is_the_same_to_1e_5_after_20_steps_on_the_plain_kernels() -> None:
+    distances = []
+    for seed in range(3):
+        plain, fast = (annealed(20, seed, fast=f, arch_lr=3e-4) for f in (False, True))
+        distances.append(apart(plain.architecture, fast.architecture))
+    assert min(distances) <= 1e-5
+    assert max(distances) <= 20 * 3e-4
+
+
+@pytest.mark.parametrize("name", GRADIENT)
+def test_in_float64_the_plain_kernels_give_the_same_alpha_and_cell(name: str) -> None:
+    plain, fast = (searched(name, 4, fast=f, precision="64") for f in (False, True))
+    assert {p.dtype for p in plain.supernet.parameters()} == {torch.float64}
+    assert {p.dtype for p in plain.architecture_parameters()} == {torch.float64}
+    assert apart(plain.architecture_parameters(), fast.architecture_parameters()) <= 1e-10
+    assert plain.derive() == fast.derive()
+    assert retain(SPACE, plain.scores(), "group-v2") == retain(SPACE, fast.scores(), "group-v2")
+
+
+def test_in_float64_the_plain_kernels_give_the_same_topology() -> None:
+    plain, fast = (annealed(8, fast=f, precision="64", arch_lr=0.1) for f in (False, True))
+    assert {p.dtype for p in plain.architecture} == {torch.float64}
+    assert apart(plain.architecture, fast.architecture) <= 1e-10
+    assert plain.genotype() == fast.genotype()
+
+
+def test_bf16_reaches_the_scores_of_float32_to_a_hundredth() -> None:
+    wide, narrow = (
+        searched("darts", 20, space=SMALL, precision=p, arch_lr=0.01) for p in ("32", "bf16")
+    )
+    start = searched("darts", 0, space=SMALL)
+    for kind in SPACE.kinds:
+        before, a, b = (torch.tensor(s.scores()[kind]) for s in (start, wide, narrow))
+        assert (a - before).abs().max() > 0.01
+        torch.testing.assert_close(a, b, rtol=0, atol=0.01)
+
+
+def test_bf16_reaches_the_edge_weights_of_float32_to_a_hundredth() -> None:
+    wide, narrow = (annealed(20, precision=p, arch_lr=0.01) for p in ("32", "bf16"))
+    a, b = wide.topology.edge_weights(1.0), narrow.topology.edge_weights(1.0)
+    for kind in SPACE.kinds:
+        assert (a[kind] - a[kind][0]).abs().max() > 0
+        torch.testing.assert_close(a[kind], b[kind], rtol=0, atol=0.01)
+
+
+@PRECISIONS
+@pytest.mark.parametrize("fast", [False, True])
+def test_statistics_and_parameters_have_their_type(precision: str, fast: bool) -> None:
+    expected = torch.float64 if precision == "64" else torch.float32
+    search = searched("darts", 1, precision=precision, fast=fast)
+    stage = annealed(1, precision=precision, fast=fast)
+    modules = [search.supernet, search.alpha, stage.supernet, stage.topology, stage.gates]
+    optimisers = [search.weight_optimiser.sgd, search.architecture_optimiser.adam]
+    tensors = [t for module in modules for t in module.state_dict().values()]
+    for optimiser in optimisers:
+        tensors += [v for state in optimiser.state.values() for v in state.values() if v.dim()]
+    floats = [tensor for tensor in tensors if tensor.is_floating_point()]
+    assert {tensor.dtype for tensor in floats} == {expected}
+    assert all(torch.isfinite(tensor).all() for tensor in floats)
+
+
+def test_bf16_computes_in_bfloat16() -> None:
+    """Or the tolerances above would say nothing."""
+    search = searches.search(Darts, SPACE, precision="bf16")
+    with search.engine.autocast():
+        outputs = search.supernet.cell_outputs(small.batch().images, search.mixtures("weights"))
+    assert outputs[-1].dtype == torch.bfloat16
+
+
+@PRECISIONS
+def test_the_training_has_each_precision(precision: str) -> None:
+    settings = TrainSettings(epochs=1, cells=3, channels=4, batch=8, lr=0.1, drop_path=0.2)
+    engine = small.engine(precision=precision)
+    network = DerivedNetwork(random_genotype(SPACE, "pairs", 0), small.SHAPE)
+    own: Any = small.FewBatches()
+    stage = TrainingStage(engine.place(network), settings, engine, own)
+    stage.set_epoch(0)
+    losses = [float(stage.step(0, i, (batch, None)).loss) for i, batch in enumerate(batches(3, 0))]
+    expected = torch.float64 if precision == "64" else torch.float32
+    assert all(loss > 0 for loss in losses)
+    assert {t.dtype for t in network.state_dict().values() if t.is_floating_point()} == {expected}
