@@ -240,5 +240,5 @@ def test_planted_edges_are_found(seed: int) -> None:
     stage = TopologyStage(space, candidates, topology, net, settings, small.engine(), Colours())  # type: ignore[arg-type]
     _drive(stage)
     kind = net.body.plans[0].kind
-    assert {e for e in topology.kept_edges()[kind] if e in incoming} == planted
+    assert {e for e in topology.kept_edges(1.0)[kind] if e in incoming} == planted
     assert isinstance(stage.genotype(), Genotype)

@@ -204,8 +204,8 @@ class TopologyStage:
         }
 
     def current(self) -> Genotype:
-        """The cell that β and α' give now."""
-        return self.genotype()
+        """The cell that β and α' give at this temperature."""
+        return self._derived(self.temperature)
 
     def finished(self, epoch: int) -> bool:
         return False
@@ -214,11 +214,15 @@ class TopologyStage:
         """The network with running statistics."""
         return self.supernet
 
-    @torch.no_grad()
     def genotype(self) -> Genotype:
         """argmax of β at every node, then of α' on the edges that it keeps."""
+        return self._derived(self.settings.t_end)
+
+    @torch.no_grad()
+    def _derived(self, temperature: float) -> Genotype:
         gates = {kind: self.gates.choice(kind).tolist() for kind in self.space.kinds}
-        return derive_dots(self.space, self.candidates, gates, self.topology.kept_edges())
+        kept = self.topology.kept_edges(temperature)
+        return derive_dots(self.space, self.candidates, gates, kept)
 
     def state(self) -> State:
         return {
@@ -252,6 +256,7 @@ def topology_record(stage: TopologyStage, settings: TopologySettings) -> dict[st
     nothing; those of removed operations are never above the others); `operations` names for
     each kind and edge, kept or not, the operation that α' chose.
     """
+    kept = stage.topology.kept_edges(settings.t_end)
     gates = {kind: stage.gates.choice(kind).tolist() for kind in stage.space.kinds}
     return {
         "version": VERSION,
@@ -267,5 +272,5 @@ def topology_record(stage: TopologyStage, settings: TopologySettings) -> dict[st
             kind: list(names)
             for kind, names in best_operations(stage.space, stage.candidates, gates).items()
         },
-        "kept_edges": {kind: list(kept) for kind, kept in stage.topology.kept_edges().items()},
+        "kept_edges": {kind: list(edges) for kind, edges in kept.items()},
     }

@@ -220,9 +220,9 @@ _SMALLER: Mapping[str, Mapping[str, _Section]] = MappingProxyType(
 def fitted(recipe: Recipe, space: str) -> Recipe:
     """The preset `recipe` as it is meant in `space`; unchanged in the DARTS space.
 
-    S4 has operations of one topology-agnostic group alone, of which an edge keeps the best.
+    S2, S3 and S4 have too few operations for groups: one softmax over all, the best is kept.
     """
-    if space == "s4":
+    if space in ("s2", "s3", "s4"):
         return recipe.model_copy(update={"space": space, "retain": "top1"})
     if space != "nasbench201":
         return recipe

@@ -17,7 +17,7 @@ from dots.networks.count import network_cost, operation_cost
 from dots.space.genotype import Cell, Edge, Genotype
 from dots.space.search_space import ZERO, SearchSpace
 
-Metric = Literal["parameters", "multiply_adds", "nanoseconds"]
+Metric = Literal["parameters", "multiply_adds", "nanoseconds", "memory_access"]
 
 
 class Place(NamedTuple):
