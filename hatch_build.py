@@ -1,4 +1,4 @@
-"""Builds the kernels in C++ with the package, where there is a compiler; see `dots.networks.kernels.native`."""
+"""Builds the C++ kernels with the package, where there is a compiler: `networks.kernels.native`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-NATIVE = Path("src", "dots", "native")
+NATIVE = Path("src", "dots", "networks", "kernels", "native")
 
 
 class Hook(BuildHookInterface[Any]):

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_loop import Memory, SignalAfter
 
 from dots.data import Augmentation, Batches, ColourJitter, ImageData, StreamedImages, open_data
 from dots.recipe import DataSettings
 from dots.runs.progress import Silent
 from dots.training.engine import StepResult
 from dots.training.loop import Interrupted, Loop, Pair, State
+from helpers.journals import Memory, SignalAfter
 
 EPOCHS, STEPS = 2, 4
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.children import one_thread
 from helpers.killing import QUICKEST
 from helpers.run_equality import differing
 
@@ -19,7 +20,7 @@ from helpers.run_equality import differing
 def _start(*words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "dots", *words, "--devices", "2"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env=one_thread(),
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -127,9 +128,7 @@ def test_torchrun_gives_the_same(undisturbed: Path, tmp_path: Path) -> None:
     words = ["run", "digits", "--out", str(out), *QUICKEST]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
     launcher += ["--master_port", "29611", "-m", "dots", *words]
-    done = subprocess.run(
-        launcher, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, check=False
-    )
+    done = subprocess.run(launcher, env=one_thread(), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert differing(undisturbed, out) == []
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = ("README.md", *sorted(f"docs/{p.relative_to(DOCS)}" for p in DOCS.rglob("*.md")))
 PLACEHOLDERS = {"DATA": "my-images", "RUN": "runs/my-images-1"}

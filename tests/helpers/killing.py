@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from helpers.children import one_thread
+
 QUICKEST = (
     "--preset", "tiny", "--quiet", "--device", "cpu", "--set", "nodes=2",
     "--set", "data.limit=260", "--set", "operations.cells=2", "--set", "topology.cells=2",
@@ -44,7 +46,7 @@ class Killer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env=one_thread(),
         )
         return self
 

@@ -1,4 +1,4 @@
-"""What one of several processes does in the tests of `dots.training.processes`: `rank_work.py WHAT FOLDER`.
+"""What one of several processes does in tests of `training.processes`: `rank_work.py WHAT FOLDER`.
 
 Each writes what it saw to FOLDER/rank-R.safetensors (a checkpoint).
 """
@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from test_topology_stage import SPACE, _candidates, _settings
 from torch import Tensor, nn
 
 from dots.common.seeding import seed_step
@@ -32,6 +31,7 @@ from dots.training.engine import Engine
 from dots.training.evaluate import evaluate
 from dots.training.processes import launch, make_fabric
 from helpers import searches, small
+from helpers.stages import SPACE, candidates_of, topology_settings
 
 IMAGES = 7  # of a global batch: no process count but 1 and 7 divides it
 QUICK: dict[str, dict[str, object]] = {"proxyless-nas": {"weight_steps": 1}}
@@ -78,14 +78,16 @@ def _searched(fabric: Fabric, name: str) -> Iterator[dict[str, Any]]:
 
 def topology(fabric: Fabric) -> dict[str, Any]:
     """β, α' and w after each of three steps of the topology search."""
-    candidates = _candidates(SPACE, ("skip_connect", "sep_conv_3x3"))
+    candidates = candidates_of(SPACE, ("skip_connect", "sep_conv_3x3"))
     made = make_topology(
         SPACE, parameterisation="combinations", edges="pairs", normalise=True, threshold=0.5
     )
     torch.manual_seed(0)
     net = small.Supernet(SPACE, small.SHAPE, candidates)
     batches: Any = small.FewBatches()
-    stage = TopologyStage(SPACE, candidates, made, net, _settings(), Engine(fabric), batches)
+    stage = TopologyStage(
+        SPACE, candidates, made, net, topology_settings(), Engine(fabric), batches
+    )
     with torch.no_grad():
         stage.gates.alpha["normal"][0, 1] = -2  # underflows: this operation is removed
     stage.begin_epoch(0)

@@ -10,7 +10,7 @@ import pytest
 
 def shared_data(name: str) -> Path:
     """The path of a shared data file or folder; skips the test where it is absent."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
     root = Path(os.environ.get("DOTS_SHARED_DATA", beside))
     path = root / name
     if not path.exists():

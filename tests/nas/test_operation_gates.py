@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from test_topology_stage import _settings
 from torch import Tensor
 
 from dots.common.seeding import seed_step
@@ -20,6 +19,7 @@ from dots.networks.supernet import Active, Supernet
 from dots.space.search_space import Candidates, darts_space
 from helpers import small
 from helpers.contracts import same
+from helpers.stages import topology_settings
 
 SPACE = darts_space(nodes=2)
 FAST = pytest.mark.parametrize("fast", [False, True])
@@ -35,7 +35,9 @@ def _stage(names: tuple[str, ...] = NAMES, *, fast: bool = True, **changes: Any)
     )
     torch.manual_seed(0)
     net = Supernet(SPACE, small.SHAPE, candidates, fast=fast)
-    settings = _settings(**({"epochs": 3, "t_start": 1.0, "t_end": 0.5, "arch_lr": 1e-3} | changes))
+    settings = topology_settings(
+        **({"epochs": 3, "t_start": 1.0, "t_end": 0.5, "arch_lr": 1e-3} | changes)
+    )
     batches: Any = small.FewBatches()
     return TopologyStage(SPACE, candidates, topology, net, settings, small.engine(), batches)
 

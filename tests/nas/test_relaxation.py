@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dots.nas import relaxation as relax
+from dots.training import schedules
 
 
 def test_softmax_is_equation_2() -> None:
@@ -38,28 +39,28 @@ def test_geometric_is_equation_9() -> None:
     theta = (0.02 / 10) ** (1 / 19)
     assert theta == pytest.approx(0.7210, abs=1e-4)  # the published ratio
     for k in range(20):
-        assert relax.geometric(10, 0.02, k, 20) == pytest.approx(10 * theta**k)
-    assert relax.geometric(10, 0.02, 19, 20) == pytest.approx(0.02)
+        assert schedules.geometric(10, 0.02, k, 20) == pytest.approx(10 * theta**k)
+    assert schedules.geometric(10, 0.02, 19, 20) == pytest.approx(0.02)
 
 
-@pytest.mark.parametrize("schedule", [relax.geometric, relax.linear])
+@pytest.mark.parametrize("schedule", [schedules.geometric, schedules.linear])
 def test_a_schedule_of_one_step_is_at_its_end(schedule: object) -> None:
     assert schedule(10.0, 0.02, 0, 1) == 0.02  # type: ignore[operator]
 
 
 def test_linear_meets_both_ends() -> None:
-    assert relax.linear(10, 0.1, 0, 5) == 10
-    assert relax.linear(10, 0.1, 2, 5) == pytest.approx(5.05)
-    assert relax.linear(10, 0.1, 4, 5) == pytest.approx(0.1)
+    assert schedules.linear(10, 0.1, 0, 5) == 10
+    assert schedules.linear(10, 0.1, 2, 5) == pytest.approx(5.05)
+    assert schedules.linear(10, 0.1, 4, 5) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(("epoch", "rate"), [(0, 0.0250), (30, 0.0157), (50, 0.0055)])
 def test_cosine_gives_the_published_rates(epoch: int, rate: float) -> None:
-    assert relax.cosine(0.025, 0.001, epoch, 70) == pytest.approx(rate, abs=5e-5)
+    assert schedules.cosine(0.025, 0.001, epoch, 70) == pytest.approx(rate, abs=5e-5)
 
 
 def test_cosine_does_not_rise_again() -> None:
-    assert relax.cosine(0.1, 0.01, 99, 50) == pytest.approx(0.01)
+    assert schedules.cosine(0.1, 0.01, 99, 50) == pytest.approx(0.01)
 
 
 def test_gumbel_has_its_mean_and_is_finite() -> None:

@@ -17,25 +17,11 @@ from dots.nas.topology import make_topology
 from dots.nas.topology_search import TopologyStage
 from dots.networks.body import Shape
 from dots.networks.supernet import EdgePlan, MixedEdge, Supernet
-from dots.recipe.settings import TopologySettings
 from dots.space.edge_combinations import EdgeChoice
 from dots.space.genotype import Genotype
-from dots.space.search_space import Candidates, SearchSpace, darts_space
+from dots.space.search_space import darts_space
 from helpers import small
-
-SPACE = darts_space(nodes=3)
-
-
-def _candidates(space: SearchSpace, names: tuple[str, ...]) -> Candidates:
-    return dict.fromkeys(space.kinds, (names,) * len(space.cell.edges))
-
-
-def _settings(**changes: Any) -> TopologySettings:
-    values: dict[str, Any] = {
-        "epochs": 2, "weight_epochs": 0, "cells": 3, "channels": 4, "batch": 6,
-        "lr": 0.05, "lr_min": 0.0, "arch_lr": 0.05, "arch_betas": (0.9, 0.999),
-    }  # fmt: skip
-    return TopologySettings(**(values | changes))
+from helpers.stages import SPACE, candidates_of, topology_settings
 
 
 def _stage(
@@ -45,7 +31,7 @@ def _stage(
     held_out: Any = None,
     **changes: Any,
 ) -> TopologyStage:
-    candidates = _candidates(SPACE, names)
+    candidates = candidates_of(SPACE, names)
     topology = make_topology(
         SPACE, parameterisation="combinations", edges=edges, normalise=True, threshold=0.5
     )
@@ -56,7 +42,7 @@ def _stage(
         candidates,
         topology,
         net,
-        _settings(**changes),
+        topology_settings(**changes),
         small.engine(),
         batches or small.FewBatches(),
         held_out,
@@ -225,7 +211,7 @@ def test_planted_edges_are_found(seed: int) -> None:
     order = torch.randperm(len(incoming), generator=torch.Generator().manual_seed(seed))
     planted = frozenset(incoming[place] for place in order[:2].tolist())
     quiet = planted | frozenset(range(incoming[0]))  # the other nodes are left in peace
-    candidates = _candidates(space, ("skip_connect",))
+    candidates = candidates_of(space, ("skip_connect",))
     topology = make_topology(
         space, parameterisation="combinations", edges="pairs", normalise=True, threshold=0.5
     )
@@ -236,7 +222,9 @@ def test_planted_edges_are_found(seed: int) -> None:
         candidates,
         make_edge=lambda plan: NoisyEdge(plan, quiet),
     )
-    settings = _settings(epochs=4, cells=1, channels=6, lr=0.05, arch_lr=0.1, arch_weight_decay=0.0)
+    settings = topology_settings(
+        epochs=4, cells=1, channels=6, lr=0.05, arch_lr=0.1, arch_weight_decay=0.0
+    )
     stage = TopologyStage(space, candidates, topology, net, settings, small.engine(), Colours())  # type: ignore[arg-type]
     _drive(stage)
     kind = net.body.plans[0].kind

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pytest
 
 from dots.cli.app import run
 from dots.zoo.nasbench201 import all_strings
+from helpers.children import one_thread
 
 FAST = [
     "--preset", "tiny", "--device", "cpu", "--quiet", "--set", "data.limit=60",
@@ -42,9 +42,7 @@ def command(*words: str | Path) -> list[str]:
 
 def start(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     with open(log, "wb") as file:
-        return subprocess.Popen(
-            words, stdout=file, stderr=file, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
+        return subprocess.Popen(words, stdout=file, stderr=file, env=one_thread())
 
 
 def wait_for_trials(folder: Path, count: int, process: subprocess.Popen[bytes]) -> None:

@@ -2,89 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from test_topology_stage import _settings
-from torch import nn
 
-from dots.common.seeding import seed_step
-from dots.data.batch import Batch
 from dots.nas.random_cell import random_genotype
-from dots.nas.strategies import STRATEGIES
-from dots.nas.strategies.base import GradientSearch
 from dots.nas.strategies.darts import Darts
-from dots.nas.topology import make_topology
-from dots.nas.topology_search import TopologyStage
 from dots.networks.derived import DerivedNetwork
-from dots.networks.supernet import Supernet
 from dots.recipe.settings import TrainSettings
 from dots.space.retain import retain
-from dots.space.search_space import SearchSpace, darts_space
 from dots.training.stage import TrainingStage
-from helpers import contracts, searches, small
+from helpers import searches, small
+from helpers.stages import (
+    GRADIENT,
+    SMALL,
+    annealed,
+    apart,
+    batches,
+    searched,
+)
+from helpers.stages import MEDIUM as SPACE
 
-SMALL, SPACE = darts_space(nodes=1), darts_space(nodes=2)
-NAMES = dict.fromkeys(SPACE.kinds, (("skip_connect", "sep_conv_3x3"),) * 5)
-GRADIENT = [name for name, cls in STRATEGIES.items() if issubclass(cls, GradientSearch)]
 PRECISIONS = pytest.mark.parametrize("precision", ["32", "bf16", "64"])
-
-
-def batches(count: int, seed: int) -> Iterator[Batch]:
-    """Images whose first channel tells the class, among noise."""
-    draw = torch.Generator().manual_seed(seed)
-    for _ in range(count):
-        labels = torch.randint(5, (8,), generator=draw)
-        images = torch.randn(8, 3, 8, 8, generator=draw)
-        images[:, 0] += labels[:, None, None] - 2.0
-        yield Batch(images, labels, 8)
-
-
-def searched(
-    name: str, steps: int, seed: int = 0, *, space: SearchSpace = SPACE, **settings: Any
-) -> GradientSearch:
-    """After some steps of the last epoch, in which α learns."""
-    search = searches.search(
-        STRATEGIES[name], space, method=contracts.QUICK.get(name), seed=seed, **settings
-    )
-    assert isinstance(search, GradientSearch)
-    for epoch in range(1, 4):
-        search.begin_epoch(epoch)
-    search.set_epoch(3)
-    halves = zip(batches(steps, seed), batches(steps, seed + 100), strict=True)
-    for step, (batch, held_out) in enumerate(halves):
-        seed_step(0, "operations", 3, step)
-        search.step(3, batch, held_out if search.wants_architecture_batch(3) else None)
-    return search
-
-
-def annealed(
-    steps: int, seed: int = 0, *, fast: bool = True, precision: str = "32", **changes: Any
-) -> TopologyStage:
-    """After some steps of the topology search."""
-    topology = make_topology(
-        SPACE, parameterisation="combinations", edges="pairs", normalise=True, threshold=0.5
-    )
-    torch.manual_seed(seed)
-    net = Supernet(SPACE, small.SHAPE, NAMES, fast=fast)
-    engine = small.engine(precision=precision)
-    own: Any = small.FewBatches(steps)
-    settings = _settings(**({"epochs": 1, "lr": 0.025} | changes))
-    stage = TopologyStage(SPACE, NAMES, topology, engine.place(net), settings, engine, own)
-    stage.begin_epoch(0)
-    stage.set_epoch(0)
-    for step, batch in enumerate(batches(steps, seed)):
-        seed_step(0, "topology", 0, step)
-        stage.step(0, step, (batch, None))
-    return stage
-
-
-def apart(first: list[nn.Parameter], second: list[nn.Parameter]) -> float:
-    """The largest difference."""
-    pairs = zip(first, second, strict=True)
-    return max(float((a.detach() - b.detach()).abs().max()) for a, b in pairs)
 
 
 # A gradient jumps where an activation crosses zero, and in some runs one of some million

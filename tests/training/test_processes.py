@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -15,8 +14,9 @@ import torch
 from torch import Tensor
 
 from dots.runs import checkpoint_file as checkpoint
+from helpers.children import one_thread
 
-WORK = Path(__file__).with_name("rank_work.py")
+WORK = Path(__file__).parents[1] / "helpers" / "rank_work.py"
 
 
 def start(folder: Path, world: int, *what: str) -> list[subprocess.Popen[str]]:
@@ -27,10 +27,10 @@ def start(folder: Path, world: int, *what: str) -> list[subprocess.Popen[str]]:
     processes = []
     for rank in range(world):
         env = {
-            **os.environ, "TORCHELASTIC_RUN_ID": "test", "RANK": str(rank),
+            **one_thread(), "TORCHELASTIC_RUN_ID": "test", "RANK": str(rank),
             "LOCAL_RANK": str(rank), "GROUP_RANK": "0", "WORLD_SIZE": str(world),
             "LOCAL_WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
+            "MASTER_PORT": str(port),
         }  # fmt: skip
         words = [sys.executable, str(WORK), str(folder), *what]
         processes.append(

@@ -7,15 +7,8 @@ from collections.abc import Sequence
 
 import typer
 
-from dots.cli import check as inspecting
-from dots.cli import count as genotypes
-from dots.cli import export as exporting
-from dots.cli import profile as profiling
-from dots.cli import recipe as recipes
-from dots.cli import run as running
-from dots.cli import study as studying
-from dots.cli import use as using
-from dots.cli import zoo as published
+from dots.cli import check, count, export, profile, recipe, study, use, zoo
+from dots.cli import run as run_command
 from dots.common.errors import UserError
 
 app = typer.Typer(
@@ -27,15 +20,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-running.add_to(app)
-using.add_to(app)
-exporting.add_to(app)
-genotypes.add_to(app)
-published.add_to(app)
-recipes.add_to(app)
-inspecting.add_to(app)
-profiling.add_to(app)
-studying.add_to(app)
+run_command.add_to(app)
+use.add_to(app)
+export.add_to(app)
+count.add_to(app)
+zoo.add_to(app)
+recipe.add_to(app)
+check.add_to(app)
+profile.add_to(app)
+study.add_to(app)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ class BatchNorm(nn.BatchNorm2d):
     There PyTorch sums the values of a channels-last float32 map one after another, which leaves
     a relative error of 1e-4 where the other layout has 1e-7. Such a map takes the other layout,
     or in the training of a network with fast kernels (`folds`) the algebra of moments. Meant
-    for the few norms outside of cells; those inside are terms of a node (see `dots.networks.kernels.node_sum`).
+    for the few norms outside of cells; those inside are terms of a node (see `kernels.node_sum`).
     """
 
     folds = False

@@ -137,8 +137,8 @@ class Supernet(nn.Module):
     """Owns the weights w and nothing else; α, β live outside.
 
     `candidates` names the operations of each edge, by cell kind: a smaller supernet is one
-    with fewer. `fast` uses the exact identities of `dots.networks.kernels.node_sum`, `dots.networks.kernels.depthwise` and
-    `dots.networks.kernels.blocks`; without it every step is a stock PyTorch module. `low_memory` recomputes
+    with fewer. `fast` uses the exact identities of `kernels.node_sum`, `kernels.depthwise` and
+    `kernels.blocks`; without it every step is a stock PyTorch module. `low_memory` recomputes
     each cell in the backward pass instead of keeping its features.
     """
 

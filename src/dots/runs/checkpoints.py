@@ -47,7 +47,7 @@ class Checkpoints:
     def write(self, stage: str, epoch: int, step: int, state: dict[str, Any]) -> Path:
         """Write a checkpoint atomically and drop the oldest; the path of the new one.
 
-        Raises what dots.runs.checkpoint_file.save does; the checkpoints before are then as they were.
+        Raises what `checkpoint_file.save` does; the checkpoints before are then as they were.
         """
         self._before_write()
         with telling_full_disk(self.folder):

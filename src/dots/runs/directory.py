@@ -66,7 +66,7 @@ class RunDirectory:
     ) -> RunDirectory:
         """Begin a run in `out`, or in the next free `root`/NAME-N, and lock it.
 
-        Writes `files` (by name), environment.json (`command` as in dots.runs.environment) and, last,
+        Writes `files` (by name), environment.json (`command` as in `runs.environment`) and, last,
         recipe.json, which makes the directory a run: one that is there can be continued, and
         in one that is not quite there a run can begin again. Raises UserError where `out` is
         no empty directory, holds a run, or cannot be written.
@@ -175,7 +175,7 @@ class RunDirectory:
         return [str(line) for line in said] if isinstance(said, list) else []
 
     def environment_differences(self) -> tuple[str, ...]:
-        """What differs between where the run began and here, in words; see dots.runs.environment."""
+        """What differs between where the run began and here, in words; see `runs.environment`."""
         return environment.differences(self.read_object(ENVIRONMENT), environment.collect())
 
     def close(self) -> None:

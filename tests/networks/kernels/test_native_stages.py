@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from test_precision import GRADIENT, SMALL, SPACE, annealed, apart, searched
 from torch import Tensor, nn
 
 from dots.nas.random_cell import random_genotype
@@ -22,6 +21,8 @@ from dots.space.retain import retain
 from dots.space.search_space import SearchSpace, darts_space, nasbench201_space
 from helpers import small
 from helpers.native_kernels import kernels, no_kernels
+from helpers.stages import GRADIENT, SMALL, annealed, apart, searched
+from helpers.stages import MEDIUM as SPACE
 
 __all__ = ["kernels", "no_kernels"]  # fixtures
 

@@ -4,7 +4,7 @@ A block is a depthwise convolution, then a 1×1 convolution. A separable convolu
 them with batch norm and ReLU in between, a dilated one is one. Module by module every one of
 these steps writes a map of a batch to main memory and reads it again, and so does its
 gradient: main memory, not arithmetic, is what they take time for. The kernels of
-`dots.networks.kernels.native` take a block at once, image by image, with all that is within in the caches:
+`native` take a block at once, image by image, with all that is within in the caches:
 
 - batch norm and ReLU before a block are taken while its input is read, and their gradient,
   an affine map of that of their output and their input, while the gradient is read;

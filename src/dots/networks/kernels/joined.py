@@ -1,7 +1,7 @@
 """A 1×1 convolution of maps side by side, without their concatenation.
 
 The cells' preprocessing convolves the outputs of cells, which are their nodes side by side. The
-kernels of `dots.networks.kernels.native` join a few pixels at a time, in the caches, and take the moments that
+kernels of `native` join a few pixels at a time, in the caches, and take the moments that
 the batch norm after it needs.
 """
 

@@ -1,4 +1,4 @@
-"""Sums of batch-normalised 1×1 convolutions by the algebra of moments (see `dots.networks.kernels.node_sum`).
+"""Sums of batch-normalised 1×1 convolutions by the algebra of moments (see `node_sum`).
 
 With the moments m = mean(z) and S = mean(z zᵀ) of a map z of N positions, a matrix P, and a
 batch norm with scale γ, shift β and mixing weight w,
@@ -167,7 +167,7 @@ class _NormedSum(torch.autograd.Function):
 
 
 def _statistics(maps: Sequence[Tensor], p: Tensor | None, options: _Options) -> _Statistics:
-    """In the precision of `dots.networks.kernels.products`, and where a variance cancels in float64 throughout."""
+    """In the precision of `products`, and where a variance cancels in float64 throughout."""
     native = kernels_for(*maps)
     if p is None and native is not None:
         pairs = zip(maps, options.known, strict=True)

@@ -1,7 +1,7 @@
 """Operations of published cells from other spaces: NASNet, AmoebaNet, SETN, GDAS.
 
 They are there to build, count and train those cells, so every step is a stock PyTorch
-module. Like the operations of `dots.networks.operations.candidates` they take a Source and return Parts.
+module. Like the operations of `candidates` they take a Source and return Parts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Builds the kernels in C++: as the package is installed, or later by `python -m dots.networks.kernels.native`.
+"""Builds the kernels in C++: with the package, or `python -m dots.networks.kernels.native`.
 
 The standard library is all it needs, since it may run before the package is there.
 """
