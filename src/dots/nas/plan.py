@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from dots.data import DataInfo
 from dots.nas.strategies import find_strategy
@@ -13,11 +12,8 @@ from dots.networks.body import Shape
 from dots.recipe import Recipe
 from dots.recipe.settings import SearchSettings, StageSettings
 from dots.space.retain import retained_groups
-from dots.space.search_space import Groups, SearchSpace, named_space
+from dots.space.search_space import SearchSpace, named_space
 from dots.training.engine import Engine
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -41,11 +37,6 @@ def make_plan(recipe: Recipe) -> Plan:
     retained_groups(space, recipe.retain)
     strategy.check(space, recipe.operations, method)
     return Plan(recipe, space, strategy, method)
-
-
-def operation_groups(space: SearchSpace, scheme: str) -> Groups:
-    """Stub."""
-    return retained_groups(space, scheme)
 
 
 def search_context(plan: Plan, shape: Shape, engine: Engine, image_size: int) -> SearchContext:

@@ -201,12 +201,15 @@ def test_its_cell_has_every_edge_but_those_where_zero_is_most_probable() -> None
         if kind == "reduce":
             alpha.data[:2, 0] = 2.0  # the first node has no input
     genotype = search.derive()
-    sources = {kind: [[edge.source for edge in node] for node in cell.nodes]
-               for kind, cell in genotype.cells.items()}  # fmt: skip
-    assert sources == {"normal": [[0], [0, 1, 2]], "reduce": [[], [0, 1, 2]]}
+    zero, sep = "none", "sep_conv_3x3"
     assert {
-        edge.op for cell in genotype.cells.values() for node in cell.nodes for edge in node
-    } == {"sep_conv_3x3"}
+        kind: [[(edge.op, edge.source) for edge in node] for node in cell.nodes]
+        for kind, cell in genotype.cells.items()
+    } == {
+        "normal": [[(sep, 0)], [(sep, 0), (sep, 1), (sep, 2)]],
+        "reduce": [[(zero, 0), (zero, 1)], [(sep, 0), (sep, 1), (sep, 2)]],
+    }
+    assert genotype.cells["reduce"].output(2) == (2, 3)
 
 
 def test_a_cell_of_zeros_keeps_the_best_edge_from_an_input() -> None:
@@ -220,7 +223,7 @@ def test_a_cell_of_zeros_keeps_the_best_edge_from_an_input() -> None:
     genotype.check_buildable()
     for cell in genotype.cells.values():
         assert [[(edge.op, edge.source) for edge in node] for node in cell.nodes] == [
-            [],
+            [("none", 0), ("none", 1)],
             [("dil_conv_3x3", 1)],
         ]
 

@@ -31,7 +31,7 @@ def cost_tensors(
         columns = max(len(names) for names in candidates[kind])
         rows = []
         for (source, _), names in zip(space.cell.edges, candidates[kind], strict=True):
-            row = [0.0 if op == ZERO else table.edge(kind, op, source) for op in names]
+            row = [table.edge(kind, op, source) for op in names]
             rows.append(row + [0.0] * (columns - len(row)))
         tensors[kind] = torch.tensor(rows, device=device)
     return tensors

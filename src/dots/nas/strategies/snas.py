@@ -20,7 +20,7 @@ from dots.nas.strategies.shared.sampling import SampledSearch
 from dots.networks.kernels.node_sum import Term, combine
 from dots.networks.operations.source import Source
 from dots.networks.supernet import EdgePlan, MixedEdge, Mixture, Supernet
-from dots.space.discretise import derive_all_edges, revive
+from dots.space.discretise import derive_all_edges, revive, with_zero_nodes
 from dots.space.genotype import Genotype
 from dots.training.engine import StepResult
 from dots.training.schedules import linear
@@ -79,7 +79,8 @@ class Snas(SampledSearch):
     One-level: w and log α from one gradient on all training images. λ falls linearly over
     the epochs, so that samples become one-hot. The loss may add η times the logarithms of
     what the sample's edges cost. Its own cell has the most probable operation on every edge,
-    which may be Zero: then there is no edge, and a node has any number of them.
+    which may be Zero: then there is no edge, and a node has any number of them. A node
+    without any is zero, and as in the release part of the output.
     """
 
     name: ClassVar[str] = "snas"
@@ -155,7 +156,7 @@ class Snas(SampledSearch):
 
     def derive(self) -> Genotype:
         space, scores = self.context.space, self.scores()
-        return revive(derive_all_edges(space, scores), space, scores)
+        return with_zero_nodes(revive(derive_all_edges(space, scores), space, scores))
 
     def state(self) -> dict[str, Any]:
         """With the costs: measured latencies are not measured again on resume."""
