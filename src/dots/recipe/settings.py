@@ -226,6 +226,11 @@ class TopologySettings(SearchSettings):
         default=False,
         description="train β on half B and w on half A instead of both on all (Eq. 10)",
     )
+    weight_half: bool = Field(
+        default=False,
+        description="half A alone in the leading epochs that train w alone, as in the authors' "
+        "release",
+    )
 
     @model_validator(mode="after")
     def _annealing_and_edges_fit(self) -> Self:
