@@ -80,10 +80,10 @@ def training_rate(settings: TrainSettings) -> Callable[[int], float]:
     """The warm-up, then a cosine or a line over all epochs."""
 
     def rate(epoch: int) -> float:
-        falling, length = cosine, settings.epochs
+        falling = cosine(settings.lr, settings.lr_min, epoch, settings.epochs)
         if settings.schedule == "linear":
-            falling, length = linear, settings.epochs + 1
-        return warmed_up(settings, epoch, falling(settings.lr, settings.lr_min, epoch, length))
+            falling = linear(settings.lr, settings.lr_min, epoch, settings.epochs + 1)
+        return warmed_up(settings, epoch, falling)
 
     return rate
 
