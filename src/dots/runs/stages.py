@@ -28,7 +28,6 @@ from dots.space.discretise import derive_darts
 from dots.space.genotype import Genotype
 from dots.space.retain import retain
 from dots.training.evaluate import TestResult, evaluate
-from dots.training.processes import barrier, gathered
 from dots.training.stage import TrainingStage
 
 ALTERNATIVES = "alternatives.json"
@@ -76,7 +75,7 @@ def search_operations(session: Session) -> CandidateFile:
         save_genotype(session, POLICY_GENOTYPE, strategy.derive())
         content = to_json(space, recipe.strategy, recipe.retain, scores, kept)
         run.write_json(CANDIDATES, content)
-    barrier(session.fabric)
+    session.processes.barrier()
     return CandidateFile(kept, scores)
 
 
@@ -121,7 +120,7 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
             others = alternatives(known, allowance.tables, allowance.limits, genotype)
             run.write_json(ALTERNATIVES, others)
         save_genotype(session, GENOTYPE, genotype)
-    barrier(session.fabric)
+    session.processes.barrier()
     return genotype
 
 
@@ -211,7 +210,7 @@ def train_network(session: Session, trainee: Trainee, stage_name: str) -> None:
             pictures = sample_pictures(batches, data, result.mistakes, session)
             run.write_json("samples.json", pictures)
         run.write_json(_test_file(stage_name), content)  # last: it says that the rest is there
-    barrier(session.fabric)
+    session.processes.barrier()
 
 
 def _test_file(stage_name: str) -> str:
@@ -228,7 +227,7 @@ def _test(session: Session, network: Network) -> TestResult:
         network,
         batches.epoch(0),
         len(session.data.info.classes),
-        gather=lambda table: gathered(session.fabric, table, rows, count),
+        gather=lambda table: session.processes.gather(table, rows, count),
     )
 
 
