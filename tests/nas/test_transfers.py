@@ -12,7 +12,7 @@ from dots.data import DataInfo
 from dots.nas.plan import Plan, make_plan
 from dots.nas.strategies import STRATEGIES
 from dots.recipe import Recipe, build_recipe
-from dots.runs.planning.steps import STAGES, alone, rehearse
+from dots.runs.planning.trial_steps import STAGES, single_engine, trial_steps
 from dots.training.engine import StepResult
 from dots.training.loop import Loop, Meter
 from dots.training.processes import Processes
@@ -30,11 +30,11 @@ def _recipe(*words: str) -> Recipe:
 
 def _counted(plan: Plan, stage: str, *, parts: int = 1, precision: str = "32") -> list[list[str]]:
     """The calls of each of three steps."""
-    (rehearsal,) = rehearse(plan, INFO, alone(META, parts, precision), (stage,))
+    (trial,) = trial_steps(plan, INFO, single_engine(META, parts, precision), (stage,))
     steps = []
     for _ in range(3):
         with Transfers() as calls:
-            rehearsal.late(4)
+            trial.late(4)
         steps.append(calls)
     return steps
 

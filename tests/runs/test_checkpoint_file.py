@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from dots.common.errors import UserError
-from dots.runs.checkpoint_file import DamagedFileError, decode, encode, load, save
+from dots.runs.state_file import DamagedFileError, decode, encode, load, save
 
 DTYPES = [
     torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.bool, torch.uint8,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.data.info import DataInfo
-from dots.runs.classify import Prediction, as_json, csv_lines, image_files, predict
+from dots.runs.predict import Prediction, as_json, csv_lines, image_files, predict
 from helpers.exported_run import SIZE, info
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from dots.cli.app import run
 from dots.common.errors import UserError
 from dots.networks.saved import load_model
-from dots.runs.finetune import INITIAL, start_from
+from dots.runs.further_training import INITIAL, start_from
 from helpers import exported_run
 
 QUICKEST = ["--preset", "tiny", "--quiet", "--device", "cpu", "--set", "train.epochs=1"]

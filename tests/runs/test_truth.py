@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from dots.common.errors import UserError
-from dots.runs.truth import Truth
 from dots.space.genotype import Cell, Edge, Genotype
 from dots.space.search_space import darts_space, nasbench201_space
-from dots.zoo.nasbench201 import Table, from_string
+from dots.zoo.nasbench201 import Table, Truth, from_string
 from helpers.shared_data import shared_data
 
 CELLS = (

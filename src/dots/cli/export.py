@@ -12,7 +12,7 @@ from dots.cli import options as o
 from dots.common.errors import UserError
 
 if TYPE_CHECKING:
-    from dots.runs.classify import Classifier
+    from dots.runs.predict import Classifier
 
 
 def add_to(app: typer.Typer) -> None:
@@ -73,7 +73,7 @@ def predict(
     debug: o.Debug = False,
 ) -> None:
     """Classify images: a line for each, most probable class first."""
-    from dots.runs import classify
+    from dots.runs import predict as classify
 
     for name, value in (("--top", top), ("--batch", batch)):
         if value < 1:

@@ -17,7 +17,7 @@ from dots.common.errors import UserError
 from dots.common.files import read_json
 from dots.data import prepare
 from dots.data.info import DataInfo
-from dots.runs.classify import image_files
+from dots.runs.predict import image_files
 
 MOST = 64
 """So many files are compared at most."""

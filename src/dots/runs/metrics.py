@@ -1,4 +1,4 @@
-"""The metrics of a run: JSON lines, and the same as CSV and as TensorBoard events."""
+"""The metrics of a run: JSON lines, and the same as CSV and in TensorBoard, with its cells."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dots.common.files import telling_full_disk, write_text
+from dots.recipe import Recipe, flattened
 from dots.runs.jsonlines import JsonLines, Row
+from dots.space.genotype import Genotype
 
 
 class Scalars:
@@ -128,3 +130,49 @@ def _cell(value: Any) -> Any:
     if isinstance(value, list | dict | bool):
         return json.dumps(value)
     return value
+
+
+_RESULT = ".result"
+_SHOWN = ("test_accuracy", "balanced_accuracy", "test_loss", "parameters", "multiply_adds")
+
+
+def write_board(
+    folder: Path, recipe: Recipe, genotypes: Mapping[str, Genotype], result: Mapping[str, Any]
+) -> None:
+    """Replace the pictures and hyper-parameters in `folder` by those of a finished job.
+
+    `genotypes` are cells by name; `result` is the content of result.json. Raises UserError
+    where the disk is full.
+    """
+    import numpy as np
+
+    from dots.report.drawing.raster import cell_image
+
+    with telling_full_disk(folder):
+        for old in folder.glob(f"*{_RESULT}"):
+            old.unlink()
+        writer = summary_writer(folder, _RESULT)
+        for name, genotype in genotypes.items():
+            for kind, cell in genotype.cells.items():
+                pixels = np.asarray(cell_image(cell, genotype.inputs))
+                writer.add_image(f"{name} cell/{kind}", pixels, dataformats="HWC")
+        for summary in _hyper_parameters(recipe, result):
+            writer.file_writer.add_summary(summary)
+        for name in _SHOWN:
+            if isinstance(result.get(name), int | float):
+                writer.add_scalar(f"result/{name}", result[name])
+        writer.close()
+
+
+def _hyper_parameters(recipe: Recipe, result: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The summaries by which the hyper-parameter view knows a run."""
+    values = {
+        name: value if isinstance(value, bool | int | float | str) else str(value)
+        for name, value in flattened(recipe)
+    }
+    metrics = {f"result/{n}": result[n] for n in _SHOWN if isinstance(result.get(n), int | float)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from torch.utils.tensorboard.summary import hparams
+
+        return tuple(hparams(values, metrics))  # type: ignore[no-untyped-call]  # torch's

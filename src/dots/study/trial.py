@@ -20,7 +20,8 @@ from dots.recipe import Recipe, recipe_from_json
 from dots.runs.directory import RunDirectory
 from dots.runs.launch import Job, Machine, begin, execute, resume
 from dots.runs.progress import Silent
-from dots.runs.stages import CANDIDATES, GENOTYPE, POLICY_GENOTYPE, RESULT, TOPOLOGY
+from dots.runs.result import RESULT
+from dots.runs.stages import CANDIDATES, GENOTYPE, POLICY_GENOTYPE, TOPOLOGY
 from dots.space.genotype import Genotype
 
 Json = dict[str, Any]

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, combinations, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dots.common.errors import UserError, did_you_mean, shown
 from dots.space.genotype import Cell, Edge, Genotype
-from dots.space.search_space import NASBENCH201_OPERATIONS, ZERO, nasbench201_space
+from dots.space.search_space import NASBENCH201_OPERATIONS, ZERO, SearchSpace, nasbench201_space
 
 SPACE = "nasbench201"
 _NODES = nasbench201_space().cell.nodes
@@ -241,3 +242,54 @@ def _check_cells(cells: Sequence[object], where: str) -> None:
         if cell in seen:
             raise UserError(f"{where} lists the cell {shown(cell)} twice")
         seen.add(cell)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The true accuracies of all cells of NAS-Bench-201."""
+
+    table: Table
+
+    @classmethod
+    def load(cls, path: Path, space: SearchSpace) -> Truth:
+        """Read the table for a search in `space`.
+
+        Raises UserError where the space is not the table's, or the file is no such table.
+        """
+        if space.name != SPACE:
+            raise UserError(
+                f"a table of true accuracies exists for the space {SPACE!r} alone, not for "
+                f"{space.name!r}: choose --space {SPACE}, or leave out --table"
+            )
+        return cls(Table.load(path))
+
+    def describe(self, cells: Mapping[str, Genotype]) -> dict[str, Any]:
+        """For each named cell what `Table.truth` gives, and what to compare it with.
+
+        A cell that the benchmark does not have (two operations on an edge) is null.
+        "truth_best" holds the best cell of each column, "truth_random" the mean accuracy of
+        all cells and the percentage of cells that are not better than this mean.
+        """
+        known = {key: self._of(cell) for key, cell in cells.items()}
+        return {**known, "truth_best": self._best(), "truth_random": self._random()}
+
+    def _of(self, cell: Genotype) -> dict[str, dict[str, float]] | None:
+        try:
+            return self.table.truth(cell)
+        except UserError:
+            return None
+
+    def _best(self) -> dict[str, dict[str, Any]]:
+        found = {}
+        for column in self.table.columns:
+            cell = self.table.best(column)
+            found[column] = {**self.table.truth(cell)[column], "cell": to_string(cell)}
+        return found
+
+    def _random(self) -> dict[str, dict[str, float]]:
+        found = {}
+        for column in self.table.columns:
+            mean = self.table.mean(column)
+            not_better = float((self.table.accuracies(column) <= mean).mean())
+            found[column] = {"accuracy": mean, "percentile": 100 * not_better}
+        return found

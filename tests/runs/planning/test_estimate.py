@@ -13,9 +13,9 @@ from dots.nas.plan import make_plan
 from dots.nas.strategies import STRATEGIES
 from dots.recipe import build_recipe, preset
 from dots.runs.planning import estimate as planner
-from dots.runs.planning.estimate import measure
 from dots.runs.planning.memory_limit import bytes_of, fewest_parts, halved
-from dots.runs.planning.steps import alone, rehearse
+from dots.runs.planning.time_estimate import measure
+from dots.runs.planning.trial_steps import alone, rehearse
 
 INFO = DataInfo("x", ("a", "b", "c"), 1, 8, (0.5,), (0.2,), flip=True)
 SMALLEST = [

@@ -11,7 +11,7 @@ import torch
 from dots.data import DataInfo
 from dots.nas.plan import Plan
 from dots.recipe import Recipe
-from dots.runs.planning.steps import STAGES, alone, rehearse, settle
+from dots.runs.planning.trial_steps import STAGES, settle, single_engine, trial_steps
 from dots.runs.progress import duration
 
 FIRST_IMAGES = 4
@@ -63,15 +63,15 @@ def measure(
     would take more than LONGEST_STEP, fewer images are taken and the time is extrapolated
     along the line through two measurements.
     """
-    engine = alone(device, plan.recipe.accumulate, plan.recipe.precision)
+    engine = single_engine(device, plan.recipe.accumulate, plan.recipe.precision)
     early: dict[str, float] = {}
     late: dict[str, float] = {}
-    for rehearsal in rehearse(plan, info, engine, stages):
-        batch = max(1, -(-settings_batch(plan.recipe, rehearsal.stage) // processes))
-        late[rehearsal.stage] = _seconds(rehearsal.late, batch, device)
-        early[rehearsal.stage] = late[rehearsal.stage]
-        if rehearsal.early is not None:
-            early[rehearsal.stage] = _seconds(rehearsal.early, batch, device, warm=True)
+    for trial in trial_steps(plan, info, engine, stages):
+        batch = max(1, -(-settings_batch(plan.recipe, trial.stage) // processes))
+        late[trial.stage] = _seconds(trial.late, batch, device)
+        early[trial.stage] = late[trial.stage]
+        if trial.early is not None:
+            early[trial.stage] = _seconds(trial.early, batch, device, warm=True)
     return Speed(early, late)
 
 

@@ -1,0 +1,150 @@
+"""What a run leaves for its readers: result.json, pictures, TensorBoard, the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from dots.common.errors import UserError
+from dots.data import Batches, pngs
+from dots.recipe import Recipe
+from dots.runs.directory import RunDirectory
+from dots.runs.further_training import EXTENSIONS, earlier
+from dots.runs.metrics import write_board
+from dots.runs.session import RunImages
+from dots.space.genotype import Genotype
+from dots.training.evaluate import Mistake
+from dots.zoo.nasbench201 import Truth
+
+RESULT = "result.json"
+TRUTH = "truth.json"
+CELLS = {
+    "found": "genotype.json",
+    "random": "genotype-random.json",
+    "darts-policy": "genotype-darts-policy.json",
+}
+"""The files of a run's cells, by what they are called."""
+
+SHOWN = 16
+"""How many augmented images the report shows."""
+
+OUTCOME = (
+    "test_accuracy",
+    "test_top5",
+    "balanced_accuracy",
+    "test_loss",
+    "test_images",
+    "parameters",
+    "multiply_adds",
+)
+
+
+def finish(run: RunDirectory, truth: Truth | None = None) -> dict[str, Any]:
+    """Write everything that tells of the run as it stands; the content of result.json."""
+    cells = _cells(run)
+    if truth is not None:
+        names = {"truth": "found", "truth_without_topology_search": "darts-policy"}
+        run.write_json(
+            TRUTH, truth.describe({key: cells[n] for key, n in names.items() if n in cells})
+        )
+    result = collect_result(run)
+    run.write_json(RESULT, result)
+    run.sync()
+    if run.writes:
+        from dots.report import write_report
+
+        write_board(run.path / "tensorboard", run.recipe, cells, result)
+        write_report(run.path)
+    return result
+
+
+def _cells(run: RunDirectory) -> dict[str, Genotype]:
+    return {name: Genotype.load(run.path / f) for name, f in CELLS.items() if run.has(f)}
+
+
+def collect_result(run: RunDirectory) -> dict[str, Any]:
+    """The content of result.json, from what the stages left."""
+    rows = run.metrics.rows()
+    test = run.read_object("test.json") if run.has("test.json") else None
+    result: dict[str, Any] = dict.fromkeys(OUTCOME) if test is None else _outcome(test)
+    result |= {name: test[name] for name in ("reference", "skeleton") if test and name in test}
+    result |= {
+        "search_seconds": _total(rows, "seconds", "operations", "topology"),
+        "search_cpu_seconds": _total(rows, "cpu_seconds", "operations", "topology"),
+        "train_seconds": _total(rows, "seconds", "train"),
+        "seed": run.recipe.seed,
+        "baselines": {},
+        "notices": run.notices(),
+    }
+    for name in run.recipe.baselines:
+        if run.has(f"test-{name}.json"):
+            content = run.read_object(f"test-{name}.json")
+            result["baselines"][name] = {
+                **_outcome(content),
+                "train_seconds": _total(rows, "seconds", f"train-{name}"),
+                "genotype": content["genotype"],
+            }
+    if run.has(EXTENSIONS):
+        result["before_extension"] = earlier(run)
+    if run.has(TRUTH):
+        result |= run.read_object(TRUTH)
+    return result
+
+
+def _outcome(content: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return {name: content[name] for name in OUTCOME}
+    except KeyError as error:
+        raise UserError(
+            f"a test of the run is damaged: it lacks {error}; delete test*.json of the run and "
+            "resume: the test is done again"
+        ) from None
+
+
+def _total(rows: Sequence[Mapping[str, Any]], column: str, *stages: str) -> float:
+    return round(sum(float(row[column]) for row in rows if row["stage"] in stages), 3)
+
+
+def sample_pictures(
+    images: RunImages, recipe: Recipe, mistakes: Sequence[Mistake]
+) -> dict[str, Any]:
+    """The content of samples.json: a batch as the network sees it, and the worst mistakes."""
+    names = images.info.classes
+    first = images.batches("train", "all", recipe.train).batch(0, 0)
+    pictures = pngs(first.images[:SHOWN], images.info)
+    labels = first.labels[:SHOWN].tolist()
+    return {
+        "augmented": [
+            {"png": png, "label": names[label]} for png, label in zip(pictures, labels, strict=True)
+        ],
+        "mistakes": [
+            {
+                "png": png,
+                "label": names[mistake.label],
+                "predicted": names[mistake.predicted],
+                "confidence": mistake.confidence,
+                "index": mistake.index,
+            }
+            for png, mistake in zip(_mistaken(images, mistakes), mistakes, strict=True)
+        ],
+    }
+
+
+def _mistaken(images: RunImages, mistakes: Sequence[Mistake]) -> list[str]:
+    if not mistakes:
+        return []
+    rows = torch.tensor([mistake.index for mistake in mistakes])
+    batch = Batches(  # all of them here: the other processes do not take part
+        images.data.test,
+        rows,
+        len(rows),
+        info=images.info,
+        augment=None,
+        shuffle=False,
+        seed=images.seed,
+        stream="mistakes",
+        device=images.processes.device,
+    ).batch(0, 0)
+    return pngs(batch.images, images.info)
