@@ -253,6 +253,14 @@ class TrainSettings(StageSettings):
     schedule: Literal["cosine", "linear"] = Field(
         default="cosine", description="how the learning rate falls"
     )
+    anneal: Literal["epoch", "step"] = Field(
+        default="epoch",
+        description="change the learning rate after every epoch, or after every step: it then "
+        "rises on a line through the warm-up and falls to lr_min at the last step",
+    )
+    decay_norms: bool = Field(
+        default=True, description="weight decay also on batch norms and biases"
+    )
     nesterov: bool = Field(default=False, description="Nesterov's momentum")
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="label smoothing of the loss"
