@@ -63,7 +63,7 @@ Rate = Annotated[float, Field(gt=0, le=100)]
 Decay = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Pair = Annotated[tuple[Momentum, Momentum], Field(strict=False)]
-Baseline = Literal["random", "darts-policy"]
+Baseline = Literal["random", "darts-policy", "published", "plain"]
 
 
 def _as_text(value: object) -> object:
@@ -279,6 +279,30 @@ class TrainSettings(StageSettings):
         return self
 
 
+class HalvingSettings(Settings):
+    """Successive halving between the search and the training: which cell is trained."""
+
+    cells: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="cells that compete, trained on half A and judged on half B: the searched "
+        "one, published, probable and random ones; below 2: the searched cell is taken",
+    )
+    epochs: int = Field(
+        default=2,
+        ge=1,
+        le=100_000,
+        description="passes of every cell over half A in the first round; the sum doubles with "
+        "each further round, and the worse half of the cells leaves",
+    )
+
+    @property
+    def on(self) -> bool:
+        """Whether there is anything to choose from."""
+        return self.cells > 1
+
+
 class Recipe(Settings):
     """All settings of a run.
 
@@ -336,6 +360,7 @@ class Recipe(Settings):
     data: DataSettings = DataSettings()
     operations: OperationSettings
     topology: TopologySettings
+    halving: HalvingSettings = HalvingSettings()
     train: TrainSettings
     budget: BudgetSettings = BudgetSettings()
 

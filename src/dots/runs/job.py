@@ -84,6 +84,7 @@ def dry_recipe(recipe: Recipe) -> Recipe:
         update={
             "operations": recipe.operations.model_copy(update=search),
             "topology": recipe.topology.model_copy(update=search),
+            "halving": recipe.halving.model_copy(update=once),
             "train": recipe.train.model_copy(update={**once, "warmup_epochs": 0}),
         }
     )

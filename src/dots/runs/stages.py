@@ -1,4 +1,4 @@
-"""The whole program, top to bottom: operations, topology, training, test, report.
+"""The whole program, top to bottom: operations, topology, halving, training, test, report.
 
 Every stage leaves a file in the run directory and is skipped where the file is there, so a
 run that was interrupted goes on where it was, and any stage can start from a file.
@@ -6,15 +6,20 @@ run that was interrupted goes on where it was, and any stage can start from a fi
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.common.seeding import isolated_random_state, seed_step
 from dots.nas.budget.alternatives import alternatives
+from dots.nas.finalists import Finalist
+from dots.nas.finalists import finalists
 from dots.nas.operation_search import OperationStage
+from dots.nas.successive_halving import SuccessiveHalving, halving_record
 from dots.nas.topology_search import TopologyStage, new_topology, topology_record
 from dots.networks.saved import save_network
 from dots.networks.specification import DARTS, CellTrainee, Network, Trainee
@@ -34,9 +39,11 @@ from dots.training.stage import TrainingStage
 ALTERNATIVES = "alternatives.json"
 CANDIDATES = "candidates.json"
 GENOTYPE = "genotype.json"
+HALVING = "halving.json"
 POLICY_GENOTYPE = "genotype-darts-policy.json"
 RANDOM_GENOTYPE = "genotype-random.json"
 RESULT = "result.json"
+SEARCHED = "genotype-searched.json"
 TOPOLOGY = "topology.json"
 TRUTH = "truth.json"
 EXTENSIONS = "extensions.json"
@@ -49,9 +56,14 @@ def run_everything(session: Session, given: CandidateFile | None = None) -> dict
 
 
 def search(session: Session, given: CandidateFile | None = None) -> Genotype:
-    """Both search stages, or the second alone from given candidates."""
+    """The search stages, or those after the first from given candidates."""
+    if session.run.has(GENOTYPE):
+        return Genotype.load(session.run.path / GENOTYPE)
     candidates = given or search_operations(session)
-    return search_topology(session, candidates)
+    searched = search_topology(session, candidates)
+    if session.recipe.halving.on:
+        return choose_cell(session, candidates, searched)
+    return searched
 
 
 def search_operations(session: Session) -> CandidateFile:
@@ -82,11 +94,11 @@ def search_operations(session: Session) -> CandidateFile:
 
 def search_topology(session: Session, found: CandidateFile) -> Genotype:
     """Stage 2 (Sec. 4.1): which edges does each node keep?"""
-    if not session.run.has(GENOTYPE):
-        session.before_stage("topology")
+    name = SEARCHED if session.recipe.halving.on else GENOTYPE
+    if session.run.has(name):
+        return Genotype.load(session.run.path / name)
+    session.before_stage("topology")
     recipe, run, data = session.recipe, session.run, session.data
-    if run.has(GENOTYPE):
-        return Genotype.load(run.path / GENOTYPE)
     settings, allowance = recipe.topology, session.allowance
     allowance.check(found.candidates)
     topology = new_topology(session.space, settings)
@@ -120,9 +132,51 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
         if known is not None:
             others = alternatives(known, allowance.tables, allowance.limits, genotype)
             run.write_json(ALTERNATIVES, others)
-        save_genotype(session, GENOTYPE, genotype)
+        save_genotype(session, name, genotype)
     barrier(session.fabric)
     return genotype
+
+
+def choose_cell(session: Session, found: CandidateFile, searched: Genotype) -> Genotype:
+    """Stage 3: of several cells the one whose network is best on half B is trained."""
+    session.before_stage("halving")
+    recipe, run, data = session.recipe, session.run, session.data
+    policy = Genotype.load(run.path / POLICY_GENOTYPE) if run.has(POLICY_GENOTYPE) else None
+    cells = finalists(
+        recipe.halving.cells,
+        searched,
+        session.allowance,
+        policy=policy,
+        known=session.allowance.known(found.candidates, run.read_object(TOPOLOGY)),
+        seed=recipe.seed,
+    )
+    session.watcher.say(f"halving: {', '.join(cell.origin for cell in cells)}")
+    stage = SuccessiveHalving(
+        cells,
+        recipe.halving.epochs,
+        recipe.train,
+        session.engine(),
+        session.batches(data.half_a, recipe.train, "halving"),
+        partial(_finalist_network, session),
+        partial(test, session, rows=data.half_b),
+        session.watcher.say,
+    )
+    session.loop.run(stage)
+    if session.main:
+        run.write_json(HALVING, halving_record(stage, run.metrics.rows()))
+        save_genotype(session, GENOTYPE, stage.winner.genotype)
+    barrier(session.fabric)
+    return stage.winner.genotype
+
+
+def _finalist_network(session: Session, cell: Finalist) -> Network:
+    """The network of a cell as the training makes it, each with the same random numbers."""
+    recipe = session.recipe
+    with isolated_random_state():
+        seed_step(recipe.seed, "halving", "weights")
+        trainee = cell_trainee(session, cell.genotype)
+        network = trainee.build(auxiliary=recipe.train.auxiliary > 0, fast=recipe.fast_kernels)
+    return session.engine().place_network(network)
 
 
 def record_truth(session: Session, truth: Truth) -> None:
@@ -145,7 +199,7 @@ def cell_trainee(session: Session, genotype: Genotype, skeleton: str = DARTS) ->
 
 
 def train_and_test(session: Session, trainee: Trainee) -> dict[str, Any]:
-    """Stage 3: a network and its baselines, trained from scratch by one recipe, tested."""
+    """Stage 4: a network and its baselines, trained from scratch by one recipe, tested."""
     if isinstance(trainee, CellTrainee) and session.main and not session.run.has(GENOTYPE):
         save_genotype(session, GENOTYPE, trainee.genotype)
     session.before_stage("train")
@@ -195,7 +249,7 @@ def train_network(session: Session, trainee: Trainee, stage_name: str) -> None:
     batches = session.batches(everything, settings, "train")
     stage = TrainingStage(network, settings, session.engine(), batches, stage_name)
     session.loop.run(stage)
-    result = _test(session, network.float())
+    result = test(session, network.float())
     cost = trainee.cost(data.info.image_size)
     content = {
         **result.summary(),
@@ -218,17 +272,22 @@ def _test_file(stage_name: str) -> str:
     return stage_name.replace("train", "test", 1) + ".json"
 
 
-def _test(session: Session, network: Network) -> TestResult:
-    """Every test image once; each process takes a part of every batch."""
-    count = len(session.data.test)
-    settings = session.recipe.train
-    batches = session.batches(torch.arange(count), settings, "test", test=True)
-    rows = torch.cat([batches.rows(0, step) for step in range(batches.steps)])
+def test(session: Session, network: Network, *, rows: Tensor | None = None) -> TestResult:
+    """Every test image once, or the training images `rows` [N], none of the test's.
+
+    Each process takes a part of every batch.
+    """
+    images = session.data.test if rows is None else session.data.train
+    rows = torch.arange(len(images)) if rows is None else rows
+    batches = session.plain_batches(images, rows, session.recipe.train, "test")
+    seen = torch.cat([batches.rows(0, step) for step in range(batches.steps)])
+    place = torch.zeros(len(images), dtype=torch.int64)
+    place[rows] = torch.arange(len(rows))
     return evaluate(
         network,
         batches.epoch(0),
         len(session.data.info.classes),
-        gather=lambda table: gathered(session.fabric, table, rows, count),
+        gather=lambda table: gathered(session.fabric, table, place[seen], len(rows)),
     )
 
 

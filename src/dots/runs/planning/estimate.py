@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from dots.data import DataInfo
+from dots.nas.finalists import all_epochs, rounds
 from dots.nas.plan import Plan
 from dots.recipe import Recipe
 from dots.runs.planning.steps import STAGES, alone, rehearse, settle
@@ -114,13 +115,15 @@ def parts(
     `candidates`: the operation search is given, not done.
     """
     wanted = {
-        "run": ["operations", "topology", "train"],
-        "search": ["operations", "topology"],
+        "run": ["operations", "topology", "halving", "train"],
+        "search": ["operations", "topology", "halving"],
         "operations": ["operations"],
         "train": ["train"],
     }[kind]
     if candidates:
         wanted.remove("operations")
+    if "halving" in wanted and not recipe.halving.on:
+        wanted.remove("halving")
     plan = [_part(recipe, counts, speed, stage, stage) for stage in wanted]
     if "train" in wanted:
         names = [name for name in recipe.baselines if kind == "run" or name == "random"]
@@ -129,6 +132,8 @@ def parts(
 
 
 def _part(recipe: Recipe, counts: Counts, speed: Speed, stage: str, name: str) -> Part:
+    if stage == "halving":
+        return _halving(recipe, counts, speed)
     images = {
         "operations": counts.operations,
         "topology": counts.topology,
@@ -147,6 +152,17 @@ def _part(recipe: Recipe, counts: Counts, speed: Speed, stage: str, name: str) -
     late = steps * (settings.epochs - first) * speed.late[stage]
     seconds = early_steps * first * speed.early[stage] + late
     return Part(name, settings.epochs, steps, seconds)
+
+
+def _halving(recipe: Recipe, counts: Counts, speed: Speed) -> Part:
+    """All rounds; a judgement is a pass over half B, forward only."""
+    settings, batch = recipe.halving, recipe.train.batch
+    half_a = counts.half_a or counts.topology // 2
+    half_b = max(0, counts.topology - half_a) or half_a
+    steps = -(-half_a // batch)
+    epochs = all_epochs(settings.cells, settings.epochs)
+    judged = sum(rounds(settings.cells)) * half_b / batch / 3
+    return Part("halving", epochs, steps, speed.late["train"] * (epochs * steps + judged))
 
 
 def later(plan: Sequence[Part]) -> dict[str, float]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from dots.common.errors import UserError
 from dots.recipe import Recipe
+from dots.recipe.settings import HalvingSettings
 from dots.runs.planning.estimate import Counts, Part, Speed, parts
 from dots.runs.progress import duration
 
@@ -94,8 +95,8 @@ class TimeLimit:
 
         def remaining(of: Recipe) -> list[Part]:
             plan = self.plan(of, slower)
-            start = next(i for i, part in enumerate(plan) if part.name == stage)
-            return plan[start:]
+            names = [part.name for part in plan]
+            return plan[names.index(stage if stage in names else "train") :]
 
         return cut(recipe, remaining(recipe), left, remaining, None)
 
@@ -115,7 +116,8 @@ def cut(
 
     The training, baselines included, keeps its time or RESERVED of all, whichever is less,
     and more where the searches leave it; both searches are cut alike. `again` plans a cut
-    recipe. Baselines go before the last epochs do.
+    recipe. Baselines go, the last first, before the
+    last epochs do.
     """
     total = sum(part.seconds for part in plan)
     if total <= usable:
@@ -137,7 +139,7 @@ def cut(
         if sum(part.seconds for part in again(shorter)) <= usable:
             return shorter
     if recipe.baselines:
-        bare = recipe.model_copy(update={"baselines": ()})
+        bare = recipe.model_copy(update={"baselines": recipe.baselines[:-1]})
         return cut(bare, again(bare), usable, again, limit)
     if limit is None:
         return shorter
@@ -165,7 +167,18 @@ def _cut_search(recipe: Recipe, share: float, names: set[str]) -> Recipe:
             horizon = round(settings.lr_epochs * share)
             changes["lr_epochs"] = max(horizon, changes["lr_offset"] + epochs)
         update[name] = settings.model_copy(update=changes)
+    if "halving" in names:
+        update["halving"] = _cut_halving(recipe.halving, share)
     return recipe.model_copy(update=update)
+
+
+def _cut_halving(settings: HalvingSettings, share: float) -> HalvingSettings:
+    """Fewer epochs a cell; below one, fewer cells; below two, none."""
+    epochs = settings.epochs * share
+    if epochs >= 1:
+        return settings.model_copy(update={"epochs": int(epochs)})
+    cells = int(settings.cells * epochs)
+    return settings.model_copy(update={"epochs": 1, "cells": cells if cells > 1 else 0})
 
 
 def _cut_train(recipe: Recipe, share: float) -> Recipe:
