@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import chain, zip_longest
 
 from dots import zoo
 from dots.common.errors import UserError
@@ -45,15 +45,17 @@ def finalists(
     drawn = (
         Finalist(f"random-{draw}", allowance.random_cell(seed, draw)) for draw in range(1, count)
     )
-    others = [
-        *published(allowance),
-        *((Finalist("darts-policy", policy),) if policy is not None else ()),
-        *_by_turns(drawn, _probable(count, known, allowance)),
-    ]
+    others = chain(
+        published(allowance),
+        (Finalist("darts-policy", policy),) if policy is not None else (),
+        _by_turns(drawn, _probable(count, known, allowance)),
+    )
     kept = [Finalist(SEARCHED, searched)]
     for one in others:
-        cells = [finalist.genotype for finalist in kept]
-        if len(kept) < count and one.genotype not in cells and _allowed(one.genotype, allowance):
+        if len(kept) >= count:
+            break
+        new = all(one.genotype != other.genotype for other in kept)
+        if new and _allowed(one.genotype, allowance):
             kept.append(one)
     return tuple(kept)
 

@@ -80,6 +80,12 @@ class DataSettings(Settings):
         le=4096,
         description="side of the images in pixels; none: the source decides",
     )
+    largest_size: int = Field(
+        default=64,
+        ge=8,
+        le=64,
+        description="most pixels a side where the source decides; larger images are shrunk",
+    )
     test_fraction: Fraction = Field(
         default=0.2, description="share held out for the test where the source has no test part"
     )
@@ -270,6 +276,14 @@ class TrainSettings(StageSettings):
         default=False, description="random brightness, contrast, saturation (0.4) and hue (0.2)"
     )
 
+    published_epochs: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="epochs of the baseline 'published', which has the time of the search too; "
+        "none: epochs",
+    )
+
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:
         if self.warmup_epochs > self.epochs:
@@ -349,7 +363,15 @@ class Recipe(Settings):
         description="parts of a batch whose gradients are added before a step",
     )
     baselines: Annotated[tuple[Baseline, ...], Field(strict=False)] = Field(
-        default=("random",), description="cells trained beside the found one: random, darts-policy"
+        default=("random",),
+        description="networks trained beside the found cell's: that of a random cell, of the "
+        "darts-policy, of a published cell (train.published_epochs), a plain one",
+    )
+    nominal_images: int | None = Field(
+        default=None,
+        ge=1,
+        description="training images that the epochs are meant for: on fewer or more, epochs "
+        "grow or fall with the root of the ratio when the run begins; none: epochs as they are",
     )
     checkpoint_minutes: float = Field(
         default=5.0,
@@ -393,3 +415,11 @@ def _holds_null(value: JsonValue) -> bool:
     if isinstance(value, list):
         return any(_holds_null(entry) for entry in value)
     return value is None
+
+
+def baseline_settings(recipe: Recipe, name: str) -> TrainSettings:
+    """How a baseline is trained: as the found cell, a published one longer where set."""
+    train = recipe.train
+    if name != "published" or train.published_epochs is None:
+        return train
+    return train.model_copy(update={"epochs": train.published_epochs})

@@ -16,13 +16,14 @@ from torch import Tensor
 from dots.common.errors import UserError
 from dots.common.seeding import isolated_random_state, seed_step
 from dots.nas.budget.alternatives import alternatives
-from dots.nas.finalists import Finalist
-from dots.nas.finalists import finalists
+from dots.nas.finalists import Finalist, finalists, published
 from dots.nas.operation_search import OperationStage
 from dots.nas.successive_halving import SuccessiveHalving, halving_record
 from dots.nas.topology_search import TopologyStage, new_topology, topology_record
 from dots.networks.saved import save_network
-from dots.networks.specification import DARTS, CellTrainee, Network, Trainee
+from dots.networks.specification import DARTS, CellTrainee, Network, ReferenceTrainee, Trainee
+from dots.recipe.settings import Baseline, TrainSettings, baseline_settings
+from dots.runs.directory import RunDirectory
 from dots.runs.extension import earlier
 from dots.runs.finetune import INITIAL, start_from
 from dots.runs.samples import sample_pictures
@@ -203,42 +204,56 @@ def train_and_test(session: Session, trainee: Trainee) -> dict[str, Any]:
     if isinstance(trainee, CellTrainee) and session.main and not session.run.has(GENOTYPE):
         save_genotype(session, GENOTYPE, trainee.genotype)
     session.before_stage("train")
-    train_network(session, trainee, "train")
-    for name, cell in baseline_cells(session).items():
-        train_network(session, cell_trainee(session, cell), f"train-{name}")
+    train_network(session, trainee, "train", session.recipe.train)
+    for name in session.recipe.baselines:
+        other = baseline(session, name)
+        if other is not None and _can_be_built(session, name, other):
+            train_network(session, other, f"train-{name}", baseline_settings(session.recipe, name))
     return write_result(session)
 
 
-def baseline_cells(session: Session) -> dict[str, Genotype]:
-    """The cells that the found one is compared with, by name."""
-    cells: dict[str, Genotype] = {}
-    run = session.run
-    for name in session.recipe.baselines:
-        if name == "random":
-            cells[name] = session.allowance.random_cell(session.recipe.seed)
+def baseline(session: Session, name: Baseline) -> Trainee | None:
+    """What the found cell is compared with by that name; None where the run has no such."""
+    run, info = session.run, session.data.info
+    match name:
+        case "random":
+            cell = session.allowance.random_cell(session.recipe.seed)
             if session.main:
-                save_genotype(session, RANDOM_GENOTYPE, cells[name])
-        elif run.has(POLICY_GENOTYPE):
-            cells[name] = Genotype.load(run.path / POLICY_GENOTYPE)
-    return {name: cell for name, cell in cells.items() if _can_be_built(session, name, cell)}
+                save_genotype(session, RANDOM_GENOTYPE, cell)
+        case "darts-policy":
+            if not run.has(POLICY_GENOTYPE):
+                return None
+            cell = Genotype.load(run.path / POLICY_GENOTYPE)
+        case "published":
+            known = next(published(session.allowance), None)
+            if known is None:
+                return None
+            cell = known.genotype
+        case "plain":
+            return ReferenceTrainee("plain", len(info.classes), info.channels, info.image_size)
+    return cell_trainee(session, cell)
 
 
-def _can_be_built(session: Session, name: str, cell: Genotype) -> bool:
+def _can_be_built(session: Session, name: str, trainee: Trainee) -> bool:
     """A search may end in a cell without any connection; that is said, and no run fails of it."""
     try:
-        cell.check_buildable()
+        if isinstance(trainee, CellTrainee):
+            trainee.genotype.check_buildable()
+        else:
+            trainee.cost(session.data.info.image_size)
     except UserError as error:
-        session.watcher.say(f"the {name} cell is not trained: {error}")
+        session.watcher.say(f"the {name} network is not trained: {error}")
         return False
     return True
 
 
-def train_network(session: Session, trainee: Trainee, stage_name: str) -> None:
+def train_network(
+    session: Session, trainee: Trainee, stage_name: str, settings: TrainSettings
+) -> None:
     """Train a network on all training images and test it once, after the last epoch."""
     recipe, data, run = session.recipe, session.data, session.run
     if run.has(_test_file(stage_name)):
         return
-    settings = recipe.train
     with isolated_random_state():
         seed_step(recipe.seed, stage_name, "weights")
         network = trainee.build(auxiliary=settings.auxiliary > 0, fast=recipe.fast_kernels)
@@ -298,13 +313,15 @@ def write_result(session: Session) -> dict[str, Any]:
     test = run.read_object("test.json") if run.has("test.json") else None
     result = _no_test() if test is None else _outcome(test)
     result |= {name: test[name] for name in ("reference", "skeleton") if test and name in test}
-    searched = [row for row in rows if row["stage"] in ("operations", "topology")]
+    searched = [row for row in rows if row["stage"] in ("operations", "topology", "halving")]
+    judged = sum(row.get("validation_seconds", 0.0) for row in searched)
     result |= {
-        "search_seconds": _total(searched, "seconds"),
+        "search_seconds": round(_total(searched, "seconds") + judged, 3),
         "search_cpu_seconds": _total(searched, "cpu_seconds"),
         "train_seconds": _total([row for row in rows if row["stage"] == "train"], "seconds"),
         "seed": session.recipe.seed,
         "baselines": {},
+        **_origin(run),
         "notices": run.notices(),
     }
     for name in session.recipe.baselines:
@@ -314,7 +331,7 @@ def write_result(session: Session) -> dict[str, Any]:
             result["baselines"][name] = {
                 **_outcome(content),
                 "train_seconds": _total(trained, "seconds"),
-                "genotype": content["genotype"],
+                **{key: content[key] for key in ("genotype", "reference") if key in content},
             }
     if run.has(EXTENSIONS):
         result["before_extension"] = earlier(run)
@@ -323,6 +340,11 @@ def write_result(session: Session) -> dict[str, Any]:
     if session.main:
         run.write_json(RESULT, result)
     return result
+
+
+def _origin(run: RunDirectory) -> dict[str, Any]:
+    """Where the cell that won the halving comes from."""
+    return {"origin": run.read_object(HALVING).get("winner")} if run.has(HALVING) else {}
 
 
 _OUTCOME = (
