@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from dots.data import DataInfo, ResidentImages
 from dots.nas.budget.budget import Allowance
 from dots.nas.finalists import PUBLISHED, Finalist, all_epochs, finalists, rounds
 from dots.nas.successive_halving import LARGEST_LOSS, SuccessiveHalving, halving_record
@@ -19,7 +17,7 @@ from dots.recipe import BudgetSettings, build_recipe, preset
 from dots.runs.progress import Silent
 from dots.space.genotype import Cell, Edge, Genotype
 from dots.space.search_space import SearchSpace, darts_space, named_space
-from dots.training.evaluate import TestResult, evaluate
+from dots.training.evaluate import TestResult
 from dots.training.loop import Interrupted, Loop
 from helpers import small
 from helpers.journals import Memory, SignalAfter
