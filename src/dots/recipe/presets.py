@@ -35,7 +35,10 @@ def tiny() -> Recipe:
             epochs=2, weight_epochs=0, cells=3, channels=4, batch=64, lr=0.1, lr_min=0.001,
             arch_lr=1e-2, arch_betas=(0.9, 0.999),
         ),
-        train=TrainSettings(epochs=3, cells=3, channels=8, batch=64, lr=0.1),
+        train=TrainSettings(
+            epochs=3, cells=3, channels=8, batch=64, lr=0.1, warmup_epochs=1, schedule="linear",
+            anneal="step", nesterov=True, weight_decay=5e-4, label_smoothing=0.1,
+        ),
     )  # fmt: skip
 
 
@@ -56,7 +59,9 @@ def quick() -> Recipe:
         ),
         halving=HalvingSettings(cells=6, epochs=3),
         train=TrainSettings(
-            epochs=18, published_epochs=36, cells=4, channels=14, batch=64, lr=0.1
+            epochs=18, published_epochs=36, cells=4, channels=14, batch=64, lr=0.1,
+            warmup_epochs=5, schedule="linear", anneal="step", nesterov=True, weight_decay=5e-4,
+            label_smoothing=0.1,
         ),
     )  # fmt: skip
 
@@ -76,7 +81,8 @@ def small() -> Recipe:
         ),
         halving=HalvingSettings(cells=8, epochs=3),
         train=TrainSettings(
-            epochs=60, published_epochs=110, cells=8, channels=24, batch=96, lr=0.05,
+            epochs=60, published_epochs=110, cells=8, channels=24, batch=96, lr=0.1,
+            warmup_epochs=10, schedule="linear", anneal="step", nesterov=True, weight_decay=5e-4,
             label_smoothing=0.1, drop_path=0.1,
         ),
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container
 from typing import Any
 
@@ -63,7 +64,7 @@ def with_training_share(recipe: Recipe, share: float) -> Recipe:
     """The recipe with `share` times the epochs of training; one at least."""
     settings = recipe.train
     epochs = max(1, int(settings.epochs * share))
-    warmup = min(int(settings.warmup_epochs * share), epochs)
+    warmup = min(math.ceil(settings.warmup_epochs * share), max(epochs - 1, 0))
     published = settings.published_epochs and max(1, int(settings.published_epochs * share))
     changes = {"epochs": epochs, "warmup_epochs": warmup, "published_epochs": published}
     changed = settings.model_copy(update=changes)
