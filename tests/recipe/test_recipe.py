@@ -12,7 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dots import zoo
 from dots.common.errors import UserError
+from dots.networks.body import Shape
+from dots.networks.count import network_cost
 from dots.recipe import (
     PRESETS,
     OperationSettings,
@@ -88,6 +91,19 @@ def test_paper_release_differs_from_the_paper_only_where_the_release_does() -> N
         "topology.anneal": "epoch",
         "topology.normalise": False,
     }
+
+
+def test_the_network_of_table_3_has_48_channels() -> None:
+    """5.3 M parameters are printed; the text's 46 channels have fewer."""
+    found = differences(preset("paper-imagenet"), preset("paper-imagenet-48"))
+    assert found[1:] == (("train.channels", 46, 48),)
+    counted = {}
+    for name in ("paper-imagenet", "paper-imagenet-48"):
+        train = preset(name).train
+        shape = Shape(train.cells, train.channels, 3, 1000, stem=train.stem)
+        cell = zoo.load("DOTS_ImageNet").genotype
+        counted[train.channels] = network_cost(cell, shape, 224).parameters
+    assert counted == {46: 4_954_073, 48: 5_348_032}
 
 
 def test_paper_imagenet() -> None:
@@ -166,7 +182,10 @@ def test_the_last_override_wins_and_values_cannot_smuggle_in_others() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("epochs=3", "did you mean operations.epochs, topology.epochs or train.epochs?"),
+        (
+            "epochs=3",
+            "did you mean operations.epochs, topology.epochs, halving.epochs or train.epochs?",
+        ),
         ("operations.epoch=3", "did you mean operations.epochs"),
         ("train.weightdecay=0", "did you mean train.weight_decay"),
         ("sede=1", "did you mean seed"),
@@ -245,7 +264,10 @@ def test_a_preset_that_the_file_contradicts_is_refused_not_ignored(tmp_path: Pat
     ("content", "message"),
     [
         (b"[operations]\nepoch = 3\n", 'unknown setting "operations.epoch" in'),
-        (b"epochs = 3\n", "did you mean operations.epochs, topology.epochs or train.epochs"),
+        (
+            b"epochs = 3\n",
+            "did you mean operations.epochs, topology.epochs, halving.epochs or train.epochs",
+        ),
         (b"[operations\n", "is not TOML"),
         (b"{", "is not JSON"),
         (b"\xff\xfe\x00", "is not UTF-8"),

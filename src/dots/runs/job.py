@@ -78,12 +78,14 @@ def read_job(run: RunDirectory) -> Job:
 
 def dry_recipe(recipe: Recipe) -> Recipe:
     """The recipe cut down to one epoch of each stage, for a dry run."""
-    once = {"epochs": 1}
+    once = {"epochs": 1, "warmup_epochs": 0}
     search = {**once, "weight_epochs": 0, "lr_epochs": None, "lr_offset": 0}
     return recipe.model_copy(
         update={
+            "nominal_images": None,
             "operations": recipe.operations.model_copy(update=search),
             "topology": recipe.topology.model_copy(update=search),
-            "train": recipe.train.model_copy(update={**once, "warmup_epochs": 0}),
+            "halving": recipe.halving.model_copy(update=once),
+            "train": recipe.train.model_copy(update={**once, "published_epochs": None}),
         }
     )
