@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dots.cli import options as o
+from dots.common.text import plain
 
 if TYPE_CHECKING:
     from dots.data.check import Facts, PartFacts, Twins
@@ -47,7 +48,7 @@ def check(
     watcher.reading(0, 0)
     content = facts.to_json()
     if not as_json:
-        print("\n".join(_lines(facts)))
+        print("\n".join(map(plain, _lines(facts))))
     if not no_estimate:
         from dots.runs.planning.forecast import forecast, suggested_preset
         from dots.training.processes import make_fabric

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dots.cli import options as o
+from dots.common.text import plain
 from dots.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def profile(
             f"{op:<16}{place.channels:>9}{place.stride:>8}{place.size:>8}{nanoseconds / 1e6:>10.4f}"
         )
     print(f"the rest of the network: {table.rest / 1e6:.4f} ms")
-    print(f"latency table: {out}")
+    print(plain(f"latency table: {out}"))
 
 
 def _check(**numbers: int) -> None:
