@@ -44,7 +44,12 @@ def check(
     from dots.data.check import check as look
 
     watcher = o.make_watcher(quiet or as_json)
-    facts = look(data, download=not no_download, progress=watcher.reading)
+    facts = look(
+        data,
+        download=not no_download,
+        progress=watcher.reading,
+        label=o.make_recipe(preset=preset, file=None, overrides=set_, shortcuts={}).data.label,
+    )
     watcher.reading(0, 0)
     content = facts.to_json()
     if not as_json:

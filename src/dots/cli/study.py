@@ -56,7 +56,7 @@ class AskedStudy:
         else:
             options = self._options(**more)
             make_study(self.name, options)
-            self._check_data()
+            self._check_data(options)
             command = ["dots", *sys.argv[1:]]
             directory = StudyDirectory.create(self.name, options, out=self.out, command=command)
         try:
@@ -66,12 +66,13 @@ class AskedStudy:
         if status:
             raise typer.Exit(status)
 
-    def _check_data(self) -> None:
+    def _check_data(self, options: Options) -> None:
         """Raise UserError for data that cannot be opened; download them before trials race."""
         from dots.data.sources.read import read_source
 
         assert self.data is not None
-        read_source(self.data, download=not self.no_download)
+        label = options.recipe.data.label
+        read_source(self.data, download=not self.no_download, label=label)
 
     def _machine(self) -> Machine:
         from dots.runs.launch import Machine

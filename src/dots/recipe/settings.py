@@ -109,6 +109,12 @@ class DataSettings(Settings):
     class_weights: bool = Field(
         default=False, description="weight the loss by inverse class frequency (imbalanced classes)"
     )
+    label: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the column that holds the labels, in parquet files and on the hub; none: "
+        "label, labels or fine_label",
+    )
     limit: int | None = Field(
         default=None,
         ge=2,

@@ -47,6 +47,7 @@ def evaluate_run(
         spec,
         info,
         splits_folder=run if _is_own(run, spec) else None,
+        label=RunDirectory.read(run).recipe.data.label,
         download=download,
         skip_corrupt=skip_corrupt,
     )
