@@ -316,6 +316,18 @@ class HalvingSettings(Settings):
         """Whether there is anything to choose from."""
         return self.cells > 1
 
+    def rounds(self, cells: int) -> tuple[tuple[int, int], ...]:
+        """(cells, epochs of each) of every round: 8 cells are followed by 4 and by 2."""
+        found: list[tuple[int, int]] = []
+        while cells > 1:
+            found.append((cells, self.epochs * 2 ** max(0, len(found) - 1)))
+            cells = -(-cells // 2)
+        return tuple(found)
+
+    def all_epochs(self, cells: int) -> int:
+        """Passes over half A in all rounds together, over so many cells."""
+        return sum(count * epochs for count, epochs in self.rounds(cells))
+
 
 class Recipe(Settings):
     """All settings of a run.

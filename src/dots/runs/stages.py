@@ -154,12 +154,12 @@ def choose_cell(session: Session, found: CandidateFile, searched: Genotype) -> G
     session.watcher.say(f"halving: {', '.join(cell.origin for cell in cells)}")
     stage = SuccessiveHalving(
         cells,
-        recipe.halving.epochs,
+        recipe.halving,
         recipe.train,
         session.engine(),
         session.batches(data.half_a, recipe.train, "halving"),
         partial(_finalist_network, session),
-        partial(test, session, rows=data.half_b),
+        partial(classified, session, rows=data.half_b),
         session.watcher.say,
     )
     session.loop.run(stage)
@@ -264,7 +264,7 @@ def train_network(
     batches = session.batches(everything, settings, "train")
     stage = TrainingStage(network, settings, session.engine(), batches, stage_name)
     session.loop.run(stage)
-    result = test(session, network.float())
+    result = classified(session, network.float())
     cost = trainee.cost(data.info.image_size)
     content = {
         **result.summary(),
@@ -287,7 +287,7 @@ def _test_file(stage_name: str) -> str:
     return stage_name.replace("train", "test", 1) + ".json"
 
 
-def test(session: Session, network: Network, *, rows: Tensor | None = None) -> TestResult:
+def classified(session: Session, network: Network, *, rows: Tensor | None = None) -> TestResult:
     """Every test image once, or the training images `rows` [N], none of the test's.
 
     Each process takes a part of every batch.
