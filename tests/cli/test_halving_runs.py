@@ -90,7 +90,7 @@ def test_every_competitor_keeps_to_the_budget(finished: Path, tmp_path: Path) ->
         Genotype.from_json(cell["genotype"]) for cell in read(finished / "halving.json")["cells"]
     ]
     shape = Shape(2, 8, 1, 10)
-    limit = sorted(network_cost(cell, shape, 8).parameters for cell in cells)[1]
+    limit = max(network_cost(cell, shape, 8).parameters for cell in cells) - 1
     out = tmp_path / "run"
     words = ["--max-params", str(limit), *QUICKEST, *SEARCH, *HALVING]
     assert run(["search", "digits", "--out", str(out), *words]) == 0
@@ -109,9 +109,9 @@ def pairs(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     labels = draw.integers(0, 2, count)
     images = np.zeros((count, 12, 12, 1), np.uint8)
     for image, label in zip(images, labels, strict=True):
-        for y, x in draw.integers(0, 9, (3, 2)):
+        for y, x in draw.integers(0, 12, (3, 2)):
             image[y, x] = 255
-            image[y + 3 * label, x + 3 * (1 - label)] = 255
+            image[(y + 3 * label) % 12, (x + 3 * (1 - label)) % 12] = 255
     return images, labels
 
 
@@ -144,7 +144,7 @@ def test_a_searched_cell_of_skips_loses_to_one_that_sees_more_than_the_stem(tmp_
         chosen = choose_cell(session, candidates, cell_of("skip_connect"))
     record = read(tmp_path / "run/halving.json")
     reached = [cell["validation"][-1]["accuracy"] for cell in record["cells"]]
-    print(reached)
+    print(reached)  # XX
     assert record["winner"] == "darts-policy"
     assert chosen == cell_of("sep_conv_5x5")
     assert reached[0] < 0.7 < reached[1]

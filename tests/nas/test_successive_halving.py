@@ -13,7 +13,7 @@ from dots.nas.successive_halving import LARGEST_LOSS, SuccessiveHalving, halving
 from dots.networks.body import Shape
 from dots.networks.count import network_cost
 from dots.networks.derived import DerivedNetwork
-from dots.recipe import BudgetSettings, build_recipe, preset
+from dots.recipe import BudgetSettings, preset
 from dots.recipe.settings import HalvingSettings
 from dots.runs.progress import Silent
 from dots.space.genotype import Cell, Edge, Genotype
@@ -24,7 +24,7 @@ from dots.zoo import PUBLISHED
 from helpers import small
 from helpers.journals import Memory, SignalAfter
 
-SETTINGS = build_recipe(overrides=["train.epochs=3", "train.lr=0.02"]).train
+SETTINGS = preset("quick").train
 
 
 def cell_of(op: str, nodes: int = 4) -> Genotype:

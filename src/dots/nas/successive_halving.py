@@ -19,6 +19,7 @@ from torch import nn
 from dots.data import Batches
 from dots.nas.finalists import Finalist
 from dots.recipe.settings import HalvingSettings, TrainSettings
+from dots.recipe.shares import with_epochs
 from dots.training.engine import Engine, StepResult
 from dots.training.evaluate import TestResult
 from dots.training.loop import Pair, State
@@ -121,12 +122,7 @@ class SuccessiveHalving:
             self.networks[self._current] = self.build(self.cells[self._current])
         self._training = TrainingStage(
             self.networks[self._current],
-            self.settings.model_copy(
-                update={
-                    "epochs": place.epochs,
-                    "warmup_epochs": min(self.settings.warmup_epochs, place.epochs - 1),
-                }
-            ),
+            with_epochs(self.settings, place.epochs),
             self.engine,
             self.own_batches,
             self.name,

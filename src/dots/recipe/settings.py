@@ -148,10 +148,18 @@ class StageSettings(Settings):
         default="pad", description="random crop of the padded image, or of random size and aspect"
     )
 
+    warmup_epochs: int = Field(
+        default=0, ge=0, description="leading epochs of rising learning rate"
+    )
+
     @model_validator(mode="after")
     def _rate_falls(self) -> Self:
         if self.lr_min > self.lr:
             raise ValueError(f"lr_min ({self.lr_min}) must be at most lr ({self.lr})")
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(
+                f"warmup_epochs ({self.warmup_epochs}) must be at most epochs ({self.epochs})"
+            )
         return self
 
 
@@ -253,11 +261,16 @@ class TopologySettings(SearchSettings):
 class TrainSettings(StageSettings):
     """The training of the derived network from scratch, and its test."""
 
-    warmup_epochs: int = Field(
-        default=0, ge=0, description="leading epochs of rising learning rate"
-    )
     schedule: Literal["cosine", "linear"] = Field(
         default="cosine", description="how the learning rate falls"
+    )
+    anneal: Literal["epoch", "step"] = Field(
+        default="epoch",
+        description="change the learning rate after every epoch, or after every step: it then "
+        "rises on a line through the warm-up and falls to lr_min at the last step",
+    )
+    decay_norms: bool = Field(
+        default=True, description="weight decay also on batch norms and biases"
     )
     nesterov: bool = Field(default=False, description="Nesterov's momentum")
     label_smoothing: float = Field(
@@ -283,14 +296,6 @@ class TrainSettings(StageSettings):
         description="epochs of the baseline 'published', which has the time of the search too; "
         "none: epochs",
     )
-
-    @model_validator(mode="after")
-    def _warmup_fits(self) -> Self:
-        if self.warmup_epochs > self.epochs:
-            raise ValueError(
-                f"warmup_epochs ({self.warmup_epochs}) must be at most epochs ({self.epochs})"
-            )
-        return self
 
 
 class HalvingSettings(Settings):
@@ -427,11 +432,3 @@ def _holds_null(value: JsonValue) -> bool:
     if isinstance(value, list):
         return any(_holds_null(entry) for entry in value)
     return value is None
-
-
-def baseline_settings(recipe: Recipe, name: str) -> TrainSettings:
-    """How a baseline is trained: as the found cell, a published one longer where set."""
-    train = recipe.train
-    if name != "published" or train.published_epochs is None:
-        return train
-    return train.model_copy(update={"epochs": train.published_epochs})

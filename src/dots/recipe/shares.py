@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container
 from typing import Any
 
-from dots.recipe.settings import HalvingSettings, Recipe
+from dots.recipe.settings import HalvingSettings, Recipe, TrainSettings
 
 SEARCHES = ("operations", "topology", "halving")
 
@@ -37,6 +38,7 @@ def with_search_share(recipe: Recipe, share: float, names: Container[str] = SEAR
         epochs = max(1, int(settings.epochs * share))
         alone = int(settings.weight_epochs * share)
         changes: dict[str, Any] = {"epochs": epochs, "weight_epochs": min(alone, epochs - 1)}
+        changes["warmup_epochs"] = min(int(settings.warmup_epochs * share), epochs)
         if settings.weight_epochs == settings.epochs:
             changes["weight_epochs"] = epochs
         if settings.lr_epochs is not None:
@@ -61,9 +63,21 @@ def _halving(settings: HalvingSettings, share: float) -> HalvingSettings:
 def with_training_share(recipe: Recipe, share: float) -> Recipe:
     """The recipe with `share` times the epochs of training; one at least."""
     settings = recipe.train
-    epochs = max(1, int(settings.epochs * share))
-    warmup = min(int(settings.warmup_epochs * share), epochs)
     published = settings.published_epochs and max(1, int(settings.published_epochs * share))
-    changes = {"epochs": epochs, "warmup_epochs": warmup, "published_epochs": published}
-    changed = settings.model_copy(update=changes)
-    return recipe.model_copy(update={"train": changed})
+    shorter = with_epochs(settings, max(1, int(settings.epochs * share)))
+    train = shorter.model_copy(update={"published_epochs": published})
+    return recipe.model_copy(update={"train": train})
+
+
+def with_epochs(settings: TrainSettings, epochs: int) -> TrainSettings:
+    """A training of so many epochs, with the same share of them for the warm-up."""
+    warmup = math.ceil(settings.warmup_epochs * epochs / settings.epochs)
+    return settings.model_copy(update={"epochs": epochs, "warmup_epochs": min(warmup, epochs - 1)})
+
+
+def baseline_settings(recipe: Recipe, name: str) -> TrainSettings:
+    """How a baseline is trained: as the found cell, a published one longer where set."""
+    train = recipe.train
+    if name != "published" or train.published_epochs is None:
+        return train
+    return with_epochs(train, train.published_epochs)

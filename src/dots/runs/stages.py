@@ -6,6 +6,7 @@ run that was interrupted goes on where it was, and any stage can start from a fi
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.common.seeding import isolated_random_state, seed_step
+from dots.data import Batches
 from dots.nas.budget.alternatives import alternatives
 from dots.nas.finalists import Finalist, finalists, published
 from dots.nas.operation_search import OperationStage
@@ -22,10 +24,12 @@ from dots.nas.successive_halving import SuccessiveHalving, halving_record
 from dots.nas.topology_search import TopologyStage, new_topology, topology_record
 from dots.networks.saved import save_network
 from dots.networks.specification import DARTS, CellTrainee, Network, ReferenceTrainee, Trainee
-from dots.recipe.settings import Baseline, TrainSettings, baseline_settings
+from dots.recipe.settings import Baseline, StageSettings, TrainSettings
+from dots.recipe.shares import baseline_settings
 from dots.runs.directory import RunDirectory
 from dots.runs.extension import earlier
 from dots.runs.finetune import INITIAL, start_from
+from dots.runs.restarts import FEWEST_STEPS, MOST, record_restart, restarts, slowed
 from dots.runs.samples import sample_pictures
 from dots.runs.session import Session, new_supernet
 from dots.runs.truth import Truth
@@ -33,7 +37,9 @@ from dots.space.candidates import CandidateFile, read_candidates, to_json
 from dots.space.discretise import derive_darts
 from dots.space.genotype import Genotype
 from dots.space.retain import retain
+from dots.training.chance import chance, unlearned
 from dots.training.evaluate import TestResult, evaluate
+from dots.training.loop import NonFiniteLossError
 from dots.training.processes import barrier, gathered
 from dots.training.stage import TrainingStage
 
@@ -83,6 +89,7 @@ def search_operations(session: Session) -> CandidateFile:
         strategy, settings.epochs, session.batches(own, settings, "operations"), held_out
     )
     session.loop.run(stage)
+    note_unlearned_search(session, "operations", own)
     scores = strategy.scores()
     kept = retain(space, scores, recipe.retain)
     if session.main:
@@ -123,6 +130,7 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
         alone,
     )
     session.loop.run(stage)
+    note_unlearned_search(session, "topology", own)
     record = topology_record(stage, settings)
     known = allowance.known(found.candidates, record)
     genotype = allowance.choose(known, stage.genotype())
@@ -251,19 +259,12 @@ def train_network(
     session: Session, trainee: Trainee, stage_name: str, settings: TrainSettings
 ) -> None:
     """Train a network on all training images and test it once, after the last epoch."""
-    recipe, data, run = session.recipe, session.data, session.run
+    data, run = session.data, session.run
     if run.has(_test_file(stage_name)):
         return
-    with isolated_random_state():
-        seed_step(recipe.seed, stage_name, "weights")
-        network = trainee.build(auxiliary=settings.auxiliary > 0, fast=recipe.fast_kernels)
-    if stage_name == "train" and run.has(INITIAL):
-        start_from(network, run.path / INITIAL)
-    session.engine().place_network(network)
     everything = torch.arange(len(data.train))
     batches = session.batches(everything, settings, "train")
-    stage = TrainingStage(network, settings, session.engine(), batches, stage_name)
-    session.loop.run(stage)
+    network = _trained(session, trainee, batches, stage_name, settings)
     result = classified(session, network.float())
     cost = trainee.cost(data.info.image_size)
     content = {
@@ -281,6 +282,69 @@ def train_network(
             run.write_json("samples.json", pictures)
         run.write_json(_test_file(stage_name), content)  # last: it says that the rest is there
     barrier(session.fabric)
+
+
+def _trained(
+    session: Session, trainee: Trainee, batches: Batches, stage_name: str, asked: TrainSettings
+) -> Network:
+    """The trained network; one that did not learn begins again with a smaller learning rate."""
+    recipe, run = session.recipe, session.run
+    while True:
+        attempt = len(restarts(run, stage_name))
+        settings = slowed(asked, attempt)
+        with isolated_random_state():
+            seed_step(recipe.seed, stage_name, "weights")
+            network = trainee.build(auxiliary=settings.auxiliary > 0, fast=recipe.fast_kernels)
+        if stage_name == "train" and run.has(INITIAL):
+            start_from(network, run.path / INITIAL)
+        session.engine().place_network(network)
+        stage = TrainingStage(network, settings, session.engine(), batches, stage_name)
+        last = attempt == MOST or stage.epochs * stage.steps < FEWEST_STEPS
+        try:
+            session.loop.run(stage, attempt)
+            reason = _unlearned(session, stage_name, settings, session.data.train.labels)
+        except NonFiniteLossError:
+            if last:
+                raise
+            reason = "its loss was not finite"
+        if not reason:
+            return network
+        begin = f"{stage_name} at a learning rate of {settings.lr:g} did not learn: {reason}"
+        if last:
+            session.note(f"{begin}; its network is no result")
+            return network
+        if session.main:
+            record_restart(run, stage_name, {"lr": settings.lr, "reason": reason})
+        barrier(session.fabric)
+        session.note(f"{begin}; it began again at {slowed(asked, attempt + 1).lr:g}")
+
+
+def _unlearned(session: Session, stage_name: str, settings: StageSettings, labels: Tensor) -> str:
+    """Why a stage is no better than chance, or "".
+
+    The loss of a search holds more than that of the classes, so its accuracy alone counts.
+    """
+    rows = [row for row in session.run.metrics.rows() if row["stage"] == stage_name]
+    training = settings if isinstance(settings, TrainSettings) else None
+    by = chance(
+        labels,
+        len(session.data.info.classes),
+        smoothing=training.label_smoothing if training else 0.0,
+        weights=session.engine().class_weights,
+        auxiliary=training.auxiliary if training else math.inf,
+    )
+    return unlearned(rows, len(labels), by)
+
+
+def note_unlearned_search(session: Session, stage_name: str, rows: Tensor) -> None:
+    """Say of a search over these rows of the training images that it did not learn."""
+    settings = session.recipe.operations
+    reason = _unlearned(session, stage_name, settings, session.data.train.labels[rows])
+    if reason:
+        session.note(
+            f"the search of the {stage_name} did not learn: {reason}; "
+            "its choice is no better than a random one"
+        )
 
 
 def _test_file(stage_name: str) -> str:

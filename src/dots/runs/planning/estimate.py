@@ -11,7 +11,7 @@ import torch
 from dots.data import DataInfo
 from dots.nas.plan import Plan
 from dots.recipe import Recipe
-from dots.recipe.settings import baseline_settings
+from dots.recipe.shares import baseline_settings
 from dots.runs.planning.steps import STAGES, alone, rehearse, settle
 from dots.runs.progress import duration
 
