@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from dots import zoo
 from dots.common.files import write_text
 from dots.networks.reference import REFERENCES, reference_cost
 from dots.networks.skeletons import published_cost
@@ -50,4 +51,4 @@ def to_text(table: dict[str, Table]) -> str:
 
 
 if __name__ == "__main__":
-    write_text(Path(__file__).parent / "zoo" / "counts.json", to_text(recount()))
+    write_text(Path(zoo.__file__).parent / "counts.json", to_text(recount()))

@@ -1,11 +1,11 @@
-"""Imports point one way (cli → jobs → stages → ... → ops → space), and --help stays light."""
+"""Imports point down the floors of the package, and --help stays light."""
 
 from __future__ import annotations
 
 import ast
-import graphlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,67 +13,64 @@ import pytest
 import dots
 
 ROOT = Path(dots.__file__).parent
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("common",), ("space",), ("zoo", "recipe"), ("data", "report"), ("networks", "training"),
+    ("nas",), ("runs",), ("study", "export", "api"), ("cli",), ("__main__",),
+)  # fmt: skip
+"""The rooms of the package, from the ground up: each may import itself and what is below."""
 
-BELOW: dict[str, set[str]] = {
-    "errors": set(),
-    "space": {"errors", "lazy"},
-    "genotype": {"errors", "files", "space", "cell"},
-    "recipe": {"errors", "files", "space", "cell", "genotype"},
-    "supernet": {"errors", "space", "ops", "operations", "network", "folding", "depthwise"},
-    "topology": {"errors", "space", "relax"},
-}
-"""Parts that may import these others alone, whatever comes."""
-
-ABOVE = {"cli", "api", "jobs", "stages", "session", "study", "export"}
-"""What nothing else may import."""
+HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
 
 
-def _part(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
-
-
-def _imported(path: Path) -> set[str]:
-    """The parts of the package that a file imports when it is loaded or used."""
-    found = set()
+def _imported(path: Path) -> Iterator[str]:
+    """The rooms that a file imports, when it is loaded or later."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("dots."):
-            found.add(node.module.split(".")[1])
-        elif isinstance(node, ast.ImportFrom) and node.module == "dots":
-            found |= {alias.name for alias in node.names if alias.name != "__version__"}
+        modules: list[str] = []
+        if isinstance(node, ast.ImportFrom) and node.module == "dots":
+            modules = [f"dots.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules = [node.module]
         elif isinstance(node, ast.Import):
-            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("dots.")}
-    return found
+            modules = [alias.name for alias in node.names]
+        yield from (name.split(".")[1] for name in modules if name.startswith("dots."))
 
 
-def _graph() -> dict[str, set[str]]:
-    """For each part of the package the other parts that it imports."""
-    graph: dict[str, set[str]] = {}
-    for path in sorted(ROOT.rglob("*.py")):
-        if path.parent != ROOT or not path.stem.startswith("_"):
-            graph.setdefault(_part(path), set()).update(_imported(path))
-    return {part: others - {part} for part, others in graph.items()}
+def upward_imports(root: Path) -> list[str]:
+    """'FILE imports ROOM' for each import of a room that is not below the file's own."""
+    wrong = []
+    for path in sorted(root.glob("*/**/*.py")) + sorted(root.glob("[!_]*.py")):
+        room = path.relative_to(root).parts[0].removesuffix(".py")
+        for other in sorted(set(_imported(path)) - {room}):
+            if HEIGHT[other] >= HEIGHT[room]:
+                wrong.append(f"{path.relative_to(root)} imports {other}")
+    return wrong
 
 
-def test_imports_point_one_way() -> None:
-    order = list(graphlib.TopologicalSorter(_graph()).static_order())  # raises on a cycle
-    assert order.index("space") < order.index("supernet") < order.index("cli")
+def test_imports_point_down() -> None:
+    assert upward_imports(ROOT) == []
 
 
-@pytest.mark.parametrize("part", BELOW)
-def test_the_foundations_stand_on_little(part: str) -> None:
-    assert _graph()[part] <= BELOW[part]
+def test_every_room_has_a_floor() -> None:
+    rooms = {p.name.removesuffix(".py") for p in ROOT.iterdir() if p.suffix in ("", ".py")}
+    assert rooms - {"__init__", "__pycache__"} == set(HEIGHT)
+    assert len(rooms) <= 16
 
 
-def test_nothing_imports_what_lies_on_top() -> None:
-    for part, others in _graph().items():
-        if part not in ABOVE:
-            assert not others & (ABOVE - {"session"}), part
-
-
-def test_reports_never_import_a_model() -> None:
-    heavy = {"supernet", "derived", "ops", "network", "strategies", "stages", "engine"}
-    for path in (ROOT / "report").rglob("*.py"):
-        assert not _imported(path) & heavy, path
+@pytest.mark.parametrize(
+    ("line", "room"),
+    [
+        ("from dots.nas.plan import Plan", "nas"),
+        ("import dots.runs.stages", "runs"),
+        ("from dots import api", "api"),
+    ],
+)
+def test_an_import_upwards_is_found(tmp_path: Path, line: str, room: str) -> None:
+    file = tmp_path / "networks" / "body.py"
+    file.parent.mkdir()
+    file.write_text("from dots.space.cell import Cell\n")
+    assert upward_imports(tmp_path) == []
+    file.write_text(f"def late() -> None:\n    {line}\n")
+    assert upward_imports(tmp_path) == [f"networks/body.py imports {room}"]
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["recipe", "tiny"]])

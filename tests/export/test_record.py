@@ -143,3 +143,10 @@ def test_noise_cells_cannot_be_exported() -> None:
     network = DerivedNetwork(Genotype({"normal": cell, "reduce": cell}), Shape(2, 4, 3, 5))
     with pytest.raises(UserError, match="'randn'"):
         recorded(network, 8)
+
+
+def test_nodes_that_are_zero_cannot_be_exported() -> None:
+    cell = Cell(((Edge("none", 0),), (Edge("sep_conv_3x3", 1),)), (2, 3))
+    network = DerivedNetwork(Genotype({"normal": cell, "reduce": cell}), Shape(2, 4, 3, 5))
+    with pytest.raises(UserError, match="'zeros_like'"):
+        recorded(network, 8)

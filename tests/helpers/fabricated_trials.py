@@ -93,7 +93,7 @@ def _search(spec: Mapping[str, Any], space: SearchSpace) -> Json:
         for beta in topology.parameters():
             beta.copy_(torch.randn(beta.shape, generator=generator))
     gates = {kind: [[0.1] * len(names) for names in rows] for kind, rows in candidates.items()}
-    kept_edges = topology.kept_edges()
+    kept_edges = topology.kept_edges(1.0)
     return {
         "genotype": derive_dots(space, candidates, gates, kept_edges).to_json(),
         "policy": policy,

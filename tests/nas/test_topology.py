@@ -118,7 +118,7 @@ def test_gamma_sums_to_one_at_every_node(
 def test_a_cold_topology_is_the_combination_that_it_keeps(edges: EdgeChoice) -> None:
     topology = EdgeCombinations(darts_space(), edges, normalise=True)
     _randomise(topology, 7)
-    kept = topology.kept_edges()
+    kept = topology.kept_edges(1.0)
     for kind, gamma in topology.edge_weights(1e-4).items():
         heavy = tuple((gamma > 1e-6).nonzero().flatten().tolist())
         assert heavy == kept[kind]
@@ -130,7 +130,7 @@ def test_kept_edges_follow_the_argmax() -> None:
     with torch.no_grad():
         dict(topology.nodes("normal"))[3][4] = 1.0
     expected = list(itertools.combinations(range(5), 3))[4]
-    kept = topology.kept_edges()["normal"]
+    kept = topology.kept_edges(1.0)["normal"]
     assert [e - 9 for e in kept if e >= 9] == list(expected)
 
 
@@ -145,7 +145,7 @@ def test_edge_softmax_keeps_the_heaviest() -> None:
     topology = EdgeSoftmax(darts_space(), keep=2)
     with torch.no_grad():
         dict(topology.nodes("normal"))[3].copy_(torch.tensor([0.1, 0.9, 0.2, 0.8, 0.3]))
-    assert topology.kept_edges()["normal"][-2:] == (10, 12)
+    assert topology.kept_edges(1.0)["normal"][-2:] == (10, 12)
     gamma = topology.edge_weights(1.0)["normal"]
     torch.testing.assert_close(gamma[9:], torch.softmax(torch.tensor([0.1, 0.9, 0.2, 0.8, 0.3]), 0))
 
@@ -156,9 +156,22 @@ def test_edge_sigmoid_keeps_what_is_above_the_threshold_or_the_best() -> None:
         nodes = dict(topology.nodes("normal"))
         nodes[0].copy_(torch.tensor([1.0, 2.0]))
         nodes[1].copy_(torch.tensor([-3.0, -1.0, -2.0]))
-    assert topology.kept_edges()["normal"] == (0, 1, 3)
+    assert topology.kept_edges(1.0)["normal"] == (0, 1, 3)
     gamma = topology.edge_weights(2.0)["normal"]
     torch.testing.assert_close(gamma[:2], torch.sigmoid(torch.tensor([0.5, 1.0])))
+
+
+def test_the_threshold_is_applied_at_the_last_temperature() -> None:
+    """σ(0.1) = 0.52 is below 0.6; γ of the annealed search, σ(0.1 / 0.02) = 0.993, is not."""
+    topology = EdgeSigmoid(darts_space(nodes=1), threshold=0.6)
+    with torch.no_grad():
+        for _, beta in topology.nodes("normal"):
+            beta.copy_(torch.tensor([0.1, 0.2]))
+    assert topology.kept_edges(0.02)["normal"] == (0, 1)
+    assert float(topology.edge_weights(0.02)["normal"][0].detach()) == pytest.approx(
+        0.99331, abs=1e-5
+    )
+    assert topology.kept_edges(1.0)["normal"] == (1,)
 
 
 def test_make_topology_knows_the_three() -> None:

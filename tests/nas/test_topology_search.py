@@ -29,6 +29,7 @@ def _stage(
     edges: EdgeChoice = "pairs",
     batches: Any = None,
     held_out: Any = None,
+    weight_batches: Any = None,
     **changes: Any,
 ) -> TopologyStage:
     candidates = candidates_of(SPACE, names)
@@ -46,6 +47,7 @@ def _stage(
         small.engine(),
         batches or small.FewBatches(),
         held_out,
+        weight_batches=weight_batches,
     )
 
 
@@ -96,6 +98,24 @@ def test_weight_only_epochs_leave_the_architecture() -> None:
     assert not any(p.detach().any() for p in stage.architecture)
     _drive(stage, range(1, 2))
     assert any(p.detach().any() for p in stage.architecture)
+
+
+@pytest.mark.parametrize("anneal", ["step", "epoch"])
+def test_weight_only_epochs_may_have_batches_of_their_own(anneal: str) -> None:
+    """Half A in the authors' release; afterwards all images, over which the annealing counts."""
+    everything, half = small.FewBatches(4), small.FewBatches(2)
+    settings = {"epochs": 4, "weight_epochs": 2, "anneal": anneal}
+    stage = _stage(batches=everything, weight_batches=half, **settings)
+    usual = _stage(batches=everything, **settings)
+    for epoch in range(4):
+        stage.set_epoch(epoch)
+        own = (half if epoch < 2 else everything).items
+        assert stage.steps == len(own)
+        assert [batch for batch, _ in stage.batches(epoch, 1)] == own[1:]
+        for step in range(len(own)):
+            assert stage.temperature_at(epoch, step) == usual.temperature_at(epoch, step)
+    usual.set_epoch(0)
+    assert usual.steps == 4
 
 
 @pytest.mark.parametrize("anneal", ["step", "epoch"])
@@ -228,5 +248,5 @@ def test_planted_edges_are_found(seed: int) -> None:
     stage = TopologyStage(space, candidates, topology, net, settings, small.engine(), Colours())  # type: ignore[arg-type]
     _drive(stage)
     kind = net.body.plans[0].kind
-    assert {e for e in topology.kept_edges()[kind] if e in incoming} == planted
+    assert {e for e in topology.kept_edges(1.0)[kind] if e in incoming} == planted
     assert isinstance(stage.genotype(), Genotype)

@@ -121,6 +121,47 @@ def test_unusual_cells_build_and_run(name: str, fast: bool) -> None:
     assert network_cost(genotype, _published(), 8).multiply_adds > 0
 
 
+def test_a_cell_with_zero_on_edges_has_the_published_size() -> None:
+    """SNAS' aggressive cell: nodes that are zero widen the next cell (printed: 2.3 M)."""
+    entry = zoo.load("SNAS_aggressive")
+    cost = network_cost(entry.genotype, Shape(20, 36, 3, 10), 32)
+    assert round(cost.parameters / 1e6, 3) == 2.314
+    assert entry.figure("cifar_params_M") == round(cost.parameters / 1e6, 1) == 2.3
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("size", [8, 9])
+def test_a_node_with_zero_alone_is_zero_in_the_output(fast: bool, size: int) -> None:
+    zero, skip = (Edge("none", 0),), (Edge("skip_connect", 0),)
+    shape = Shape(3, 4, 3, 5)
+    there = Genotype(dict.fromkeys(("normal", "reduce"), Cell((zero, skip, zero), (2, 3, 4))))
+    gone = Genotype(dict.fromkeys(("normal", "reduce"), Cell(((), skip, ()), (2, 3, 4))))
+    network = DerivedNetwork(there, shape, fast=fast).eval()
+    features = network.features(torch.randn(2, 3, size, size))
+    for maps, channels in zip(features, (4, 8, 16), strict=True):
+        assert maps.shape[1] == 3 * channels
+        assert not maps[:, :channels].any()
+        assert bool(maps[:, channels : 2 * channels].any())
+        assert not maps[:, 2 * channels :].any()
+    narrow = DerivedNetwork(gone, shape, fast=fast).features(torch.randn(2, 3, size, size))
+    assert [maps.shape[1] for maps in narrow] == [4, 8, 16]
+
+
+def test_an_operation_on_a_node_that_is_zero_stays() -> None:
+    """As in the published network: its batch norm's bias is learnt."""
+    nodes = ((Edge("none", 0),), (Edge("sep_conv_3x3", 2), Edge("skip_connect", 0)))
+    genotype = Genotype(dict.fromkeys(("normal", "reduce"), Cell(nodes, (2, 3))))
+    network = DerivedNetwork(genotype, Shape(3, 4, 3, 5), fast=False)
+    network(torch.randn(2, 3, 8, 8)).sum().backward()
+    own = [
+        parameter
+        for name, parameter in network.body.cells[0].named_parameters()
+        if name.startswith("nodes.1.0.")
+    ]
+    assert own
+    assert all(parameter.grad is not None for parameter in own)
+
+
 def test_a_cell_that_reads_nothing_is_refused() -> None:
     genotype = _genotype([[], [Edge(SEP, 2)]], (2, 3))
     with pytest.raises(UserError, match="depends on no input"):

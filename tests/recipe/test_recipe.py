@@ -84,6 +84,7 @@ def test_paper_release_differs_from_the_paper_only_where_the_release_does() -> N
         "topology.head_norm": True,
         "topology.cells": 8,
         "topology.weight_epochs": 20,
+        "topology.weight_half": True,
         "topology.anneal": "epoch",
         "topology.normalise": False,
     }

@@ -20,9 +20,16 @@ def test_every_preset_is_a_plan_in_every_space(name: str, space: str) -> None:
             assert stage.cells % 3 == 0
 
 
-def test_the_darts_spaces_take_a_preset_as_it_is() -> None:
+def test_the_darts_space_takes_a_preset_as_it_is() -> None:
     assert fitted(preset("quick"), "darts") == preset("quick")
-    assert fitted(preset("quick"), "s2") == preset("quick")
+
+
+@pytest.mark.parametrize("space", ["s2", "s3", "s4"])
+def test_the_small_spaces_have_one_softmax(space: str) -> None:
+    """Their few operations would leave a group of one, whose weight is 1 whatever its α."""
+    recipe = build_recipe("quick", overrides=[f"space={space}"])
+    assert recipe.retain == "top1"
+    assert recipe.operations == preset("quick").operations
 
 
 def test_the_benchmark_chooses_among_all_subsets_of_edges() -> None:

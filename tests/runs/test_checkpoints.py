@@ -206,8 +206,8 @@ KILLED = """
 import os, sys
 from pathlib import Path
 import torch
-import dots.files
-from dots.checkpoints import Checkpoints
+import dots.common.files
+from dots.runs.checkpoints import Checkpoints
 
 torch.set_num_threads(1)
 root = Path(sys.argv[1])

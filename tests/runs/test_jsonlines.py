@@ -147,7 +147,7 @@ def test_a_full_disk_leaves_no_part_of_a_line(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("dots.jsonlines._write_all", half)
+        patch.setattr("dots.runs.jsonlines._write_all", half)
         with pytest.raises(UserError, match=r"no room left on the disk for .*rows\.jsonl"):
             lines.append(ROWS[0])
     assert lines.path.read_bytes() == content

@@ -21,7 +21,7 @@ from dots.runs.lock import Lock
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from dots.lock import Lock
+from dots.runs.lock import Lock
 lock = Lock(Path(sys.argv[1]))
 lock.acquire()
 child = os.fork() if sys.argv[2] == "fork" else 0

@@ -123,12 +123,22 @@ def test_parallel_edges_inputs_in_the_output_and_empty_nodes_are_legal() -> None
     assert read.skips("reduce") == 1
 
 
-def test_zero_on_an_edge_is_an_absent_edge() -> None:
+def test_zero_beside_another_edge_is_an_absent_edge() -> None:
     read = Genotype.from_json(plain(normal=[["none", 0], ["skip_connect", 1]]))
     assert read.cells["normal"].nodes == ((Edge("skip_connect", 1),),)
-    cell = Cell(((Edge("none", 0),),), (2,))
-    with pytest.raises(UserError, match="leave it out"):
-        Genotype({"normal": cell, "reduce": cell})
+
+
+def test_a_node_with_zero_alone_is_there_and_one_without_edges_is_not() -> None:
+    skip, zero, dead = (Edge("skip_connect", 0),), (Edge("none", 0), Edge("none", 1)), ()
+    cell = Cell((skip, zero, dead, (Edge("none", 0), Edge("skip_connect", 4))), (2, 3, 4, 5))
+    read = Genotype({"normal": cell, "reduce": cell})
+    assert read.cells["normal"] == cell  # nothing else keeps the last node alive
+    assert cell.output(2) == (2, 3, 5)
+    assert Genotype.from_json(read.to_json()) == read
+    read.check_buildable()
+    only = Cell((zero,), (2,))
+    with pytest.raises(UserError, match="depends on no input"):
+        Genotype({"normal": only, "reduce": cell}).check_buildable()
 
 
 def test_a_space_with_one_kind_omits_the_reduction_cell() -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dots.common.errors import UserError
-from dots.space.retain import retain
-from dots.space.search_space import DARTS_OPERATIONS, SearchSpace, darts_space, nasbench201_space
+from dots.space.retain import RETAIN_SCHEMES, retain, retained_groups
+from dots.space.search_space import (
+    DARTS_OPERATIONS,
+    SearchSpace,
+    darts_space,
+    named_space,
+    nasbench201_space,
+)
 
 SPACE = darts_space(nodes=1)
 NONE, MAX, AVG, SKIP, SEP3, SEP5, DIL3, DIL5 = DARTS_OPERATIONS
@@ -55,7 +63,40 @@ def test_other_spaces_have_other_groups() -> None:
         retain(space, _scores(row, space), "group-v1")
 
 
-@pytest.mark.parametrize("scheme", ["top1", "top2", "group-v1", "group-v2"])
+@pytest.mark.parametrize("scheme", RETAIN_SCHEMES)
+@pytest.mark.parametrize(
+    "space",
+    [
+        *map(named_space, ("darts", "s2", "s3", "s4", "nasbench201")),
+        darts_space(operations=(MAX, SKIP, SEP3, SEP5, DIL3)),
+        darts_space(operations=(NONE, SKIP, MAX, SEP3)),
+        replace(SPACE, groups={"v1": ((SEP3,), (MAX,), (SKIP, AVG)), "v2": ((NONE,), (SKIP,))}),
+    ],
+)
+def test_no_softmax_is_over_one_operation(space: SearchSpace, scheme: str) -> None:
+    """A group of one is merged, in any space; the groups' operations stay, in their order."""
+    try:
+        groups = retained_groups(space, scheme)
+    except UserError:
+        assert scheme.removeprefix("group-") not in space.groups
+        return
+    assert all(len(group) > 1 for group in groups)
+    if scheme.startswith("group-"):
+        given = space.groups[scheme.removeprefix("group-")]
+        assert [op for group in groups for op in group] == [op for group in given for op in group]
+    scores = {kind: [[1.0] * len(space.operations)] * len(space.cell.edges) for kind in space.kinds}
+    kept = retain(space, scores, scheme)
+    assert all(set(names) <= set(space.operations) for names in kept["normal"])
+
+
+def test_a_lone_operation_joins_its_neighbours() -> None:
+    space = darts_space(operations=(NONE, SKIP, MAX, SEP3, SEP5, DIL3))
+    assert retained_groups(space, "group-v1") == ((NONE, SKIP, MAX), (SEP3, SEP5, DIL3))
+    assert retained_groups(named_space("s2"), "group-v2") == ((SKIP, SEP3),)
+    assert retained_groups(SPACE, "group-v1") == SPACE.groups["v1"]
+
+
+@pytest.mark.parametrize("scheme", RETAIN_SCHEMES)
 def test_something_other_than_zero_is_always_kept(scheme: str) -> None:
     kept = retain(SPACE, _scores({NONE: 1.0}), scheme)
     assert all(any(op != NONE for op in names) for edges in kept.values() for names in edges)

@@ -129,7 +129,7 @@ def test_what_a_search_keeps_is_rated_best(parameterisation: str) -> None:
         "beta": {"normal": beta},
     }
     rating = rating_of_search(SPACE, record, "normal")
-    kept = topology.kept_edges()["normal"]
+    kept = topology.kept_edges(1.0)["normal"]
     own = tuple(
         tuple(place for place, edge in enumerate(incoming) if edge in kept)
         for incoming in SPACE.cell.incoming

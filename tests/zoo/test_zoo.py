@@ -50,8 +50,8 @@ def test_every_printed_figure_is_kept() -> None:
         assert source is None or next(iter(entry.printed)) == source
 
 
-def test_there_are_39_cells_with_names_of_their_own_and_all_can_be_built() -> None:
-    assert len(set(zoo.names())) == 39
+def test_there_are_40_cells_with_names_of_their_own_and_all_can_be_built() -> None:
+    assert len(set(zoo.names())) == 40
     for entry in zoo.entries():
         entry.genotype.check_buildable()
         assert entry.paper

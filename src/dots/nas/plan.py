@@ -18,7 +18,8 @@ from dots.nas.strategies.settings import read_settings
 from dots.networks.body import Shape
 from dots.recipe import Recipe
 from dots.recipe.settings import OperationSettings, SearchSettings, StageSettings
-from dots.space.search_space import Groups, SearchSpace, named_space
+from dots.space.retain import retained_groups
+from dots.space.search_space import SearchSpace, named_space
 from dots.training.engine import Engine
 
 
@@ -40,7 +41,7 @@ def make_plan(recipe: Recipe) -> Plan:
     space = named_space(recipe.space, recipe.nodes)
     strategy = find_strategy(recipe.strategy)
     method = read_settings(strategy, recipe.method)
-    operation_groups(space, recipe.retain)
+    retained_groups(space, recipe.retain)
     strategy.check(space, recipe.operations, method)
     check_combination(strategy, recipe.operations)
     return Plan(recipe, space, strategy, method)
@@ -67,13 +68,6 @@ def check_combination(strategy: type[OperationSearch], settings: OperationSettin
         )
 
 
-def operation_groups(space: SearchSpace, scheme: str) -> Groups:
-    """The groups that a retention scheme asks for; one of all operations where it has none."""
-    if scheme.startswith("group-"):
-        return space.groups_for(scheme.removeprefix("group-"))
-    return (space.operations,)
-
-
 def search_context(plan: Plan, shape: Shape, engine: Engine, image_size: int) -> SearchContext:
     """What a strategy is given, for images of `image_size` pixels a side; without a budget."""
     recipe = plan.recipe
@@ -83,7 +77,7 @@ def search_context(plan: Plan, shape: Shape, engine: Engine, image_size: int) ->
         settings=recipe.operations,
         engine=engine,
         seed=recipe.seed,
-        groups=operation_groups(plan.space, recipe.retain),
+        groups=retained_groups(plan.space, recipe.retain),
         image_size=image_size,
         fast=recipe.fast_kernels,
         low_memory=recipe.low_memory,

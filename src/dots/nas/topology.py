@@ -60,8 +60,8 @@ class Topology(nn.Module, ABC):
         """γ of the node's incoming edges, [incoming]."""
 
     @abstractmethod
-    def node_choice(self, node: int, beta: Tensor) -> Combination:
-        """The combination that the node keeps."""
+    def node_choice(self, node: int, beta: Tensor, temperature: float) -> Combination:
+        """The combination that the node keeps at the last temperature."""
 
     def edge_weights(self, temperature: float) -> dict[str, Tensor]:
         """γ for each cell kind, [edges], in the order of the cell's edges (Eqs. 6 and 7)."""
@@ -83,14 +83,18 @@ class Topology(nn.Module, ABC):
         }
 
     @torch.no_grad()
-    def kept_edges(self) -> dict[str, tuple[int, ...]]:
-        """For each cell kind the indices of the edges that the search keeps (Sec. 4.1)."""
+    def kept_edges(self, temperature: float) -> dict[str, tuple[int, ...]]:
+        """For each cell kind the indices of the edges that the search keeps (Sec. 4.1).
+
+        `temperature` is the one that the search ends with.
+        """
         kept: dict[str, tuple[int, ...]] = {}
         for kind in self.kinds:
             indices: list[int] = []
             for node, beta in self.nodes(kind):
                 incoming = self.cell.incoming[node]
-                indices += [incoming[position] for position in self.node_choice(node, beta)]
+                choice = self.node_choice(node, beta, temperature)
+                indices += [incoming[position] for position in choice]
             kept[kind] = tuple(indices)
         return kept
 
@@ -113,7 +117,7 @@ class EdgeCombinations(Topology):
         table: Tensor = getattr(self, f"membership{node}")
         return self.node_probabilities(beta, temperature) @ table.to(beta.dtype)
 
-    def node_choice(self, node: int, beta: Tensor) -> Combination:
+    def node_choice(self, node: int, beta: Tensor, temperature: float) -> Combination:
         count = len(self.cell.incoming[node])
         return combinations(count, self.edges)[int(beta.argmax())]
 
@@ -135,13 +139,13 @@ class EdgeSoftmax(Topology):
     def node_edge_weights(self, node: int, beta: Tensor, temperature: float) -> Tensor:
         return softmax(beta, temperature)
 
-    def node_choice(self, node: int, beta: Tensor) -> Combination:
+    def node_choice(self, node: int, beta: Tensor, temperature: float) -> Combination:
         best = beta.argsort(descending=True, stable=True)[: self.keep]
         return tuple(sorted(best.tolist()))
 
 
 class EdgeSigmoid(Topology):
-    """The ablation's edge-level sigmoid: γ = σ(b / T), edges above a threshold are kept.
+    """The ablation's edge-level sigmoid: γ = σ(b / T), above a threshold at last edges are kept.
 
     No source gives the threshold, the temperature or what becomes of a node without an edge
     above the threshold: it keeps its best one.
@@ -157,8 +161,9 @@ class EdgeSigmoid(Topology):
     def node_edge_weights(self, node: int, beta: Tensor, temperature: float) -> Tensor:
         return torch.sigmoid(beta / temperature)
 
-    def node_choice(self, node: int, beta: Tensor) -> Combination:
-        above = (torch.sigmoid(beta) > self.threshold).nonzero().flatten().tolist()
+    def node_choice(self, node: int, beta: Tensor, temperature: float) -> Combination:
+        gamma = self.node_edge_weights(node, beta, temperature)
+        above = (gamma > self.threshold).nonzero().flatten().tolist()
         return tuple(above) or (int(beta.argmax()),)
 
 

@@ -41,7 +41,8 @@ class TopologyStage:
 
     The temperature falls from `t_start` to `t_end` (Eq. 9) over the epochs that train the
     architecture; the gates have `alpha_ratio` times that temperature. With `held_out` (not
-    in the paper) the architecture learns from images that w does not see.
+    in the paper) the architecture learns from images that w does not see. The weight-only
+    epochs go over `weight_batches` where there are such.
     """
 
     name = "topology"
@@ -57,6 +58,7 @@ class TopologyStage:
         batches: Batches,
         held_out: Batches | None = None,
         penalty: CostPenalty | None = None,
+        weight_batches: Batches | None = None,
     ) -> None:
         self.space = space
         self.candidates = candidates
@@ -66,6 +68,7 @@ class TopologyStage:
         self.settings = settings
         self.engine = engine
         self.own_batches = batches
+        self.weight_batches = weight_batches or batches
         self.held_out = held_out
         self.penalty = penalty
         self.epochs = settings.epochs
@@ -80,10 +83,13 @@ class TopologyStage:
         return self.weight_optimiser.lr
 
     def batches(self, epoch: int, start: int) -> Iterator[Pair]:
-        own = self.own_batches.epoch(epoch, start)
+        own = self._batches_of(epoch).epoch(epoch, start)
         if self.held_out is None or not self._trains_architecture(epoch):
             return ((batch, None) for batch in own)
-        return zip(own, cycle(self.held_out, epoch * self.steps + start), strict=False)
+        return zip(own, cycle(self.held_out, epoch * self.own_batches.steps + start), strict=False)
+
+    def _batches_of(self, epoch: int) -> Batches:
+        return self.own_batches if self._trains_architecture(epoch) else self.weight_batches
 
     def begin_epoch(self, epoch: int) -> None:
         """Operations whose weight has underflown to zero are gone from here on."""
@@ -92,6 +98,7 @@ class TopologyStage:
     def set_epoch(self, epoch: int) -> None:
         self.weight_optimiser.set_epoch(epoch)
         self.temperature = self.temperature_at(epoch, 0)
+        self.steps = self._batches_of(epoch).steps
 
     def _trains_architecture(self, epoch: int) -> bool:
         return epoch >= self.settings.weight_epochs
@@ -103,7 +110,8 @@ class TopologyStage:
         position = epoch - self.settings.weight_epochs
         count = self.epochs - self.settings.weight_epochs
         if self.settings.anneal == "step":
-            position, count = position * self.steps + step, count * self.steps
+            steps = self.own_batches.steps
+            position, count = position * steps + step, count * steps
         return geometric(self.settings.t_start, self.settings.t_end, position, count)
 
     def mixtures(self) -> dict[str, Mixture]:
@@ -204,8 +212,8 @@ class TopologyStage:
         }
 
     def current(self) -> Genotype:
-        """The cell that β and α' give now."""
-        return self.genotype()
+        """The cell that β and α' give at this temperature."""
+        return self._derived(self.temperature)
 
     def finished(self, epoch: int) -> bool:
         return False
@@ -214,11 +222,15 @@ class TopologyStage:
         """The network with running statistics."""
         return self.supernet
 
-    @torch.no_grad()
     def genotype(self) -> Genotype:
         """argmax of β at every node, then of α' on the edges that it keeps."""
+        return self._derived(self.settings.t_end)
+
+    @torch.no_grad()
+    def _derived(self, temperature: float) -> Genotype:
         gates = {kind: self.gates.choice(kind).tolist() for kind in self.space.kinds}
-        return derive_dots(self.space, self.candidates, gates, self.topology.kept_edges())
+        kept = self.topology.kept_edges(temperature)
+        return derive_dots(self.space, self.candidates, gates, kept)
 
     def state(self) -> State:
         return {
@@ -252,6 +264,7 @@ def topology_record(stage: TopologyStage, settings: TopologySettings) -> dict[st
     nothing; those of removed operations are never above the others); `operations` names for
     each kind and edge, kept or not, the operation that α' chose.
     """
+    kept = stage.topology.kept_edges(settings.t_end)
     gates = {kind: stage.gates.choice(kind).tolist() for kind in stage.space.kinds}
     return {
         "version": VERSION,
@@ -267,5 +280,5 @@ def topology_record(stage: TopologyStage, settings: TopologySettings) -> dict[st
             kind: list(names)
             for kind, names in best_operations(stage.space, stage.candidates, gates).items()
         },
-        "kept_edges": {kind: list(kept) for kind, kept in stage.topology.kept_edges().items()},
+        "kept_edges": {kind: list(edges) for kind, edges in kept.items()},
     }

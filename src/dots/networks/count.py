@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from dots.networks.operations.registry import make_operation
 from dots.networks.operations.source import Source, complete
 from dots.space.genotype import Genotype
 from dots.space.search_space import named_space
+
+Size = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,34 @@ def operation_cost(name: str, channels: int, stride: int, size: int) -> Cost:
         operation = _Alone(name, channels, stride, _DERIVED).eval()
         features = torch.empty(1, channels, size, size)
     return module_cost(operation, features)
+
+
+def memory_access(name: str, channels: int, stride: int, size: int) -> int:
+    """Values that one operation reads and writes: inputs, outputs and weights of its layers.
+
+    Of convolutions and poolings, as in ShuffleNet v2 (Ma et al., ECCV 2018, Sec. 2); what has
+    none of them copies its input.
+    """
+    aten = torch.ops.aten
+
+    def convolution(x: Size, weight: Size, *_: object, out_shape: Size, **__: object) -> int:
+        return prod(x) + prod(weight) + prod(out_shape)
+
+    def pooling(x: Size, *_: object, out_shape: Size, **__: object) -> int:
+        return prod(x) + prod(out_shape)
+
+    layers = {
+        aten.convolution: convolution,
+        aten.avg_pool2d: pooling,
+        aten.max_pool2d_with_indices: lambda x, *_, out_shape, **__: pooling(
+            x, out_shape=out_shape[0]
+        ),
+    }
+    counter = FlopCounterMode(display=False, custom_mapping=layers)
+    with torch.device("meta"), counter, torch.no_grad():
+        features = torch.empty(1, channels, size, size)
+        _Alone(name, channels, stride, _DERIVED).eval()(features)
+    return counter.get_total_flops() or 2 * channels * size * size
 
 
 def operation_latency(

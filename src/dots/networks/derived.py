@@ -12,7 +12,12 @@ from torch import Tensor, nn
 from dots.networks.body import Body, CellPlan, Preprocess, Shape, make_fast, reductions
 from dots.networks.kernels.node_sum import Term, combine
 from dots.networks.norm import BatchNorm
-from dots.networks.operations.candidates import FactorizedReduce, Identity, OperationStyle
+from dots.networks.operations.candidates import (
+    FactorizedReduce,
+    Identity,
+    OperationStyle,
+    Zero,
+)
 from dots.networks.operations.registry import make_operation
 from dots.networks.operations.source import Parts, Source, complete
 from dots.space.genotype import Cell, Genotype
@@ -49,7 +54,7 @@ class DartsParts:
 
 
 class DerivedCell(nn.Module):
-    """A cell of a genotype. Nodes that depend on no input are zero, and absent from the output."""
+    """A cell of a genotype. Nodes without an edge are zero, and absent from the output."""
 
     def __init__(
         self, cell: Cell, inputs: int, plan: CellPlan, parts: CellParts | None = None
@@ -82,9 +87,16 @@ class DerivedCell(nn.Module):
             terms = [
                 self._term(operation, source, drop_path)
                 for operation, source in zip(operations, kept, strict=True)
-                if source is not None
+                if source is not None and not isinstance(operation, Zero)
             ]
-            nodes.append(Source(combine(terms, fast=fast), fast=fast) if terms else None)
+            if terms:
+                nodes.append(Source(combine(terms, fast=fast), fast=fast))
+            elif kept and kept[0] is not None:  # Zero alone
+                zero = operations[0]
+                assert isinstance(zero, Zero)
+                nodes.append(Source(zero.zeros(kept[0]), fast=fast))
+            else:
+                nodes.append(None)
         outputs = ((index, nodes[index]) for index in self.concat)
         parts = [self._output(index, node) for index, node in outputs if node is not None]
         return Source(parts, fast=fast)

@@ -103,8 +103,8 @@ def paper_release() -> Recipe:
     """The schedule of the authors' release on CIFAR.
 
     It differs from the paper in the topology search: 8 cells, 20 leading weight-only epochs
-    and then annealing once per epoch, γ not divided by N(c); and both search networks have a
-    batch norm and a ReLU before the pooling.
+    on half A and then annealing once per epoch, γ not divided by N(c); and both search
+    networks have a batch norm and a ReLU before the pooling.
     """
     return Recipe(
         preset="paper-release",
@@ -114,7 +114,7 @@ def paper_release() -> Recipe:
             arch_lr=3e-4, arch_betas=(0.5, 0.999), arch_weight_decay=1e-3, head_norm=True,
         ),
         topology=TopologySettings(
-            epochs=40, weight_epochs=20, cells=8, channels=16, batch=64,
+            epochs=40, weight_epochs=20, weight_half=True, cells=8, channels=16, batch=64,
             lr=0.025, lr_min=0.001, lr_epochs=70, lr_offset=30,
             momentum=0.9, weight_decay=3e-4, clip=5.0,
             arch_lr=3e-4, arch_betas=(0.9, 0.999), arch_weight_decay=1e-3, head_norm=True,
@@ -225,9 +225,9 @@ _SMALLER: Mapping[str, Mapping[str, _Section]] = MappingProxyType(
 def fitted(recipe: Recipe, space: str) -> Recipe:
     """The preset `recipe` as it is meant in `space`; unchanged in the DARTS space.
 
-    S4 has operations of one topology-agnostic group alone, of which an edge keeps the best.
+    S2, S3 and S4 have too few operations for groups: one softmax over all, the best is kept.
     """
-    if space == "s4":
+    if space in ("s2", "s3", "s4"):
         return recipe.model_copy(update={"space": space, "retain": "top1"})
     if space != "nasbench201":
         return recipe

@@ -271,6 +271,11 @@ class TopologySettings(SearchSettings):
         default=False,
         description="also note the supernet's loss for single topologies in topology.json",
     )
+    weight_half: bool = Field(
+        default=False,
+        description="half A alone in the leading epochs that train w alone, as in the authors' "
+        "release",
+    )
 
     @model_validator(mode="after")
     def _annealing_and_edges_fit(self) -> Self:

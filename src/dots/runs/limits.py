@@ -71,6 +71,7 @@ def counts_of(plan: Plan, data: ImageData) -> Counts:
         topology=len(data.half_a) if plan.recipe.topology.held_out else both,
         train=len(data.train),
         test=len(data.test),
+        half_a=len(data.half_a),
     )
 
 

@@ -94,6 +94,9 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
     own = torch.cat([data.half_a, data.half_b])
     if settings.held_out:
         own, held_out = data.half_a, session.batches(data.half_b, settings, "topology-held-out")
+    alone = None
+    if settings.weight_half:
+        alone = session.batches(data.half_a, settings, "topology-weights")
     stage = TopologyStage(
         session.space,
         found.candidates,
@@ -104,6 +107,7 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
         session.batches(own, settings, "topology"),
         held_out,
         allowance.penalty(),
+        alone,
     )
     session.loop.run(stage)
     record = topology_record(stage, settings)

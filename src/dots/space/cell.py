@@ -29,8 +29,9 @@ class Cell:
     Nodes are numbered as in `space.CellSpec`: the cell's inputs first, then the intermediate
     nodes. `nodes[i]` lists the edges into node `inputs + i`; a node sums them. Two edges may
     share the source and even the operation. An empty list is a node without input: it is
-    left out of a concatenation and is zero in a sum. `concat` may contain inputs; its order
-    is the order of the channels.
+    left out of a concatenation and is zero in a sum. A node whose edges are all Zero ("none")
+    is there and is zero, also in a concatenation. `concat` may contain inputs; its order is
+    the order of the channels.
     """
 
     nodes: tuple[tuple[Edge, ...], ...]
@@ -42,16 +43,33 @@ class Cell:
         return sum(len(edges) for edges in self.nodes)
 
     def live(self, inputs: int) -> frozenset[int]:
-        """The nodes (inputs included) whose value depends on an input of the cell.
+        """The nodes (inputs included) that a built cell has.
 
-        A node is live where an edge comes from a live node; inputs are. What is fed by dead
-        nodes alone is as good as a node without input.
+        A node is live where an edge, be it Zero, comes from a live node; inputs are. What is
+        fed by dead nodes alone is as good as a node without input.
         """
-        live = set(range(inputs))
+        return self._reached(inputs, ())
+
+    def _reached(self, inputs: int, without: tuple[str, ...]) -> frozenset[int]:
+        reached = set(range(inputs))
         for target, edges in enumerate(self.nodes, start=inputs):
-            if any(edge.source in live for edge in edges):
-                live.add(target)
-        return frozenset(live)
+            if any(edge.source in reached and edge.op not in without for edge in edges):
+                reached.add(target)
+        return frozenset(reached)
+
+    def connected(self, inputs: int) -> bool:
+        """Whether the output depends on an input."""
+        return not self._reached(inputs, (ZERO,)).isdisjoint(self.concat)
+
+    def without_idle_zeros(self, inputs: int) -> Cell:
+        """The same cell without the Zero edges into nodes that another edge keeps alive."""
+        live = self.live(inputs)
+        real = (tuple(edge for edge in edges if edge.op != ZERO) for edges in self.nodes)
+        nodes = tuple(
+            kept if any(edge.source in live for edge in kept) else edges
+            for kept, edges in zip(real, self.nodes, strict=True)
+        )
+        return Cell(nodes, self.concat)
 
     def output(self, inputs: int) -> tuple[int, ...]:
         """The nodes of `concat` that are live, in order: what a built cell concatenates."""
@@ -78,9 +96,7 @@ def check_cell(cell: Cell, spec: CellSpec, kind: str) -> None:
 
 
 def _check_edge(edge: Edge, target: int, where: str) -> None:
-    if edge.op == ZERO:
-        raise UserError(f"{where}: the operation 'none' is an absent edge: leave it out")
-    if edge.op not in GENOTYPE_OPERATIONS:
+    if edge.op not in GENOTYPE_OPERATIONS | {ZERO}:
         hint = did_you_mean(edge.op, GENOTYPE_OPERATIONS)
         raise UserError(f"{where}: unknown operation {shown(edge.op)}: {hint}")
     _check_source(edge.source, target, where)
@@ -142,8 +158,7 @@ def parse_cell(value: Mapping[str, Any], kind: str, inputs: int) -> Cell:
 def _parse_node(edges: Any, target: int, where: str) -> tuple[Edge, ...]:
     if not isinstance(edges, list):
         raise UserError(f"{where}: expected a list of edges, found {shown(edges)}")
-    parsed = (_parse_edge(edge, target, where) for edge in edges)
-    return tuple(edge for edge in parsed if edge.op != ZERO)
+    return tuple(_parse_edge(edge, target, where) for edge in edges)
 
 
 def _is_pair(value: Any) -> bool:

@@ -118,7 +118,7 @@ def revive(genotype: Genotype, space: SearchSpace, scores: Scores) -> Genotype:
     """
     cells = dict(genotype.cells)
     for kind, cell in cells.items():
-        if cell.output(space.cell.inputs):
+        if cell.connected(space.cell.inputs):
             continue
         useful = [
             (*_best_real(space, scores[kind][index]), source, target)
@@ -130,4 +130,17 @@ def revive(genotype: Genotype, space: SearchSpace, scores: Scores) -> Genotype:
         position = target - space.cell.inputs
         nodes[position] = (*nodes[position], Edge(op, source))
         cells[kind] = replace(cell, nodes=tuple(nodes))
+    return Genotype(cells, genotype.space)
+
+
+def with_zero_nodes(genotype: Genotype) -> Genotype:
+    """`genotype` with Zero on every edge of the nodes that have none: they are there, and zero."""
+    cells = {}
+    for kind, cell in genotype.cells.items():
+        nodes = enumerate(cell.nodes, start=genotype.inputs)
+        filled = (
+            edges or tuple(Edge(ZERO, source) for source in range(target))
+            for target, edges in nodes
+        )
+        cells[kind] = replace(cell, nodes=tuple(filled))
     return Genotype(cells, genotype.space)

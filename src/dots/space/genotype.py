@@ -47,7 +47,8 @@ class Genotype:
             if kind not in self.cells:
                 raise UserError(f"no {kind!r} cell, which the space {space.name!r} needs: add it")
             check_cell(self.cells[kind], space.cell, kind)
-        ordered = {kind: self.cells[kind] for kind in space.kinds}
+        inputs = space.cell.inputs
+        ordered = {kind: self.cells[kind].without_idle_zeros(inputs) for kind in space.kinds}
         object.__setattr__(self, "cells", MappingProxyType(ordered))
 
     def __hash__(self) -> int:
@@ -70,7 +71,7 @@ class Genotype:
     def check_buildable(self) -> None:
         """Raise UserError where a cell's output depends on no input of the cell."""
         for kind, cell in self.cells.items():
-            if not cell.output(self.inputs):
+            if not cell.connected(self.inputs):
                 raise UserError(
                     f"the output of the {kind} cell depends on no input, so no network can be "
                     f"built: give a node of its concatenation an edge that leads to an input"
@@ -114,7 +115,8 @@ class Genotype:
 
         Besides what `to_json` writes, an edge may be a pair `["op", from]`, a cell may be a
         flat list of such pairs, two per node in order, and `version` and `space` may be
-        absent. An edge with the operation "none" is read as an absent edge, which it is.
+        absent. An edge with the operation "none" adds nothing to its node; where a node has
+        no other, the node is there and is zero.
 
         Raises UserError for anything else, see the class.
         """

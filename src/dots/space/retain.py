@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from dots.space.search_space import ZERO, Candidates, SearchSpace
+from dots.space.search_space import ZERO, Candidates, Groups, SearchSpace
 
 Scores = Mapping[str, Sequence[Sequence[float]]]
 """For each cell kind, edge and operation of the space: the larger, the better."""
 
 RETAIN_SCHEMES = ("top1", "top2", "group-v1", "group-v2")
+
+
+def retained_groups(space: SearchSpace, scheme: str) -> Groups:
+    """The operation groups whose best each edge keeps, each with a softmax of its own.
+
+    One group of all operations for "top1" and "top2". A group of a single operation joins the
+    one before it (the first: the one after it): alone its weight would be 1 whatever its α,
+    which would then learn nothing. Raises UserError where the space has no such groups.
+    """
+    if not scheme.startswith("group-"):
+        return (space.operations,)
+    merged: list[tuple[str, ...]] = []
+    for group in space.groups_for(scheme.removeprefix("group-")):
+        if merged and 1 in (len(group), len(merged[-1])):
+            merged[-1] += group
+        else:
+            merged.append(group)
+    return tuple(merged)
 
 
 def retain(space: SearchSpace, scores: Scores, scheme: str) -> Candidates:
@@ -22,7 +40,7 @@ def retain(space: SearchSpace, scores: Scores, scheme: str) -> Candidates:
     if scheme.startswith("top"):
         count = int(scheme.removeprefix("top"))
         return _per_edge(space, scores, lambda row: _best(space, row, count))
-    groups = space.groups_for(scheme.removeprefix("group-"))
+    groups = retained_groups(space, scheme)
 
     def winners(row: Sequence[float]) -> tuple[str, ...]:
         kept = tuple(max(group, key=lambda op: row[space.operations.index(op)]) for group in groups)

@@ -52,7 +52,7 @@ FURTHER_OPERATIONS = (
 GENOTYPE_OPERATIONS = frozenset(DARTS_OPERATIONS + NASBENCH201_OPERATIONS + FURTHER_OPERATIONS) - {
     ZERO
 }
-"""What may stand on an edge of a genotype. Zero may not: it is an absent edge."""
+"""What may stand on an edge of a genotype, beside Zero, which leaves a node's sum as it is."""
 
 
 @dataclass(frozen=True)

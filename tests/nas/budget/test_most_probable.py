@@ -176,7 +176,7 @@ def test_the_ablations_choose_as_the_search_does(parameterisation: str) -> None:
             SPACE, parameterisation=parameterisation, edges=2, normalise=True, threshold=0.6
         )
         for parameter in topology.parameters():
-            parameter.data.normal_()
+            parameter.data.normal_(0.0, 0.1)
         beta = {kind: [b.tolist() for _, b in topology.nodes(kind)] for kind in SPACE.kinds}
         known = beliefs(
             SPACE,
@@ -186,12 +186,13 @@ def test_the_ablations_choose_as_the_search_does(parameterisation: str) -> None:
             parameterisation=parameterisation,
             edges=2,
             threshold=0.6,
+            temperature=0.02,
         )
         for kind in SPACE.kinds:
             for scored in known.combinations[kind]:
                 assert math.isclose(sum(math.exp(p) for _, p in scored), 1)
         (best,) = top_cells(known, TABLES, 1)
-        expected = derive_dots(SPACE, candidates, alpha, topology.kept_edges())
+        expected = derive_dots(SPACE, candidates, alpha, topology.kept_edges(0.02))
         assert best.genotype == expected
 
 

@@ -10,7 +10,9 @@ import torch
 from dots.nas.strategies.base import MethodSettings
 from dots.nas.strategies.darts import Darts
 from dots.nas.strategies.darts_second_order import DartsSecondOrder
-from dots.space.search_space import darts_space
+from dots.recipe import build_recipe
+from dots.space.retain import retained_groups
+from dots.space.search_space import darts_space, named_space
 from helpers import contracts, searches, small
 
 
@@ -35,6 +37,19 @@ def test_with_groups_each_has_a_softmax_of_its_own_uniform_at_first(
     expected = torch.tensor([0.0, 2.0]).softmax(0).tolist()
     assert [row[0], row[3]] == pytest.approx(expected)
     assert row[1:3] + row[4:] == [0.5] * 6
+
+
+@pytest.mark.parametrize("name", ["s2", "s3"])
+def test_alpha_of_every_edge_moves_in_the_small_spaces(name: str) -> None:
+    """With the groups of their presets, and with those of the DARTS space's."""
+    space = named_space(name, 2)
+    for scheme in (build_recipe("tiny", overrides=[f"space={name}"]).retain, "group-v2"):
+        context = searches.search(Darts, space).context
+        search = Darts(replace(context, groups=retained_groups(space, scheme)), MethodSettings())
+        search.architecture_step(small.batch())
+        for alpha in search.alpha.values():
+            assert alpha.grad is not None
+            assert bool(alpha.grad.any(1).all()), scheme
 
 
 def test_alpha_learns_on_half_b_before_w_learns_on_half_a() -> None:

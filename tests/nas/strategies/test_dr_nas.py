@@ -10,7 +10,8 @@ from scipy.special import digamma, gammaln
 
 from dots.common.errors import UserError
 from dots.nas.strategies.dr_nas import DrNas
-from dots.space.search_space import ZERO, darts_space, nasbench201_space
+from dots.nas.strategies.shared.partial_channels import PartialEdge
+from dots.space.search_space import darts_space, nasbench201_space
 from helpers import searches, small
 
 SPACE = darts_space(nodes=2)
@@ -147,12 +148,29 @@ def test_the_cosine_runs_on() -> None:
     assert rates == pytest.approx([0.05 * (1 + math.cos(math.pi * e / 4)) for e in range(4)])
 
 
-def test_nasbench201_keeps_zero_and_three_of_five() -> None:
+def test_in_nasbench201_all_channels_and_operations_are_searched_in_one_stage() -> None:
     space = nasbench201_space()
-    search = searches.search(DrNas, space, epochs=2)
+    search = searches.search(DrNas, space, epochs=4, weight_epochs=2)
+    before = search.supernet
+    trained = []
+    for epoch in range(4):
+        search.begin_epoch(epoch)
+        trained.append(search.trains_architecture(epoch))
+    assert trained == [False, False, True, True]
+    assert search.supernet is before
+    assert set(search.supernet.candidates["normal"]) == {space.operations}
+    edges = [module for module in before.modules() if isinstance(module, PartialEdge)]
+    assert {edge.parts for edge in edges} == {1}
+
+
+def test_nasbench201_keeps_zero_and_three_of_five_where_it_is_progressive() -> None:
+    space = nasbench201_space()
+    search = searches.search(DrNas, space, epochs=2, method={"k": (4, 2)})
     assert set(search.supernet.candidates["normal"]) == {space.operations}
     search.begin_epoch(1)
     assert {len(names) for names in search.supernet.candidates["normal"]} == {3}
+    edges = [m for m in search.supernet.modules() if isinstance(m, PartialEdge)]
+    assert {edge.parts for edge in edges} == {2}
 
 
 def test_edges_are_ranked_by_the_softmax_of_alpha() -> None:
@@ -171,4 +189,4 @@ def test_edges_are_ranked_by_the_softmax_of_alpha() -> None:
 
 def test_a_space_with_nothing_to_choose_is_refused_by_name() -> None:
     with pytest.raises(UserError, match=r"'dr-nas' needs two operations.*'bare'"):
-        searches.search(DrNas, darts_space(2, (ZERO, "skip_connect"), name="bare"))
+        searches.search(DrNas, darts_space(2, ("skip_connect",), name="bare"))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dots.common.errors import UserError
 from dots.data.batch import Batch
 from dots.nas.strategies.proxyless_nas import ProxylessNas, rescale
+from dots.nas.strategies.shared.expected_operations import expected_network
 from dots.space.search_space import darts_space
 from helpers import contracts, searches, small
 
@@ -189,10 +190,11 @@ def test_the_cost_enters_the_loss_as_published(form: str, reference: float | Non
         own["reference"] = reference
     search = proxyless(method=own)
     p = {kind: alpha.detach().softmax(1) for kind, alpha in search.alpha.items()}
-    cost = sum(float((p[kind] * table).sum()) for kind, table in search.costs.items())
+    cost = float(expected_network(search.context.space, search.costs, search.rest, p))
     aim = search.reference
     if reference is None:  # that of the start: α was nearly uniform
-        uniform = sum(float(table.sum()) / OPS for table in search.costs.values())
+        even = {kind: torch.full_like(row, 1 / OPS) for kind, row in p.items()}
+        uniform = float(expected_network(search.context.space, search.costs, search.rest, even))
         assert aim == pytest.approx(uniform, rel=5e-3)
     else:
         assert aim == reference

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dots.nas.strategies.base import GradientSearch
+from dots.nas.strategies.base import GradientSearch, OperationSearch
+from dots.nas.strategies.dr_nas import DrNas
 from dots.nas.strategies.sdarts import SdartsAdv, SdartsRs, ascend, into_ball, onto_simplex, uniform
-from dots.space.search_space import ZERO, darts_space
+from dots.space.search_space import ZERO, darts_space, named_space, nasbench201_space
 from helpers import searches, small
 
 STRONG = {"epsilon_start": 0.3}
@@ -171,7 +172,18 @@ def test_epsilon_grows_from_the_first_epoch_towards_the_last() -> None:
     assert values == pytest.approx([0.03, 0.03 + 0.27 * 0.5, 0.03 + 0.27 * 0.9])
 
 
-def test_zero_is_searched_only_where_asked() -> None:
+@pytest.mark.parametrize("strategy", [SdartsRs, SdartsAdv, DrNas])
+def test_zero_is_left_out_of_the_darts_space_alone(strategy: type[OperationSearch]) -> None:
+    for space in (named_space("s3", 2), nasbench201_space()):
+        found = searches.search(strategy, space)
+        assert isinstance(found, GradientSearch)
+        assert set(found.supernet.candidates["normal"]) == {space.operations}
+    found = searches.search(strategy, darts_space(2))
+    assert isinstance(found, GradientSearch)
+    assert set(found.supernet.candidates["normal"]) == {darts_space(2).operations[1:]}
+
+
+def test_zero_is_searched_where_asked() -> None:
     space = darts_space(2)
     assert ZERO not in searches.search(SdartsRs, space).searched_operations()
     kept = searches.search(SdartsRs, space, method={"zero": True})

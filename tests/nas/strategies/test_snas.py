@@ -10,15 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dots.nas.strategies.shared.expected_operations import expected_cost
+from dots.nas.strategies.shared.expected_operations import resource_costs
 from dots.nas.strategies.snas import DropPathEdge, Snas
 from dots.networks.kernels.node_sum import Term, combine
 from dots.networks.operations.candidates import OperationStyle
 from dots.networks.operations.source import Source
 from dots.networks.supernet import EdgePlan, MixedEdge
 from dots.space.search_space import darts_space
-from helpers import searches, small
+from helpers import contracts, searches, small
 
+CPU = torch.device("cpu")
 LOGITS = torch.tensor([1.0, 0.0, -1.0, 2.0, 0.5, 0.3, -2.0, 0.0])
 
 
@@ -140,19 +141,41 @@ def test_without_drop_path_the_edge_is_the_usual_one() -> None:
     assert torch.equal(first, second)
 
 
-def test_the_cost_adds_its_logarithm_for_the_very_sample() -> None:
+def test_the_cost_adds_the_logarithm_of_every_edge_of_the_very_sample() -> None:
     search = snas(method={"resource": "multiply-adds", "resource_weight": 0.5})
     mixtures = search.mixtures("architecture")
-    weights = {kind: mixture.operations for kind, mixture in mixtures.items()}
-    cost = sum(
-        float((weights[kind].detach() * table).sum()) for kind, table in search.costs.items()
-    )
-    assert float(expected_cost(search.costs, weights).detach()) == pytest.approx(cost)
+    (costs,) = search.costs
+    logs = [
+        math.log(max(1.0, float(edge)))
+        for kind, mixture in mixtures.items()
+        for edge in (mixture.operations.detach() * costs[kind]).sum(1)
+    ]
     loss = search.architecture_loss(torch.tensor(2.0), mixtures)
-    assert float(loss.detach()) == pytest.approx(2.0 + 0.5 * math.log(cost))
+    assert len(logs) == 2 * searches.EDGES
+    assert float(loss.detach()) == pytest.approx(2.0 + 0.5 * sum(logs) / 2, rel=1e-6)
     loss.backward()
     grown = {kind: alpha.grad for kind, alpha in search.alpha.items()}
-    assert all(gradient is not None and gradient.any() for gradient in grown.values())
+    assert all(gradient is not None and gradient.any(1).all() for gradient in grown.values())
+
+
+def test_the_published_cost_is_the_mean_of_three() -> None:
+    losses = {}
+    for resource in ("published", "parameters", "multiply-adds", "memory-access"):
+        search = snas(method={"resource": resource, "resource_weight": 1.0})
+        loss = search.architecture_loss(torch.tensor(0.0), search.mixtures("architecture"))
+        losses[resource] = float(loss.detach())
+    whole = losses.pop("published")
+    assert whole == pytest.approx(sum(losses.values()) / 3, rel=1e-6)
+
+
+def test_an_edge_without_cost_adds_nothing() -> None:
+    search = snas(method={"resource": "parameters", "resource_weight": 1.0})
+    for alpha in search.alpha.values():
+        alpha.data.zero_()
+        alpha.data[:, 0] = 1e3  # Zero is certain
+    search.draw_noise()
+    loss = search.architecture_loss(torch.tensor(0.0), search.mixtures("architecture"))
+    assert float(loss.detach()) == 0
 
 
 def test_a_large_weight_of_the_cost_makes_for_cheap_operations() -> None:
@@ -163,8 +186,9 @@ def test_a_large_weight_of_the_cost_makes_for_cheap_operations() -> None:
         for step in range(4):
             torch.manual_seed(step)
             search.step(0, small.batch(seed=step), None)
-        probabilities = {kind: torch.tensor(rows) for kind, rows in search.scores().items()}
-        expected.append(float(expected_cost(search.costs, probabilities)))
+        costs, _ = resource_costs(search.context.space, search.context.shape, 8, "parameters", CPU)
+        scores = search.scores()
+        expected.append(sum(float((torch.tensor(scores[k]) * costs[k]).sum()) for k in costs))
     assert expected[1] < 0.5 * expected[0]
 
 
@@ -177,12 +201,15 @@ def test_its_cell_has_every_edge_but_those_where_zero_is_most_probable() -> None
         if kind == "reduce":
             alpha.data[:2, 0] = 2.0  # the first node has no input
     genotype = search.derive()
-    sources = {kind: [[edge.source for edge in node] for node in cell.nodes]
-               for kind, cell in genotype.cells.items()}  # fmt: skip
-    assert sources == {"normal": [[0], [0, 1, 2]], "reduce": [[], [0, 1, 2]]}
+    zero, sep = "none", "sep_conv_3x3"
     assert {
-        edge.op for cell in genotype.cells.values() for node in cell.nodes for edge in node
-    } == {"sep_conv_3x3"}
+        kind: [[(edge.op, edge.source) for edge in node] for node in cell.nodes]
+        for kind, cell in genotype.cells.items()
+    } == {
+        "normal": [[(sep, 0)], [(sep, 0), (sep, 1), (sep, 2)]],
+        "reduce": [[(zero, 0), (zero, 1)], [(sep, 0), (sep, 1), (sep, 2)]],
+    }
+    assert genotype.cells["reduce"].output(2) == (2, 3)
 
 
 def test_a_cell_of_zeros_keeps_the_best_edge_from_an_input() -> None:
@@ -196,7 +223,7 @@ def test_a_cell_of_zeros_keeps_the_best_edge_from_an_input() -> None:
     genotype.check_buildable()
     for cell in genotype.cells.values():
         assert [[(edge.op, edge.source) for edge in node] for node in cell.nodes] == [
-            [],
+            [("none", 0), ("none", 1)],
             [("dil_conv_3x3", 1)],
         ]
 
@@ -206,5 +233,4 @@ def test_measured_latencies_go_with_the_state() -> None:
     first = searches.search(Snas, small_space, method={"resource": "latency"})
     second = searches.search(Snas, small_space, method={"resource": "latency"})
     second.load_state(first.state())
-    for kind, table in first.costs.items():
-        assert torch.equal(second.costs[kind], table)
+    assert contracts.same(first.costs, second.costs)

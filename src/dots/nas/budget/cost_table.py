@@ -17,7 +17,7 @@ from dots.networks.count import network_cost, operation_cost
 from dots.space.genotype import Cell, Edge, Genotype
 from dots.space.search_space import ZERO, SearchSpace
 
-Metric = Literal["parameters", "multiply_adds", "nanoseconds"]
+Metric = Literal["parameters", "multiply_adds", "nanoseconds", "memory_access"]
 
 
 class Place(NamedTuple):
@@ -76,8 +76,8 @@ class CostTable:
     edges: Mapping[tuple[str, str, bool], float]
 
     def edge(self, kind: str, op: str, source: int) -> float:
-        """What the operation `op` on an edge from node `source` adds."""
-        return self.edges[kind, op, source < self.inputs]
+        """What the operation `op` on an edge from node `source` adds; Zero adds nothing."""
+        return 0.0 if op == ZERO else self.edges[kind, op, source < self.inputs]
 
     def total(self, genotype: Genotype) -> float:
         """The cost of the network of a genotype whose nodes all have an input."""

@@ -40,18 +40,21 @@ def beliefs(
     parameterisation: str = "combinations",
     edges: EdgeChoice = "pairs",
     threshold: float = 0.5,
+    temperature: float = 1.0,
 ) -> Beliefs:
     """From the raw parameters β and α' of a topology search.
 
     The probabilities are those at temperature 1: the annealed ones that the search ends with
     are one-hot and rank nothing but the best. With "edges" a node keeps as many edges as the
     search would, and a combination is as probable as the product of its edges; with
-    "sigmoid" every edge is kept or not by itself, and no node is left without an edge.
+    "sigmoid" every edge is kept or not by itself, and no node is left without an edge; it is
+    above the `threshold` at the `temperature` that the search ends with.
     """
+    least = temperature * math.log(threshold / (1 - threshold))
     scored: dict[str, tuple[tuple[Scored, ...], ...]] = {}
     for kind in space.kinds:
         scored[kind] = tuple(
-            _normalised(_combinations(len(incoming), row, parameterisation, edges, threshold))
+            _normalised(_combinations(len(incoming), row, parameterisation, edges, least))
             for incoming, row in zip(space.cell.incoming, beta[kind], strict=True)
         )
     gates = {
@@ -103,6 +106,7 @@ def recorded_beliefs(
         parameterisation=record["parameterisation"],
         edges=record["edges"],
         threshold=threshold,
+        temperature=record.get("temperature", 1.0),
     )
 
 
@@ -111,19 +115,21 @@ def _combinations(
     beta: Sequence[float],
     parameterisation: str,
     edges: EdgeChoice,
-    threshold: float,
+    least: float,
 ) -> list[Scored]:
-    """The combinations that a node chooses from, with a logit each."""
+    """The combinations that a node chooses from, with a logit each.
+
+    With "sigmoid" an edge whose β is above `least` is kept.
+    """
     match parameterisation:
         case "combinations":
             return list(zip(combinations(incoming, edges), beta, strict=True))
         case "edges":
             keep = edges if isinstance(edges, int) else 2
             return [(c, sum(beta[e] for e in c)) for c in combinations(incoming, keep)]
-        case "sigmoid":  # an edge above the threshold is rather kept than not
-            odds = math.log(threshold / (1 - threshold))
+        case "sigmoid":
             kept = combinations(incoming, "any")
-            return [(c, sum(beta[e] - odds for e in c)) for c in kept]
+            return [(c, sum(beta[e] - least for e in c)) for c in kept]
     raise ValueError(f"no topology parameterisation {parameterisation!r}")
 
 

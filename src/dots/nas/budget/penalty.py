@@ -31,7 +31,7 @@ def cost_tensors(
         columns = max(len(names) for names in candidates[kind])
         rows = []
         for (source, _), names in zip(space.cell.edges, candidates[kind], strict=True):
-            row = [0.0 if op == ZERO else table.edge(kind, op, source) for op in names]
+            row = [table.edge(kind, op, source) for op in names]
             rows.append(row + [0.0] * (columns - len(row)))
         tensors[kind] = torch.tensor(rows, device=device)
     return tensors
@@ -109,6 +109,12 @@ SLIGHT = 1e-6
 """The least weight of an edge's operations together that is still shared out among them."""
 
 
+def real_shares(weights: Tensor, real: Tensor) -> Tensor:
+    """The shares of an edge's operations other than Zero; `real` is 1 where they are, else 0."""
+    masked = weights * real
+    return masked / masked.sum(1, keepdim=True).clamp_min(SLIGHT)
+
+
 class CostPenalty:
     """What a search adds to its loss for a budget.
 
@@ -149,8 +155,7 @@ class CostPenalty:
         tensors, real = self._tensors(candidates, device)
         mixtures = {}
         for kind, mask in real.items():
-            masked = weights[kind][:, : mask.shape[1]] * mask
-            mixtures[kind] = Mixture(masked / masked.sum(1, keepdim=True).clamp_min(SLIGHT))
+            mixtures[kind] = Mixture(real_shares(weights[kind][:, : mask.shape[1]], mask))
         kept = kept or {kind: row.to(device) for kind, row in self.kept.items()}
         return {
             table.metric: expected_cost(mixtures, costs, kept, table.fixed)

@@ -423,3 +423,12 @@ def columns_of(space: SearchSpace, names: Sequence[str]) -> list[int]:
 def without_zero(space: SearchSpace) -> tuple[str, ...]:
     """The operations of the space that connect."""
     return tuple(op for op in space.operations if op != ZERO)
+
+
+def seven_operations(space: SearchSpace) -> tuple[str, ...]:
+    """What methods search that were published with seven of the eight DARTS operations.
+
+    In the DARTS space all but Zero. Their code searches Zero too in S3 and NAS-Bench-201,
+    where it is how an edge vanishes.
+    """
+    return without_zero(space) if space.name == "darts" else space.operations

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Dirichlet, kl_divergence
 
 from dots.common.errors import UserError
-from dots.nas.strategies.base import MethodSettings, Phase
+from dots.nas.strategies.base import MethodSettings, Phase, SearchContext, seven_operations
 from dots.nas.strategies.darts import Darts
 from dots.nas.strategies.shared.candidate_pruning import Tables, heaviest
 from dots.nas.strategies.shared.partial_channels import fitting_parts, partial_edges
@@ -21,7 +21,7 @@ from dots.networks.supernet import EdgeFactory
 from dots.recipe.settings import OperationSettings
 from dots.space.discretise import derive_darts
 from dots.space.genotype import Genotype
-from dots.space.search_space import ZERO, Candidates, SearchSpace
+from dots.space.search_space import Candidates, SearchSpace
 from dots.training.optimisers import ArchitectureOptimiser
 
 Parts = Annotated[int, Field(ge=1, le=64)]
@@ -30,17 +30,28 @@ Parts = Annotated[int, Field(ge=1, le=64)]
 class DrNasSettings(MethodSettings):
     """The two stages, and what keeps the concentration near one."""
 
-    k: tuple[Parts, Parts] = Field(
-        default=(6, 4),
+    k: tuple[Parts, Parts] | None = Field(
+        default=None,
         description="one in so many channels goes through the operations in stages 1 and 2; "
-        "where that does not divide the channels, the largest divisor below it",
+        "where that does not divide the channels, the largest divisor below it; absent: as "
+        "published, 6 and 4, in nasbench201 all channels",
     )
-    operations: int = Field(
-        default=4,
+    operations: int | None = Field(
+        default=None,
         ge=1,
         le=100,
-        description="operations left on an edge in stage 2, of 7, else in proportion",
+        description="operations left on an edge in stage 2, of 7, else in proportion; absent: as "
+        "published, 4, in nasbench201 with absent k all, in a single stage",
     )
+
+    def parts(self, space: SearchSpace) -> tuple[int, int]:
+        """The share of the channels, one in so many, in each stage."""
+        return self.k or ((1, 1) if space.skeleton == "nasbench201" else (6, 4))
+
+    def prunes(self, space: SearchSpace) -> bool:
+        """Whether there is a second stage, with fewer operations."""
+        return space.skeleton != "nasbench201" or bool(self.k or self.operations)
+
     regulariser: Literal["decay", "kl"] = Field(
         default="decay",
         description="'decay': arch_weight_decay on α; 'kl': the divergence from the uniform "
@@ -56,13 +67,14 @@ class DrNas(StagedSearch):
 
     Partial channels as in PC-DARTS, without edge weights. After the first stage the lightest
     operations go, their α become zero, and the others get more channels: the new ones repeat
-    the weights and the momentum of the old. Adam and the cosine run on. Zero is no candidate
-    (the published seven operations) but in NAS-Bench-201, where it is how an edge vanishes.
+    the weights and the momentum of the old. Adam and the cosine run on. In NAS-Bench-201 the
+    published search has all channels and a single stage. Zero is no candidate in the DARTS
+    space (the published seven operations).
     """
 
     name: ClassVar[str] = "dr-nas"
     Settings: ClassVar[type[MethodSettings]] = DrNasSettings
-    stages: ClassVar[int] = 2
+    stages = 2
     restarts: ClassVar[bool] = False
     published: ClassVar[Mapping[str, object]] = MappingProxyType(
         {
@@ -73,26 +85,27 @@ class DrNas(StagedSearch):
     )  # fmt: skip
     method: DrNasSettings
 
+    def __init__(self, context: SearchContext, method: MethodSettings) -> None:
+        assert isinstance(method, DrNasSettings)
+        if not method.prunes(context.space):
+            self.stages = 1
+        super().__init__(context, method)
+
     @classmethod
     def check(cls, space: SearchSpace, settings: OperationSettings, method: MethodSettings) -> None:
-        if len(cls._searched(space)) < 2:
+        if len(seven_operations(space)) < 2:
             raise UserError(
                 f"the strategy {cls.name!r} needs two operations to choose from, and the search "
                 f"space {space.name!r} has fewer: choose another strategy or space"
             )
 
     @classmethod
-    def _searched(cls, space: SearchSpace) -> tuple[str, ...]:
-        keeps_zero = space.policy_edges is None
-        return tuple(op for op in space.operations if keeps_zero or op != ZERO)
-
-    @classmethod
     def first_candidates(cls, space: SearchSpace) -> Candidates:
-        return dict.fromkeys(space.kinds, (cls._searched(space),) * len(space.cell.edges))
+        return dict.fromkeys(space.kinds, (seven_operations(space),) * len(space.cell.edges))
 
     def make_edge(self) -> EdgeFactory:
-        parts = fitting_parts(self.full_shape.channels, self.method.k[self.stage])
-        return partial_edges(parts)
+        parts = self.method.parts(self.context.space)[self.stage]
+        return partial_edges(fitting_parts(self.full_shape.channels, parts))
 
     def build_architecture_optimiser(self) -> ArchitectureOptimiser:
         settings = self.settings
@@ -134,8 +147,8 @@ class DrNas(StagedSearch):
         return self.method.kl_weight * torch.stack(divergences).sum()
 
     def survivors(self, stage: int) -> Tables:
-        total = len(self._searched(self.context.space))
-        count = max(min(2, total), round(total * self.method.operations / 7))
+        total = len(seven_operations(self.context.space))
+        count = max(min(2, total), round(total * (self.method.operations or 4) / 7))
         kept = self.narrowing.kept
         return {kind: heaviest(alpha, kept[kind], count) for kind, alpha in self.alpha.items()}
 

@@ -95,7 +95,7 @@ class PDarts(StagedSearch):
 
     name: ClassVar[str] = "p-darts"
     Settings: ClassVar[type[MethodSettings]] = PDartsSettings
-    stages: ClassVar[int] = 3
+    stages = 3
     published: ClassVar[Mapping[str, object]] = MappingProxyType(
         {
             **Darts.published,

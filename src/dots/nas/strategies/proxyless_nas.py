@@ -20,8 +20,8 @@ from dots.nas.strategies.shared.batch_statistics import untouched_statistics
 from dots.nas.strategies.shared.expected_operations import (
     Costs,
     Resource,
-    edge_costs,
-    expected_cost,
+    expected_network,
+    resource_costs,
 )
 from dots.nas.strategies.shared.sampling import ChoosingSearch, one_hot
 from dots.networks.supernet import Mixture
@@ -56,8 +56,8 @@ class ProxylessNasSettings(MethodSettings):
     reference: float | None = Field(
         default=None,
         gt=0,
-        description="the cost r aimed at (parameters, multiply-adds, microseconds); "
-        "none: the expected cost E at the start",
+        description="the cost r of a derived network aimed at (parameters, multiply-adds, "
+        "microseconds); none: the expected cost E at the start",
     )
     resource_weight: float = Field(default=0.1, ge=0, description="weight of the form 'add'")
     resource_factor: float = Field(default=0.2, gt=0, description="factor of 'multiply'")
@@ -95,10 +95,12 @@ class ProxylessNas(ChoosingSearch):
         self.steps_since = self.method.weight_steps
         """Steps of w since the last one of α. However short a search is, α takes one."""
         self.costs: Costs = {}
-        self.reference = 0.0
+        self.rest, self.reference = 0.0, 0.0
         if self.method.resource != "none":
-            device = self.engine.device
-            self.costs = edge_costs(self.supernet, context.image_size, self.method.resource, device)
+            size, device = context.image_size, self.engine.device
+            self.costs, self.rest = resource_costs(
+                context.space, context.shape, size, self.method.resource, device
+            )
             self.reference = self.method.reference or self.expected_cost().detach().item()
 
     @classmethod
@@ -182,8 +184,9 @@ class ProxylessNas(ChoosingSearch):
         return masks
 
     def expected_cost(self) -> Tensor:
-        """E = Σ p · cost over all edges and operations."""
-        return expected_cost(self.costs, {k: softmax(alpha) for k, alpha in self.alpha.items()})
+        """E of a derived network of the supernet's size, with operations drawn from p."""
+        p = {kind: softmax(alpha) for kind, alpha in self.alpha.items()}
+        return expected_network(self.context.space, self.costs, self.rest, p)
 
     def architecture_loss(self, loss: Tensor, mixtures: Mixtures) -> Tensor:
         if not self.costs:
@@ -208,14 +211,20 @@ class ProxylessNas(ChoosingSearch):
 
     def state(self) -> dict[str, Any]:
         """With the costs: measured latencies are not measured again on resume."""
-        own = {"steps_since": self.steps_since, "costs": self.costs, "reference": self.reference}
-        return {**super().state(), **own}
+        return {
+            **super().state(),
+            "steps_since": self.steps_since,
+            "costs": self.costs,
+            "rest": self.rest,
+            "reference": self.reference,
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         device = self.engine.device
         self.steps_since, self.reference = state["steps_since"], state["reference"]
         self.costs = {kind: table.to(device) for kind, table in state["costs"].items()}
+        self.rest = state.get("rest", self.rest)  # earlier states have none
 
 
 @torch.no_grad()

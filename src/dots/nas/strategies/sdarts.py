@@ -18,6 +18,7 @@ from dots.nas.strategies.base import (
     Mixtures,
     Phase,
     SearchContext,
+    seven_operations,
     without_zero,
 )
 from dots.nas.strategies.darts import Darts
@@ -37,9 +38,9 @@ class PerturbationSettings(MethodSettings):
         default=0.03, ge=0, le=1, description="ε, the largest change of a weight, at first"
     )
     epsilon_end: float = Field(default=0.3, ge=0, le=1, description="ε after the last epoch")
-    zero: bool = Field(
-        default=False,
-        description="search Zero too, as was published in the space s3 alone",
+    zero: bool | None = Field(
+        default=None,
+        description="search Zero too; absent: as published, in every space but darts",
     )
 
 
@@ -68,6 +69,8 @@ class Perturbed(GradientSearch):
 
     def searched_operations(self) -> tuple[str, ...]:
         space = self.context.space
+        if self.method.zero is None:
+            return seven_operations(space)
         return space.operations if self.method.zero else without_zero(space)
 
     def set_epoch(self, epoch: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -15,17 +15,12 @@ from dots.data.batch import Batch
 from dots.nas.relaxation import softmax
 from dots.nas.strategies.base import MethodSettings, Mixtures, Phase, SearchContext
 from dots.nas.strategies.darts import Darts
-from dots.nas.strategies.shared.expected_operations import (
-    Costs,
-    Resource,
-    edge_costs,
-    expected_cost,
-)
+from dots.nas.strategies.shared.expected_operations import Costs, Resource, resource_costs
 from dots.nas.strategies.shared.sampling import SampledSearch
 from dots.networks.kernels.node_sum import Term, combine
 from dots.networks.operations.source import Source
 from dots.networks.supernet import EdgePlan, MixedEdge, Mixture, Supernet
-from dots.space.discretise import derive_all_edges, revive
+from dots.space.discretise import derive_all_edges, revive, with_zero_nodes
 from dots.space.genotype import Genotype
 from dots.training.engine import StepResult
 from dots.training.schedules import linear
@@ -43,9 +38,13 @@ class SnasSettings(MethodSettings):
     drop_path: float = Field(
         default=0.3, ge=0, lt=1, description="probability of dropping an edge for a sample"
     )
-    resource: Resource = Field(default="none", description="the cost that the loss also penalises")
+    resource: Resource | Literal["memory-access", "published"] = Field(
+        default="none",
+        description="the cost that the loss also penalises; published: the mean over "
+        "parameters, multiply-adds and memory-access, as the published search",
+    )
     resource_weight: float = Field(
-        default=1.5e-3, ge=0, description="weight η of the logarithm of that cost"
+        default=1.5e-3, ge=0, description="weight η of the logarithms of that cost"
     )
 
 
@@ -78,9 +77,10 @@ class Snas(SampledSearch):
     """An edge's weights are a Concrete sample, z = softmax((log α + g)/λ), g Gumbel noise.
 
     One-level: w and log α from one gradient on all training images. λ falls linearly over
-    the epochs, so that samples become one-hot. The loss may add η·log of the expected cost of
-    the sample. Its own cell has the most probable operation on every edge, which may be Zero:
-    then there is no edge, and a node has any number of them.
+    the epochs, so that samples become one-hot. The loss may add η times the logarithms of
+    what the sample's edges cost. Its own cell has the most probable operation on every edge,
+    which may be Zero: then there is no edge, and a node has any number of them. A node
+    without any is zero, and as in the release part of the output.
     """
 
     name: ClassVar[str] = "snas"
@@ -98,10 +98,20 @@ class Snas(SampledSearch):
             for alpha in self.alpha.values():
                 alpha.add_(1.0)  # log α ~ N(1, 0.01²)
         self.temperature = self.method.temperature_start
-        self.costs: Costs = {}
-        if self.method.resource != "none":
-            device = self.engine.device
-            self.costs = edge_costs(self.supernet, context.image_size, self.method.resource, device)
+        size, device = context.image_size, self.engine.device
+        self.costs: list[Costs] = [
+            resource_costs(context.space, context.shape, size, resource, device)[0]
+            for resource in self._resources()
+        ]
+
+    def _resources(self) -> tuple[Resource | Literal["memory-access"], ...]:
+        match self.method.resource:
+            case "none":
+                return ()
+            case "published":
+                return ("parameters", "multiply-adds", "memory-access")
+            case resource:
+                return (resource,)
 
     def build_supernet(self) -> Supernet:
         make_edge = partial(DropPathEdge, probability=self.method.drop_path)
@@ -127,19 +137,26 @@ class Snas(SampledSearch):
         }
 
     def architecture_loss(self, loss: Tensor, mixtures: Mixtures) -> Tensor:
-        """Add η · log Σ z · cost, where a resource is penalised."""
+        """Add η · Σ_edges log(Σ_o z · cost), where a resource is penalised.
+
+        The sum is over a cell kind's edges; what is added is the mean over kinds and costs. As
+        in the release an edge that costs less than 1 counts as 1.
+        """
         if not self.costs:
             return loss
-        weights = {kind: mixture.operations for kind, mixture in mixtures.items()}
-        cost = expected_cost(self.costs, weights)
-        return loss + self.method.resource_weight * cost.clamp_min(1.0).log()
+        logs = [
+            (mixture.operations * costs[kind]).sum(1).clamp_min(1.0).log().sum()
+            for costs in self.costs
+            for kind, mixture in mixtures.items()
+        ]
+        return loss + self.method.resource_weight * torch.stack(logs).mean()
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         return {"temperature": self.temperature}
 
     def derive(self) -> Genotype:
         space, scores = self.context.space, self.scores()
-        return revive(derive_all_edges(space, scores), space, scores)
+        return with_zero_nodes(revive(derive_all_edges(space, scores), space, scores))
 
     def state(self) -> dict[str, Any]:
         """With the costs: measured latencies are not measured again on resume."""
@@ -148,4 +165,7 @@ class Snas(SampledSearch):
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         device = self.engine.device
-        self.costs = {kind: table.to(device) for kind, table in state["costs"].items()}
+        saved = state["costs"]
+        if isinstance(saved, dict):  # of a single cost, or none, as earlier states have it
+            saved = [saved] if saved else []
+        self.costs = [{kind: table.to(device) for kind, table in costs.items()} for costs in saved]

@@ -49,7 +49,7 @@ class StacNas(StagedSearch):
     name: ClassVar[str] = "stac-nas"
     Settings: ClassVar[type[MethodSettings]] = StacNasSettings
     one_level: ClassVar[bool] = True
-    stages: ClassVar[int] = 2
+    stages = 2
     published: ClassVar[Mapping[str, object]] = MappingProxyType(
         {**Darts.published, "epochs": 160, "cells": 14, "clip": 3.0}
     )

@@ -25,8 +25,16 @@ from dots.networks.operations.source import Parts, Source, _halves
 class Zero(nn.Module):
     """No connection: contributes nothing, whatever its weight."""
 
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
     def forward(self, source: Source) -> None:
         return None
+
+    def zeros(self, source: Source) -> Tensor:
+        """The value of a node that has no other edge."""
+        return torch.zeros_like(source.x[:, :, :: self.stride, :: self.stride])
 
 
 class Noise(nn.Module):

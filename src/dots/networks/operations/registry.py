@@ -37,7 +37,7 @@ def _skip(channels: int, stride: int, style: OperationStyle) -> nn.Module:
 _Builder = Callable[[int, int, OperationStyle], nn.Module]
 _BUILDERS: Mapping[str, _Builder] = MappingProxyType(
     {
-        "none": lambda c, s, style: Zero(),
+        "none": lambda c, s, style: Zero(s),
         "noise": lambda c, s, style: Noise(s),
         "max_pool_3x3": lambda c, s, style: Pool("max", c, s, style.pool_norm),
         "avg_pool_3x3": lambda c, s, style: Pool("avg", c, s, style.pool_norm),

@@ -22,12 +22,13 @@ Step = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Counts:
-    """Images of an epoch, by stage, and of a test."""
+    """Images of an epoch, by stage, of a test, and of half A (0: unknown)."""
 
     operations: int
     topology: int
     train: int
     test: int = 0
+    half_a: int = 0
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,11 @@ def _part(recipe: Recipe, counts: Counts, speed: Speed, stage: str, name: str) -
         seconds = speed.late[stage] * (epochs * steps + tested)
         return Part(name, epochs, steps, seconds)
     settings = recipe.operations if stage == "operations" else recipe.topology
-    first = settings.weight_epochs
-    seconds = steps * (first * speed.early[stage] + (settings.epochs - first) * speed.late[stage])
+    first, early_steps = settings.weight_epochs, steps
+    if settings is recipe.topology and recipe.topology.weight_half and counts.half_a:
+        early_steps = -(-counts.half_a // settings.batch)
+    late = steps * (settings.epochs - first) * speed.late[stage]
+    seconds = early_steps * first * speed.early[stage] + late
     return Part(name, settings.epochs, steps, seconds)
 
 

@@ -83,4 +83,5 @@ def _counts(plan: Plan, facts: Facts) -> Counts:
         topology=half_a if plan.recipe.topology.held_out else both,
         train=train,
         test=test,
+        half_a=half_a,
     )

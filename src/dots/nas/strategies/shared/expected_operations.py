@@ -1,75 +1,78 @@
-"""What the operations of a supernet cost, for the methods that weigh accuracy against cost."""
+"""What the operations of a search cost, for the methods that weigh accuracy against cost."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from dots.common.seeding import isolated_random_state
-from dots.networks.body import ImageNetStem
-from dots.networks.count import operation_cost, operation_latency
-from dots.networks.supernet import Supernet
+from dots.nas.budget.cost_table import CostTable, cost_table, counted_tables, places
+from dots.nas.budget.latency import measure_latencies
+from dots.nas.budget.penalty import cost_tensors, expected_cost, real_shares, uniform_kept
+from dots.networks.body import Shape
+from dots.networks.count import memory_access
+from dots.networks.supernet import Mixture
+from dots.space.search_space import ZERO, SearchSpace
 
 Resource = Literal["none", "parameters", "multiply-adds", "latency"]
 """Parameters, multiply-adds of one image, or microseconds of one image on this device."""
 Costs = dict[str, Tensor]
 """For each cell kind [edges, operations of the space], summed over the cells of that kind."""
 
-_Measure = Callable[[str, int, int, int], float]
 
+def resource_costs(
+    space: SearchSpace,
+    shape: Shape,
+    image_size: int,
+    resource: Resource | Literal["memory-access"],
+    device: torch.device,
+) -> tuple[Costs, float]:
+    """What each operation on each edge costs in a derived network of this shape, and the rest.
 
-def edge_costs(
-    supernet: Supernet, image_size: int, resource: Resource, device: torch.device
-) -> Costs:
-    """What each operation on each edge would cost in a derived network of the supernet's size.
-
-    `image_size` is in pixels. Latencies are measured now and differ from call to call: who
-    wants to go on with the same ones keeps them.
+    The rest are stem, preprocessing and classifier (of memory accesses 0). `image_size` is in
+    pixels. Latencies are measured now and differ from call to call: who wants to go on with
+    the same ones keeps them.
     """
-    measure = cache(_measure(resource, device))
-    space, body = supernet.space, supernet.body
-    columns, spec = space.operations, space.cell
-    table = {kind: torch.zeros(len(spec.edges), len(columns)) for kind in space.kinds}
-    size = image_size
-    for _ in range(3 if isinstance(body.stem, ImageNetStem) else 0):
-        size = _halved(size)
-    for plan in body.plans:
-        size = _halved(size) if plan.transition else size
-        inner = _halved(size) if plan.reduction else size
-        for index, (source, _) in enumerate(spec.edges):
-            from_input = source < spec.inputs
-            stride = 2 if plan.reduction and from_input else 1
-            for column, name in enumerate(columns):
-                cost = measure(name, plan.channels, stride, size if from_input else inner)
-                table[plan.kind][index, column] += cost
-        size = inner
-    return {kind: costs.to(device) for kind, costs in table.items()}
+    table, unit = _table(space, shape, image_size, resource, device), 1.0
+    if resource == "latency":
+        unit = 1e-3  # of nanoseconds
+    tensors = cost_tensors(space, space.full_candidates, table, device)
+    return {kind: unit * costs for kind, costs in tensors.items()}, unit * table.fixed
 
 
-def expected_cost(costs: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
-    """Σ weight · cost over cell kinds, edges and operations: a scalar, differentiable."""
-    return torch.stack([(weights[kind] * table).sum() for kind, table in costs.items()]).sum()
+def _table(
+    space: SearchSpace,
+    shape: Shape,
+    image_size: int,
+    resource: Resource | Literal["memory-access"],
+    device: torch.device,
+) -> CostTable:
+    if resource == "latency":
+        latencies = measure_latencies(space, shape, image_size, device=device)
+        return latencies.costs(space, shape, image_size)
+    if resource == "memory-access":
+        found, count = places(space, shape, image_size), cache(memory_access)
+        return cost_table(
+            space, found, "memory_access", 0.0, lambda op, at: count(op, *at), space.operations
+        )
+    parameters, multiply_adds = counted_tables(space, shape, image_size)
+    return parameters if resource == "parameters" else multiply_adds
 
 
-def _halved(size: int) -> int:
-    return (size + 1) // 2
+def expected_network(
+    space: SearchSpace, costs: Costs, rest: float, probabilities: Mapping[str, Tensor]
+) -> Tensor:
+    """The expected cost of a derived network: a scalar, differentiable in the probabilities.
 
-
-def _measure(resource: Resource, device: torch.device) -> _Measure:
-    def latency(name: str, channels: int, stride: int, size: int) -> float:
-        with isolated_random_state():  # measuring must not change what is drawn afterwards
-            return 1e6 * operation_latency(name, channels, stride, size, device=device)
-
-    match resource:
-        case "parameters":
-            return lambda *operation: operation_cost(*operation).parameters
-        case "multiply-adds":
-            return lambda *operation: operation_cost(*operation).multiply_adds
-        case "latency":
-            return latency
-        case "none":
-            return lambda *operation: 0.0
+    As a budget expects it: every node keeps as many edges as by the space's policy, all
+    choices of them equally probable, and on them the operations but Zero, by their share.
+    `probabilities` are [edges, operations of the space] for each cell kind.
+    """
+    edges = uniform_kept(space, "any" if space.policy_edges is None else space.policy_edges)
+    real = torch.tensor([float(op != ZERO) for op in space.operations])
+    shares = {kind: Mixture(real_shares(p, real.to(p))) for kind, p in probabilities.items()}
+    kept = {kind: row.to(probabilities[kind]) for kind, row in edges.items()}
+    return expected_cost(shares, costs, kept, rest)

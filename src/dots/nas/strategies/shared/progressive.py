@@ -134,7 +134,7 @@ class StagedSearch(NarrowingSearch):
     in proportion. A method says who survives, and what a stage's supernet looks like.
     """
 
-    stages: ClassVar[int]
+    stages: int
     restarts: ClassVar[bool] = True
     """True: each stage starts with new w, α, optimisers, and with a cosine of its own over
     its epochs (`lr_epochs` and `lr_offset` do not apply). False: everything is carried over."""
