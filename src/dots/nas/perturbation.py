@@ -63,9 +63,10 @@ class PerturbationStage:
         self.steps = batches.steps
         ones = torch.ones(len(space.cell.edges), device=engine.device)
         self.operation_weights = {k: mixtures[k].operations.detach().clone() for k in space.kinds}
+        given = {kind: mixtures[kind].edges for kind in space.kinds}
         self.edge_weights = {
-            kind: ones.clone() if (given := mixtures[kind].edges) is None else given.detach().clone()
-            for kind in space.kinds
+            kind: (ones if edges is None else edges).detach().clone()
+            for kind, edges in given.items()
         }
         width = len(space.operations)
         unrated = {k: torch.full((len(ones), width), -torch.inf) for k in space.kinds}
@@ -199,7 +200,8 @@ class PerturbationStage:
             for edge, names in enumerate(self.candidates[kind]):
                 row = ratings[edge].tolist()
                 if not any(rating > -torch.inf for rating in row):
-                    own = dict(zip(names, self.operation_weights[kind][edge].tolist(), strict=False))
+                    mixed = self.operation_weights[kind][edge].tolist()
+                    own = dict(zip(names, mixed, strict=False))
                     row = [own.get(op, -torch.inf) for op in self.space.operations]
                 least = min(value for value in row if value > -torch.inf)
                 rows.append([max(value, least - 1) for value in row])
@@ -268,9 +270,7 @@ def share_out(weights: Tensor, kept: Sequence[bool]) -> Tensor:
     return torch.where(left.sum() > 0, left * total / left.sum(), mask * total / mask.sum())
 
 
-def running(
-    weights: Tensor, candidates: Sequence[Sequence[str]]
-) -> tuple[tuple[bool, ...], ...]:
+def running(weights: Tensor, candidates: Sequence[Sequence[str]]) -> tuple[tuple[bool, ...], ...]:
     """Which candidates of each edge weigh anything. Waits for the device."""
     rows = weights.tolist()
     return tuple(

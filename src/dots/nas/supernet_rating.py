@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from math import prod
 
@@ -36,8 +36,8 @@ def edge_choice(settings: TopologySettings) -> EdgeChoice:
 class SupernetRating:
     """The loss of topologies in a supernet, on held-out images.
 
-    Each edge runs the operation that α' chose, with weight one. The kept edges of a node have
-    the weight that annealing gives them in the end: 1/N(c) each, or one. Batch norms
+    Each edge runs its operation of `operations`, with weight one. The kept edges of a node
+    have the weight that annealing gives them in the end: 1/N(c) each, or one. Batch norms
     normalise by the batch.
     """
 
@@ -45,7 +45,7 @@ class SupernetRating:
         self,
         space: SearchSpace,
         supernet: Supernet,
-        operations: Mapping[str, Tensor],
+        operations: Mapping[str, Sequence[str]],
         settings: TopologySettings,
         engine: Engine,
         held_out: Batches,
@@ -55,10 +55,17 @@ class SupernetRating:
         self.choices = [combinations(len(i), edges) for i in space.cell.incoming]
         self.shared = settings.parameterisation != "sigmoid" and settings.normalise
         self.operations = {
-            kind: torch.nn.functional.one_hot(scores.argmax(1), scores.shape[1]).to(scores)
-            for kind, scores in operations.items()
+            kind: self._one_hot(supernet.candidates[kind], names)
+            for kind, names in operations.items()
         }
         self._known: dict[tuple[Topology, ...], float] = {}
+
+    def _one_hot(self, candidates: Sequence[Sequence[str]], names: Sequence[str]) -> Tensor:
+        """Weight one on the named operation of each edge, [edges, candidates]."""
+        columns = [own.index(name) for own, name in zip(candidates, names, strict=True)]
+        table = torch.zeros(len(columns), max(map(len, candidates)))
+        table[range(len(columns)), columns] = 1.0
+        return table.to(next(self.supernet.parameters()))
 
     def loss(self, topologies: Mapping[str, Topology]) -> float:
         """The mean cross-entropy of a cell, by the topology of each of its kinds."""

@@ -206,10 +206,16 @@ _SMALLER: Mapping[str, Mapping[str, _Section]] = MappingProxyType(
         "quick": {
             "data": {"image_size": 16, "limit": None, "search_limit": 20_000},
             "operations": {
-                "cells": 3, "epochs": 12, "weight_epochs": 6, "rating_images": 2_000,
+                "cells": 3,
+                "epochs": 12,
+                "weight_epochs": 6,
+                "rating_images": 2_000,
             },
             "topology": {
-                "cells": 3, "epochs": 8, "weight_epochs": 2, "alpha_ratio": 0.1,
+                "cells": 3,
+                "epochs": 8,
+                "weight_epochs": 2,
+                "alpha_ratio": 0.1,
                 "rating_images": 2_000,
             },
         },

@@ -6,18 +6,31 @@ run that was interrupted goes on where it was, and any stage can start from a fi
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.common.seeding import isolated_random_state, seed_step
+from dots.data import Batches
 from dots.nas.budget.alternatives import alternatives
 from dots.nas.operation_search import OperationStage
-from dots.nas.topology_search import TopologyStage, new_topology, topology_record
+from dots.nas.perturbation import PerturbationStage
+from dots.nas.strategies.base import OperationSearch, ScoreTable, SupernetSearch
+from dots.nas.supernet_rating import SupernetRating, as_edges, as_topology, edge_choice
+from dots.nas.topology_search import (
+    TopologyStage,
+    new_topology,
+    recorded_genotype,
+    topology_record,
+)
 from dots.networks.saved import save_network
 from dots.networks.specification import DARTS, CellTrainee, Network, Trainee
+from dots.recipe.settings import SearchSettings
 from dots.runs.extension import earlier
 from dots.runs.finetune import INITIAL, start_from
 from dots.runs.samples import sample_pictures
@@ -70,14 +83,50 @@ def search_operations(session: Session) -> CandidateFile:
         strategy, settings.epochs, session.batches(own, settings, "operations"), held_out
     )
     session.loop.run(stage)
-    scores = strategy.scores()
+    scores, policy = strategy.scores(), strategy.derive()
+    if settings.select == "perturbation":
+        scores, policy = by_perturbation(session, strategy, own)
     kept = retain(space, scores, recipe.retain)
     if session.main:
-        save_genotype(session, POLICY_GENOTYPE, strategy.derive())
+        save_genotype(session, POLICY_GENOTYPE, policy)
         content = to_json(space, recipe.strategy, recipe.retain, scores, kept)
         run.write_json(CANDIDATES, content)
     barrier(session.fabric)
     return CandidateFile(kept, scores)
+
+
+def by_perturbation(
+    session: Session, strategy: OperationSearch, own: Tensor
+) -> tuple[ScoreTable, Genotype]:
+    """What the supernet of stage 1 misses most: scores of operations, and a cell (DARTS-PT)."""
+    assert isinstance(strategy, SupernetSearch)
+    settings, space = session.recipe.operations, session.space
+    strategy.set_epoch(settings.epochs - 1)  # as the search has ended, also after a resume
+    weights = strategy.operation_probabilities()
+    mixtures = {
+        kind: replace(mixture, operations=weights[kind], active=None)
+        for kind, mixture in strategy.mixtures("evaluation").items()
+    }
+    selection = PerturbationStage(
+        "operations-perturbation",
+        space,
+        strategy.supernet,
+        mixtures,
+        partial(retain, space, scheme=session.recipe.retain),
+        space.policy_edges,
+        settings,
+        session.engine(),
+        session.batches(own, settings, "operations"),
+        rating_batches(session, settings),
+        session.recipe.seed,
+    )
+    session.loop.run(selection)
+    return selection.scores(), selection.genotype()
+
+
+def rating_batches(session: Session, settings: SearchSettings) -> Batches:
+    """Images of half B that supernets are rated on."""
+    return session.batches(session.data.half_b[: settings.rating_images], settings, "rating")
 
 
 def search_topology(session: Session, found: CandidateFile) -> Genotype:
@@ -110,9 +159,12 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
         alone,
     )
     session.loop.run(stage)
-    record = topology_record(stage, settings)
-    known = allowance.known(found.candidates, record)
-    genotype = allowance.choose(known, stage.genotype())
+    record, genotype, known = select_topology(session, stage), stage.genotype(), None
+    if settings.select in ("argmax", "average"):
+        known = allowance.known(found.candidates, record)
+        genotype = allowance.choose(known, genotype)
+    else:
+        genotype = recorded_genotype(session.space, record)
     if session.main:
         if found.scores is not None and not run.has(POLICY_GENOTYPE):
             save_genotype(session, POLICY_GENOTYPE, derive_darts(session.space, found.scores))
@@ -123,6 +175,56 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
         save_genotype(session, GENOTYPE, genotype)
     barrier(session.fabric)
     return genotype
+
+
+def select_topology(session: Session, stage: TopologyStage) -> dict[str, Any]:
+    """The content of topology.json: what the setting `topology.select` keeps, and ratings."""
+    settings, space = stage.settings, session.space
+    record = topology_record(stage, settings)
+    if settings.select == "average":
+        stage.average()
+        record = topology_record(stage, settings)
+    kept = {kind: as_topology(space, tuple(e)) for kind, e in record["kept_edges"].items()}
+    rating = SupernetRating(
+        space,
+        stage.supernet,
+        record["operations"],
+        settings,
+        session.engine(),
+        rating_batches(session, settings),
+    )
+    if settings.select == "supernet":
+        kept = rating.best(kept)
+        record["kept_edges"] = {kind: list(as_edges(space, t)) for kind, t in kept.items()}
+    if settings.rate:
+        record["supernet_losses"] = rating.table(kept)
+    if settings.select == "perturbation":
+        record |= edges_by_perturbation(session, stage)
+    return record
+
+
+def edges_by_perturbation(session: Session, stage: TopologyStage) -> dict[str, Any]:
+    """The edges and operations that the supernet of stage 2 misses most (DARTS-PT)."""
+    settings, space, data = stage.settings, session.space, session.data
+    own = data.half_a if settings.held_out else torch.cat([data.half_a, data.half_b])
+    selection = PerturbationStage(
+        "topology-perturbation",
+        space,
+        stage.supernet,
+        stage.mixtures(),
+        partial(retain, space, scheme="top1"),
+        edge_choice(settings),
+        settings,
+        session.engine(),
+        session.batches(own, settings, "topology"),
+        rating_batches(session, settings),
+        session.recipe.seed,
+    )
+    losses = selection.loss_without_edges() if settings.rate else None
+    session.loop.run(selection)
+    kept = {kind: list(edges) for kind, edges in selection.kept_edges().items()}
+    names = {kind: list(ops) for kind, ops in selection.operations().items()}
+    return {"kept_edges": kept, "operations": names, "loss_without_edges": losses}
 
 
 def record_truth(session: Session, truth: Truth) -> None:
@@ -239,7 +341,7 @@ def write_result(session: Session) -> dict[str, Any]:
     test = run.read_object("test.json") if run.has("test.json") else None
     result = _no_test() if test is None else _outcome(test)
     result |= {name: test[name] for name in ("reference", "skeleton") if test and name in test}
-    searched = [row for row in rows if row["stage"] in ("operations", "topology")]
+    searched = [row for row in rows if row["stage"].startswith(("operations", "topology"))]
     result |= {
         "search_seconds": _total(searched, "seconds"),
         "search_cpu_seconds": _total(searched, "cpu_seconds"),

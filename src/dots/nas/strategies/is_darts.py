@@ -232,5 +232,3 @@ def information(y: Tensor) -> Tensor:
     variance = y.var(1, keepdim=True)
     found = 3 * deviation.square() / variance**3
     return torch.where(found.isnan(), math.inf, found).mean((1, 2, 3))
-
-

@@ -100,9 +100,7 @@ def agreement(one: list[Tensor | None], other: list[Tensor | None]) -> Tensor | 
     """
     pairs = zip(one, other, strict=True)
     found = [
-        F.cosine_similarity(a, b, dim=0).mean()
-        for a, b in pairs
-        if a is not None and b is not None
+        F.cosine_similarity(a, b, dim=0).mean() for a, b in pairs if a is not None and b is not None
     ]
     return torch.stack(found).mean() if found else None
 
