@@ -151,10 +151,11 @@ class PerturbationStage:
         batches = self.held_out.epoch(0)  # always the same images, alike augmented
         return loss_and_accuracy(self.supernet, self.mixtures(), batches, self.engine)[0]
 
-    def loss_without_edges(self) -> dict[str, list[float]]:
-        """The loss without each edge alone: a rating of topologies."""
+    def edge_importance(self) -> dict[str, list[float]]:
+        """What the removal of each edge alone adds to the loss: a rating of topologies."""
+        full = self.loss()
         return {
-            kind: [self._without(self.edge_weights[kind], edge) for edge in range(len(weights))]
+            kind: [self._without(weights, edge) - full for edge in range(len(weights))]
             for kind, weights in self.edge_weights.items()
         }
 

@@ -220,11 +220,11 @@ def edges_by_perturbation(session: Session, stage: TopologyStage) -> dict[str, A
         rating_batches(session, settings),
         session.recipe.seed,
     )
-    losses = selection.loss_without_edges() if settings.rate else None
+    importance = selection.edge_importance() if settings.rate else None
     session.loop.run(selection)
     kept = {kind: list(edges) for kind, edges in selection.kept_edges().items()}
     names = {kind: list(ops) for kind, ops in selection.operations().items()}
-    return {"kept_edges": kept, "operations": names, "loss_without_edges": losses}
+    return {"kept_edges": kept, "operations": names, "edge_importance": importance}
 
 
 def record_truth(session: Session, truth: Truth) -> None:
