@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from dots.common.seeding import seed_step
-from dots.data.batch import Batch
 from dots.nas.topology import make_topology
 from dots.nas.topology_search import TopologyStage
 from dots.networks.body import Shape
-from dots.networks.supernet import EdgePlan, MixedEdge, Supernet
+from dots.networks.supernet import Supernet
 from dots.space.edge_combinations import EdgeChoice
 from dots.space.genotype import Genotype
 from dots.space.search_space import darts_space
 from helpers import small
+from helpers.planted import Colours, NoisyEdge
 from helpers.stages import SPACE, candidates_of, topology_settings
 
 
@@ -190,37 +188,6 @@ def test_state_continues_bit_for_bit() -> None:
         assert torch.equal(a, b)
     for a, b in zip(second.supernet.parameters(), whole.supernet.parameters(), strict=True):
         assert torch.equal(a, b)
-
-
-class NoisyEdge(MixedEdge):
-    """An edge whose output is replaced by noise unless it is one of the planted ones."""
-
-    def __init__(self, plan: EdgePlan, planted: frozenset[int]) -> None:
-        super().__init__(plan)
-        self.noisy = plan.index not in planted
-
-    def forward(self, source: Any, weights: Any, edge_weight: Any, active: Any) -> Any:
-        terms = super().forward(source, weights, edge_weight, active)
-        if not self.noisy:
-            return terms
-        return [
-            term._replace(features=3 * torch.randn_like(term.features), pointwise=None, norm=None)
-            for term in terms
-        ]
-
-
-class Colours:
-    """Images whose class is their colour: what a planted edge lets through suffices."""
-
-    steps = 24
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        for step in range(start, self.steps):
-            generator = torch.Generator().manual_seed(1000 * epoch + step)
-            labels = torch.randint(3, (24,), generator=generator)
-            images = 0.3 * torch.randn(24, 3, 6, 6, generator=generator)
-            images += 2 * nn.functional.one_hot(labels, 3)[:, :, None, None]
-            yield Batch(images.contiguous(memory_format=torch.channels_last), labels, 24)
 
 
 @pytest.mark.parametrize("seed", range(10))

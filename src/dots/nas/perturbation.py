@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dots.common.seeding import generator
 from dots.data import Batches
 from dots.data.batch import Batch
-from dots.nas.held_out import loss_and_accuracy
+from dots.nas.strategies.shared.held_out import loss_and_accuracy
 from dots.networks.supernet import Mixture, Supernet
 from dots.recipe.settings import SearchSettings
 from dots.space.discretise import best_operations, build_genotype, derive_all_edges

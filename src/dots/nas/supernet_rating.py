@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dots.data import Batches
-from dots.nas.held_out import loss_and_accuracy
+from dots.nas.strategies.shared.held_out import loss_and_accuracy
 from dots.networks.supernet import Mixture, Supernet
 from dots.recipe.settings import TopologySettings
 from dots.space.edge_combinations import Combination, EdgeChoice, combinations

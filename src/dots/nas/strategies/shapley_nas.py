@@ -11,7 +11,6 @@ from pydantic import Field
 from torch import Tensor
 
 from dots.data.batch import Batch
-from dots.nas.held_out import loss_and_accuracy
 from dots.nas.relaxation import softmax
 from dots.nas.strategies.base import (
     MethodSettings,
@@ -21,6 +20,7 @@ from dots.nas.strategies.base import (
     SupernetSearch,
 )
 from dots.nas.strategies.darts import Darts
+from dots.nas.strategies.shared.held_out import loss_and_accuracy
 from dots.networks.supernet import Mixture
 from dots.training.engine import StepResult
 
