@@ -32,7 +32,8 @@ class NoisyEdge(MixedEdge):
 class Colours:
     """Images whose class is their colour: what a planted edge lets through suffices."""
 
-    steps = 24
+    def __init__(self, steps: int = 24) -> None:
+        self.steps = steps
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         for step in range(start, self.steps):

@@ -245,7 +245,7 @@ def test_planted_edges_are_found_in_a_trained_supernet(seed: int) -> None:
     )
     weights = {kind: Mixture(torch.ones(9, 1)) for kind in space.kinds}
     stage = selection(
-        space, net=net, mixtures=weights, batches=Colours(), held_out=Colours(),
+        space, net=net, mixtures=weights, batches=Colours(), held_out=Colours(steps=3),
         settings=topology_settings(tune_epochs=1, lr=0.5), seed=seed,
     )  # fmt: skip
     stage.set_epoch(0)

@@ -10,9 +10,7 @@ import pytest
 import torch
 
 from dots.nas.supernet_rating import SupernetRating, Topology, as_edges, as_topology
-from dots.networks.derived import DerivedNetwork
-from dots.networks.supernet import Supernet
-from dots.space.discretise import build_genotype
+from dots.networks.supernet import Mixture, Supernet
 from dots.space.edge_combinations import combinations
 from dots.space.search_space import SearchSpace, darts_space, nasbench201_space
 from helpers import small
@@ -45,22 +43,19 @@ def test_one_topology_runs_its_edges_with_equal_shares_and_nothing_else() -> Non
     assert sigmoid.edges.tolist() == [1, 0, 1, 1, 0, 1]
 
 
-def test_its_loss_is_that_of_the_derived_network_with_the_same_weights() -> None:
-    """Undivided weights: the child sums its edges as the supernet does."""
-    rated = rating(normalise=False)
-    topology: Topology = ((0,), (0, 1), (1, 2))
-    chosen = dict.fromkeys(as_edges(BENCHMARK, topology), ("nor_conv_3x3",))
-    genotype = build_genotype(BENCHMARK, {"normal": chosen})
-    child = DerivedNetwork(genotype, small.SHAPE, fast=False).double().train()
-    sources = dict(rated.supernet.named_parameters())
-    own = dict(child.named_parameters())
-    stem = [name for name in own if "cells" not in name and name in sources]
-    assert stem
-    with torch.no_grad():
-        for name in stem:
-            own[name].copy_(sources[name])
-    assert rated.loss({"normal": topology}) > 0
-    assert rated.loss({"normal": topology}) == rated.loss({"normal": topology})
+def test_its_loss_is_the_cross_entropy_of_that_mixture_with_batch_statistics() -> None:
+    rated = rating()
+    state = {name: value.clone() for name, value in rated.supernet.state_dict().items()}
+    found = rated.loss({"normal": ((0,), (0, 1), (1, 2))})
+    assert all(torch.equal(state[n], v) for n, v in rated.supernet.state_dict().items())
+    gamma = torch.tensor([1, 0.5, 0.5, 0, 0.5, 0.5], dtype=torch.float64)
+    operations = torch.tensor([[0.0, 1.0]], dtype=torch.float64).repeat(6, 1)
+    losses = []
+    for batch in rated.held_out.items:
+        with torch.no_grad():
+            logits = rated.supernet(batch.images.double(), {"normal": Mixture(operations, gamma)})
+        losses.append(torch.nn.functional.cross_entropy(logits, batch.labels))
+    assert found == pytest.approx(float(torch.stack(losses).mean()), rel=1e-6)
 
 
 class Planted(SupernetRating):

@@ -164,6 +164,41 @@ def test_held_out_images_train_the_architecture_alone() -> None:
         torch.testing.assert_close(old, new.detach(), rtol=0, atol=0)
 
 
+def test_the_mean_of_beta_is_that_of_the_steps_from_half_to_015() -> None:
+    stage = _stage(epochs=6, arch_lr=0.05)
+    assert stage.mean_beta() is None
+    seen: list[list[torch.Tensor]] = []
+    for epoch in range(stage.epochs):
+        stage.set_epoch(epoch)
+        for step, pair in enumerate(stage.batches(epoch, 0)):
+            stage.step(epoch, step, pair)
+            if 0.15 <= stage.temperature_at(epoch, step) <= 0.5:
+                seen.append([beta.detach().clone() for beta in stage.topology.parameters()])
+    assert 1 < len(seen) < 18
+    means = [torch.stack(betas).mean(0) for betas in zip(*seen, strict=True)]
+    stage.average()
+    for beta, mean in zip(stage.topology.parameters(), means, strict=True):
+        torch.testing.assert_close(beta.detach(), mean)
+    table = stage.mean_beta()
+    assert table is not None
+    assert table["normal"][1] == pytest.approx(means[1].tolist())
+
+
+def test_a_supernet_to_perturb_is_trained_under_uniform_weights() -> None:
+    stage = _stage(select="perturbation")
+    _drive(stage)
+    assert not any(p.detach().any() for p in stage.architecture)
+    assert stage.temperature_at(1, 2) == 1.0
+    assert stage.genotype() == _stage().genotype()
+
+
+def test_states_of_earlier_versions_have_no_sums_of_beta() -> None:
+    stage = _stage()
+    state = {k: v for k, v in stage.state().items() if not k.startswith("beta_")}
+    stage.load_state(state)
+    assert stage.mean_beta() is None
+
+
 def test_zero_is_never_derived() -> None:
     stage = _stage(names=("none", "sep_conv_3x3"))
     with torch.no_grad():
