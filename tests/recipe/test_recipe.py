@@ -12,7 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dots import zoo
 from dots.common.errors import UserError
+from dots.networks.body import Shape
+from dots.networks.count import network_cost
 from dots.recipe import (
     PRESETS,
     OperationSettings,
@@ -88,6 +91,19 @@ def test_paper_release_differs_from_the_paper_only_where_the_release_does() -> N
         "topology.anneal": "epoch",
         "topology.normalise": False,
     }
+
+
+def test_the_network_of_table_3_has_48_channels() -> None:
+    """5.3 M parameters are printed; the text's 46 channels have fewer."""
+    found = differences(preset("paper-imagenet"), preset("paper-imagenet-48"))
+    assert found[1:] == (("train.channels", 46, 48),)
+    counted = {}
+    for name in ("paper-imagenet", "paper-imagenet-48"):
+        train = preset(name).train
+        shape = Shape(train.cells, train.channels, 3, 1000, stem=train.stem)
+        cell = zoo.load("DOTS_ImageNet").genotype
+        counted[train.channels] = network_cost(cell, shape, 224).parameters
+    assert counted == {46: 4_954_073, 48: 5_348_032}
 
 
 def test_paper_imagenet() -> None:

@@ -83,6 +83,7 @@ class PerturbationStage:
                 "epochs": self.epochs,
                 "lr_epochs": None,
                 "lr_offset": 0,
+                "warmup_epochs": 0,
             }
         )
         self.weight_optimiser: WeightOptimiser = search_weight_optimiser(

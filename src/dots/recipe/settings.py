@@ -142,10 +142,18 @@ class StageSettings(Settings):
         default="pad", description="random crop of the padded image, or of random size and aspect"
     )
 
+    warmup_epochs: int = Field(
+        default=0, ge=0, description="leading epochs of rising learning rate"
+    )
+
     @model_validator(mode="after")
     def _rate_falls(self) -> Self:
         if self.lr_min > self.lr:
             raise ValueError(f"lr_min ({self.lr_min}) must be at most lr ({self.lr})")
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(
+                f"warmup_epochs ({self.warmup_epochs}) must be at most epochs ({self.epochs})"
+            )
         return self
 
 
@@ -292,9 +300,6 @@ class TopologySettings(SearchSettings):
 class TrainSettings(StageSettings):
     """The training of the derived network from scratch, and its test."""
 
-    warmup_epochs: int = Field(
-        default=0, ge=0, description="leading epochs of rising learning rate"
-    )
     schedule: Literal["cosine", "linear"] = Field(
         default="cosine", description="how the learning rate falls"
     )
@@ -314,14 +319,6 @@ class TrainSettings(StageSettings):
     colour_jitter: bool = Field(
         default=False, description="random brightness, contrast, saturation (0.4) and hue (0.2)"
     )
-
-    @model_validator(mode="after")
-    def _warmup_fits(self) -> Self:
-        if self.warmup_epochs > self.epochs:
-            raise ValueError(
-                f"warmup_epochs ({self.warmup_epochs}) must be at most epochs ({self.epochs})"
-            )
-        return self
 
 
 class Recipe(Settings):

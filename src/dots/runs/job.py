@@ -78,12 +78,12 @@ def read_job(run: RunDirectory) -> Job:
 
 def dry_recipe(recipe: Recipe) -> Recipe:
     """The recipe cut down to one epoch of each stage, for a dry run."""
-    once = {"epochs": 1}
+    once = {"epochs": 1, "warmup_epochs": 0}
     search = {**once, "weight_epochs": 0, "lr_epochs": None, "lr_offset": 0}
     return recipe.model_copy(
         update={
             "operations": recipe.operations.model_copy(update=search),
             "topology": recipe.topology.model_copy(update=search),
-            "train": recipe.train.model_copy(update={**once, "warmup_epochs": 0}),
+            "train": recipe.train.model_copy(update=once),
         }
     )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dots.recipe.settings import SearchSettings, TrainSettings
+from dots.recipe.settings import SearchSettings, StageSettings, TrainSettings
 from dots.training.engine import clip_gradients
 from dots.training.schedules import cosine, linear
 
@@ -58,25 +58,32 @@ class WeightOptimiser:
         self.sgd.load_state_dict(state)
 
 
+def warmed_up(settings: StageSettings, epoch: int, rate: float) -> float:
+    """lr·(e+1)/w in the first w epochs e of a stage, the linear warm-up; then `rate`."""
+    if epoch < settings.warmup_epochs:
+        return settings.lr * (epoch + 1) / settings.warmup_epochs
+    return rate
+
+
 def search_rate(settings: SearchSettings) -> Callable[[int], float]:
-    """The cosine of a search stage: epoch -> learning rate."""
+    """The warm-up and the cosine of a search stage: epoch -> learning rate."""
     horizon = settings.lr_epochs or settings.epochs
 
     def rate(epoch: int) -> float:
-        return cosine(settings.lr, settings.lr_min, settings.lr_offset + epoch, horizon)
+        position = settings.lr_offset + epoch
+        return warmed_up(settings, epoch, cosine(settings.lr, settings.lr_min, position, horizon))
 
     return rate
 
 
 def training_rate(settings: TrainSettings) -> Callable[[int], float]:
-    """Linear warm-up, lr·(e+1)/w for e < w, then a cosine or a line over all epochs."""
+    """The warm-up, then a cosine or a line over all epochs."""
 
     def rate(epoch: int) -> float:
-        if epoch < settings.warmup_epochs:
-            return settings.lr * (epoch + 1) / settings.warmup_epochs
+        falling = cosine(settings.lr, settings.lr_min, epoch, settings.epochs)
         if settings.schedule == "linear":
-            return linear(settings.lr, settings.lr_min, epoch, settings.epochs + 1)
-        return cosine(settings.lr, settings.lr_min, epoch, settings.epochs)
+            falling = linear(settings.lr, settings.lr_min, epoch, settings.epochs + 1)
+        return warmed_up(settings, epoch, falling)
 
     return rate
 

@@ -35,8 +35,8 @@ REMARKS: Mapping[tuple[str, str], str] = MappingProxyType(
             "48 give 5.023 M and 554.0 M, 50 give 5.409 M and 599.5 M."
         ),
         ("DOTS_ImageNet", "imagenet"): (
-            "The paper says 46 channels (4.954 M), 48 have the printed parameters. "
-            f"{_WITH_NORMS} 596.2 M."
+            "The paper's text says 46 channels (4.954 M, 541.5 M; preset paper-imagenet), 48"
+            f" (paper-imagenet-48) have the printed parameters. {_WITH_NORMS} 596.2 M."
         ),
         ("DARTS_V2", "imagenet"): (
             "48 channels have the printed parameters; the printed multiply-adds would be those of "

@@ -115,6 +115,9 @@ class OperationSearch(ABC):
     """The settings of the operation search (`OperationSettings`) in the method's publication."""
     regularisers: ClassVar[Mapping[str, object]] = MappingProxyType({})
     """The method's own values of settings that a recipe may leave as none (β-decay, OLES)."""
+    published_imagenet: ClassVar[Mapping[str, object] | None] = None
+    """The same of its search on ImageNet, and settings of its own as "method.NAME"; None: it
+    was not searched there, or by settings that are not known."""
     operations_per_edge: ClassVar[Mapping[Phase, tuple[int, int]]] = MappingProxyType({})
     """The fewest and the most operations of an edge that one forward of a phase runs with the
     default settings, Zero included; a phase that is absent runs every candidate."""

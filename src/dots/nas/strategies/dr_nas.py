@@ -83,6 +83,13 @@ class DrNas(StagedSearch):
             "arch_lr": 6e-4,
         }
     )  # fmt: skip
+    published_imagenet: ClassVar[Mapping[str, object]] = MappingProxyType(
+        {
+            **published,
+            "cells": 14, "channels": 48, "batch": 512, "lr": 0.5, "arch_lr": 6e-3,
+            "method.k": (6, 3),
+        }
+    )  # fmt: skip
     method: DrNasSettings
 
     def __init__(self, context: SearchContext, method: MethodSettings) -> None:

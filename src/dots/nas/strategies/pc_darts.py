@@ -47,6 +47,13 @@ class PcDarts(GradientSearch):
             "weight_epochs": 15, "batch": 256, "lr": 0.1, "lr_min": 0.0, "arch_lr": 6e-4,
         }
     )  # fmt: skip
+    published_imagenet: ClassVar[Mapping[str, object]] = MappingProxyType(
+        {
+            **published,
+            "weight_epochs": 35, "batch": 1024, "lr": 0.5, "warmup_epochs": 5,
+            "arch_lr": 6e-3, "arch_clip": 5.0, "method.k": 2,
+        }
+    )  # fmt: skip
     method: PcDartsSettings
 
     def __init__(self, context: SearchContext, method: MethodSettings) -> None:

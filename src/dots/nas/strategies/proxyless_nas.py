@@ -88,6 +88,9 @@ class ProxylessNas(ChoosingSearch):
             "weight_decay": 4e-5, "clip": None, "arch_lr": 1e-3,
         }
     )  # fmt: skip
+    published_imagenet: ClassVar[Mapping[str, object]] = MappingProxyType(  # of its own networks
+        {name: value for name, value in published.items() if name not in ("cells", "channels")}
+    )
     method: ProxylessNasSettings
 
     def __init__(self, context: SearchContext, method: MethodSettings) -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from dots.common.errors import UserError, did_you_mean, shown
 from dots.nas.strategies import find_strategy
 from dots.nas.strategies.base import MethodSettings, OperationSearch
-from dots.recipe import Recipe, build_recipe
+from dots.recipe import PRESETS, Recipe, build_recipe
 
 
 def read_settings(strategy: type[OperationSearch], values: Mapping[str, Any]) -> MethodSettings:
@@ -30,7 +30,7 @@ def read_settings(strategy: type[OperationSearch], values: Mapping[str, Any]) ->
         raise UserError(f"{name} = {shown(first['input'])}: {first['msg']}") from None
 
 
-PUBLISHED_PRESETS = ("paper-cifar", "paper-imagenet", "paper-release")
+PUBLISHED_PRESETS = tuple(name for name in PRESETS if name.startswith("paper-"))
 
 
 def recipe_for(
@@ -40,14 +40,20 @@ def recipe_for(
 
     In the presets of the paper a strategy other than "darts" is plugged in as in Table 2:
     its operation search runs with the settings of its own publication, and the best
-    operation of each edge is kept (Eq. 14). Overrides win over both; a file is taken as it
-    is. Raises UserError as build_recipe, and for an unknown strategy.
+    operation of each edge is kept (Eq. 14). In "paper-imagenet" those are the ones of its
+    search on ImageNet; a strategy that has none keeps the preset's. Overrides win over both; a
+    file is taken as it is. Raises UserError as build_recipe, and for an unknown strategy.
     """
     recipe = build_recipe(preset, file, overrides)
     if file is not None or recipe.preset not in PUBLISHED_PRESETS or recipe.strategy == "darts":
         return recipe
-    published = find_strategy(recipe.strategy).published
-    values = [f"operations.{name}={_toml(value)}" for name, value in published.items()]
+    strategy = find_strategy(recipe.strategy)
+    imagenet = recipe.preset.startswith("paper-imagenet")
+    published = strategy.published_imagenet or {} if imagenet else strategy.published
+    values = [
+        f"{name if '.' in name else f'operations.{name}'}={_toml(value)}"
+        for name, value in published.items()
+    ]
     return build_recipe(preset, None, ["retain=top1", *values, *overrides])
 
 

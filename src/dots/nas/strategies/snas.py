@@ -39,9 +39,9 @@ class SnasSettings(MethodSettings):
         default=0.3, ge=0, lt=1, description="probability of dropping an edge for a sample"
     )
     resource: Resource | Literal["memory-access", "published"] = Field(
-        default="none",
+        default="published",
         description="the cost that the loss also penalises; published: the mean over "
-        "parameters, multiply-adds and memory-access, as the published search",
+        "parameters, multiply-adds and memory-access",
     )
     resource_weight: float = Field(
         default=1.5e-3, ge=0, description="weight η of the logarithms of that cost"

@@ -158,6 +158,7 @@ def _cut_search(recipe: Recipe, share: float, names: set[str]) -> Recipe:
         epochs = max(1, int(settings.epochs * share))
         alone = int(settings.weight_epochs * share)
         changes: dict[str, Any] = {"epochs": epochs, "weight_epochs": min(alone, epochs - 1)}
+        changes["warmup_epochs"] = min(int(settings.warmup_epochs * share), epochs)
         if settings.weight_epochs == settings.epochs:
             changes["weight_epochs"] = epochs
         if settings.lr_epochs is not None:

@@ -22,7 +22,7 @@ from dots.nas.strategies.shared.weight_transfer import carry_over
 from dots.networks.body import Shape
 from dots.networks.supernet import EdgeFactory, MixedEdge, Mixture, Supernet
 from dots.space.search_space import Candidates, SearchSpace
-from dots.training.optimisers import WeightOptimiser
+from dots.training.optimisers import WeightOptimiser, warmed_up
 from dots.training.schedules import cosine
 
 
@@ -175,9 +175,10 @@ class StagedSearch(NarrowingSearch):
         return optimiser
 
     def stage_rate(self, epoch: int) -> float:
-        """The learning rate of w: a cosine over the epochs of the stage."""
+        """The learning rate of w: a warm-up and a cosine over the epochs of the stage."""
         position, length = self.schedule.position(epoch), self.schedule.length(epoch)
-        return cosine(self.settings.lr, self.settings.lr_min, position, length)
+        rate = cosine(self.settings.lr, self.settings.lr_min, position, length)
+        return warmed_up(self.settings, position, rate)
 
     def trains_architecture(self, epoch: int) -> bool:
         return self.schedule.position(epoch) >= self.schedule.weight_only(epoch)
