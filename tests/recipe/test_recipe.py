@@ -182,7 +182,10 @@ def test_the_last_override_wins_and_values_cannot_smuggle_in_others() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("epochs=3", "did you mean operations.epochs, topology.epochs or train.epochs?"),
+        (
+            "epochs=3",
+            "did you mean operations.epochs, topology.epochs, halving.epochs or train.epochs?",
+        ),
         ("operations.epoch=3", "did you mean operations.epochs"),
         ("train.weightdecay=0", "did you mean train.weight_decay"),
         ("sede=1", "did you mean seed"),
@@ -261,7 +264,10 @@ def test_a_preset_that_the_file_contradicts_is_refused_not_ignored(tmp_path: Pat
     ("content", "message"),
     [
         (b"[operations]\nepoch = 3\n", 'unknown setting "operations.epoch" in'),
-        (b"epochs = 3\n", "did you mean operations.epochs, topology.epochs or train.epochs"),
+        (
+            b"epochs = 3\n",
+            "did you mean operations.epochs, topology.epochs, halving.epochs or train.epochs",
+        ),
         (b"[operations\n", "is not TOML"),
         (b"{", "is not JSON"),
         (b"\xff\xfe\x00", "is not UTF-8"),

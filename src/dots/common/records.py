@@ -70,6 +70,7 @@ class Result(Numbers):
     reference: str | None = None
     skeleton: str | None = None
     baselines: dict[str, Numbers] = Field(default_factory=dict)
+    notices: tuple[str, ...] = ()
     truth: Standings | None = None
     truth_without_topology_search: Standings | None = None
     truth_best: Standings = Field(default_factory=dict)

@@ -61,7 +61,7 @@ def open_data(
         train, test = holdout.train, holdout.test
     train = limited(train, settings.limit, seed)
     found = survey(train.records, skip_corrupt=skip_corrupt)
-    size = settings.image_size or found.image_size
+    size = settings.image_size or min(found.image_size, settings.largest_size)
     loader = Loader.choose(
         (train, test),
         found.channels,

@@ -63,7 +63,7 @@ Rate = Annotated[float, Field(gt=0, le=100)]
 Decay = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Pair = Annotated[tuple[Momentum, Momentum], Field(strict=False)]
-Baseline = Literal["random", "darts-policy"]
+Baseline = Literal["random", "darts-policy", "published", "plain"]
 
 
 def _as_text(value: object) -> object:
@@ -79,6 +79,12 @@ class DataSettings(Settings):
         ge=4,
         le=4096,
         description="side of the images in pixels; none: the source decides",
+    )
+    largest_size: int = Field(
+        default=64,
+        ge=8,
+        le=64,
+        description="most pixels a side where the source decides; larger images are shrunk",
     )
     test_fraction: Fraction = Field(
         default=0.2, description="share held out for the test where the source has no test part"
@@ -285,6 +291,11 @@ class TopologySettings(SearchSettings):
         "release",
     )
 
+    @property
+    def by_beta(self) -> bool:
+        """Whether β says which edges are kept, and which cell would be next."""
+        return self.select in ("argmax", "average")
+
     @model_validator(mode="after")
     def _annealing_and_edges_fit(self) -> Self:
         if self.t_end > self.t_start:
@@ -303,6 +314,14 @@ class TrainSettings(StageSettings):
     schedule: Literal["cosine", "linear"] = Field(
         default="cosine", description="how the learning rate falls"
     )
+    anneal: Literal["epoch", "step"] = Field(
+        default="epoch",
+        description="change the learning rate after every epoch, or after every step: it then "
+        "rises on a line through the warm-up and falls to lr_min at the last step",
+    )
+    decay_norms: bool = Field(
+        default=True, description="weight decay also on batch norms and biases"
+    )
     nesterov: bool = Field(default=False, description="Nesterov's momentum")
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="label smoothing of the loss"
@@ -319,6 +338,38 @@ class TrainSettings(StageSettings):
     colour_jitter: bool = Field(
         default=False, description="random brightness, contrast, saturation (0.4) and hue (0.2)"
     )
+
+    published_epochs: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="epochs of the baseline 'published', which has the time of the search too; "
+        "none: epochs",
+    )
+
+
+class HalvingSettings(Settings):
+    """Successive halving between the search and the training: which cell is trained."""
+
+    cells: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="cells that compete, trained on half A and judged on half B: the searched "
+        "one, published, probable and random ones; below 2: the searched cell is taken",
+    )
+    epochs: int = Field(
+        default=2,
+        ge=1,
+        le=100_000,
+        description="passes of every cell over half A in the first round; the sum doubles with "
+        "each further round, and the worse half of the cells leaves",
+    )
+
+    @property
+    def on(self) -> bool:
+        """Whether there is anything to choose from."""
+        return self.cells > 1
 
 
 class Recipe(Settings):
@@ -367,7 +418,15 @@ class Recipe(Settings):
         description="parts of a batch whose gradients are added before a step",
     )
     baselines: Annotated[tuple[Baseline, ...], Field(strict=False)] = Field(
-        default=("random",), description="cells trained beside the found one: random, darts-policy"
+        default=("random",),
+        description="networks trained beside the found cell's: that of a random cell, of the "
+        "darts-policy, of a published cell (train.published_epochs), a plain one",
+    )
+    nominal_images: int | None = Field(
+        default=None,
+        ge=1,
+        description="training images that the epochs are meant for: on fewer or more, epochs "
+        "grow or fall with the root of the ratio when the run begins; none: epochs as they are",
     )
     checkpoint_minutes: float = Field(
         default=5.0,
@@ -378,6 +437,7 @@ class Recipe(Settings):
     data: DataSettings = DataSettings()
     operations: OperationSettings
     topology: TopologySettings
+    halving: HalvingSettings = HalvingSettings()
     train: TrainSettings
     budget: BudgetSettings = BudgetSettings()
 
@@ -396,7 +456,7 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _a_budget_goes_by_beta(self) -> Self:
-        if self.budget.limited and self.topology.select in ("supernet", "perturbation"):
+        if self.budget.limited and not self.topology.by_beta:
             raise ValueError(
                 f"a budget is kept to by the order of β, and topology.select = "
                 f"'{self.topology.select}' does not go by it: set it to argmax or average"
@@ -419,3 +479,11 @@ def _holds_null(value: JsonValue) -> bool:
     if isinstance(value, list):
         return any(_holds_null(entry) for entry in value)
     return value is None
+
+
+def baseline_settings(recipe: Recipe, name: str) -> TrainSettings:
+    """How a baseline is trained: as the found cell, a published one longer where set."""
+    train = recipe.train
+    if name != "published" or train.published_epochs is None:
+        return train
+    return train.model_copy(update={"epochs": train.published_epochs})

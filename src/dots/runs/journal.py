@@ -30,8 +30,8 @@ class RunJournal:
         self.say = say
         self._said: set[str] = set()
 
-    def resume_point(self, stage: str) -> State | None:
-        """The newest state of this stage, or None where it has not begun.
+    def resume_point(self, stage: str, attempt: int) -> State | None:
+        """The newest state of this attempt of the stage, or None where it has not begun.
 
         Rows that were written after it are forgotten: they will be written again.
         """
@@ -42,6 +42,8 @@ class RunJournal:
                 self.say(notice)
         self.barrier()
         state = None if newest is None else newest[1]
+        if state is not None and state.get("attempt", 0) != attempt:
+            state = None
         if self.main:
             self.run.rewind(stage, 0 if state is None else state["epoch"])
         self.barrier()

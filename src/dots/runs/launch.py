@@ -17,6 +17,7 @@ from dots.data.splits import HALVES_FILE, check_halves, halves_record
 from dots.nas.budget.budget import LATENCY
 from dots.nas.plan import Plan, make_plan
 from dots.recipe import Recipe
+from dots.recipe.shares import SEARCHES, fitted_to_images
 from dots.runs.directory import RunDirectory, check_free
 from dots.runs.extension import extended, reopen
 from dots.runs.finetune import INITIAL, backbone
@@ -75,6 +76,7 @@ def begin(
     watcher = watcher if fabric.is_global_zero else Silent()
     with tempfile.TemporaryDirectory() as folder:
         data = _open(spec, plan, machine, watcher, Path(folder), fabric)
+        plan = _fitted_to_images(plan, data, watcher)
         check_trainee(plan, data, job, genotype)
         files = {
             JOB: _json(asdict(job)),
@@ -211,6 +213,17 @@ def _open(
         barrier(fabric)
     check_sizes(plan, data)
     return data
+
+
+def _fitted_to_images(plan: Plan, data: ImageData, watcher: Watcher) -> Plan:
+    """The plan with the epochs that the recipe means for so many images."""
+    recipe = plan.recipe
+    fitted = fitted_to_images(recipe, len(data.train), len(data.half_a) + len(data.half_b))
+    if fitted == recipe:
+        return plan
+    epochs = ", ".join(f"{name} {getattr(fitted, name).epochs}" for name in (*SEARCHES, "train"))
+    watcher.say(f"epochs for {len(data.train)} training images: {epochs}")
+    return make_plan(fitted)
 
 
 def _create(

@@ -72,6 +72,7 @@ def counts_of(plan: Plan, data: ImageData) -> Counts:
         train=len(data.train),
         test=len(data.test),
         half_a=len(data.half_a),
+        half_b=len(data.half_b),
     )
 
 

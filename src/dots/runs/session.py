@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.common.seeding import isolated_random_state, seed_step
-from dots.data import Augmentation, Batches, ColourJitter, ImageData, class_weights
+from dots.data import Augmentation, Batches, ColourJitter, ImageData, ImageSet, class_weights
 from dots.nas.budget.budget import LATENCY, Allowance
 from dots.nas.budget.latency import LatencyTable
 from dots.nas.strategies.base import SearchContext
@@ -112,17 +112,32 @@ class Session:
             latency = LatencyTable.from_json(self.run.read_json(LATENCY), repr(str(path)))
         return plan_allowance(self.plan, self.data, latency)
 
-    def batches(
-        self, indices: Tensor, settings: StageSettings, stream: str, *, test: bool = False
+    def batches(self, indices: Tensor, settings: StageSettings, stream: str) -> Batches:
+        """Batches of training images, in random order and augmented as the stage asks."""
+        augment = self.augmentation(settings)
+        return self._batches(self.data.train, indices, settings, stream, augment)
+
+    def plain_batches(
+        self, images: ImageSet, indices: Tensor, settings: StageSettings, stream: str
     ) -> Batches:
-        """Batches of training images, augmented as the stage asks; or plain ones of the test."""
+        """Batches for a test: in the order of `indices` [N], only normalised."""
+        return self._batches(images, indices, settings, stream, None)
+
+    def _batches(
+        self,
+        images: ImageSet,
+        indices: Tensor,
+        settings: StageSettings,
+        stream: str,
+        augment: Augmentation | None,
+    ) -> Batches:
         return Batches(
-            self.data.test if test else self.data.train,
+            images,
             indices,
             settings.batch,
             info=self.data.info,
-            augment=None if test else self.augmentation(settings),
-            shuffle=not test,
+            augment=augment,
+            shuffle=augment is not None,
             seed=self.recipe.seed,
             stream=stream,
             device=self.fabric.device,

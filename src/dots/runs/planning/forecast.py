@@ -11,6 +11,7 @@ from dots.data import RESIDENT_BYTES
 from dots.data.check import Facts
 from dots.nas.plan import Plan, make_plan
 from dots.recipe import Recipe
+from dots.recipe.shares import fitted_to_images
 from dots.runs.planning.estimate import Counts, Part, lines, measure, parts
 from dots.runs.planning.memory_limit import shown_bytes, step_peak
 
@@ -47,11 +48,12 @@ def suggested_preset(facts: Facts, device: torch.device) -> str:
 
 def forecast(facts: Facts, recipe: Recipe, device: torch.device) -> Forecast:
     """Measure a few steps of each stage, at the size of these images."""
-    size = recipe.data.image_size or facts.image_size
+    size = recipe.data.image_size or min(facts.image_size, recipe.data.largest_size)
     info = facts.info()
     info = type(info)(**{**asdict(info), "image_size": size})
+    counts = _counts(make_plan(recipe), facts)
+    recipe = fitted_to_images(recipe, counts.train, counts.halves)
     plan = make_plan(recipe)
-    counts = _counts(plan, facts)
     pixels = sum(part.images for part in facts.parts.values()) * facts.channels * size * size
     return Forecast(
         preset=recipe.preset,
@@ -84,4 +86,5 @@ def _counts(plan: Plan, facts: Facts) -> Counts:
         train=train,
         test=test,
         half_a=half_a,
+        half_b=half_b,
     )
