@@ -12,7 +12,7 @@ from helpers.run_equality import differing
 
 WORDS = (
     "run", "digits", *QUICKEST, "--space", "s2", "--select", "perturbation", "--set",
-    "retain=top2", "--set", "operations.tune_epochs=2",
+    "retain=top2",
 )  # fmt: skip
 
 

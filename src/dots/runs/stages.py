@@ -54,6 +54,8 @@ SEARCHED = "genotype-searched.json"
 TOPOLOGY = "topology.json"
 TRUTH = "truth.json"
 EXTENSIONS = "extensions.json"
+SEARCHES = ("operations", "topology", "halving")
+"""What the names of the stages begin with that search."""
 
 
 def run_everything(session: Session, given: CandidateFile | None = None) -> dict[str, Any]:
@@ -382,7 +384,7 @@ def write_result(session: Session) -> dict[str, Any]:
     test = run.read_object("test.json") if run.has("test.json") else None
     result = _no_test() if test is None else _outcome(test)
     result |= {name: test[name] for name in ("reference", "skeleton") if test and name in test}
-    searched = [row for row in rows if row["stage"] in ("operations", "topology", "halving")]
+    searched = [row for row in rows if row["stage"].startswith(SEARCHES)]
     judged = sum(row.get("validation_seconds", 0.0) for row in searched)
     result |= {
         "search_seconds": round(_total(searched, "seconds") + judged, 3),
