@@ -403,7 +403,7 @@ def write_result(session: Session) -> dict[str, Any]:
             result["baselines"][name] = {
                 **_outcome(content),
                 "train_seconds": _total(trained, "seconds"),
-                **{key: content[key] for key in ("genotype", "reference") if key in content},
+                **_network_of(content),
             }
     if run.has(EXTENSIONS):
         result["before_extension"] = earlier(run)
@@ -417,6 +417,11 @@ def write_result(session: Session) -> dict[str, Any]:
 def _origin(run: RunDirectory) -> dict[str, Any]:
     """Where the cell that won the halving comes from."""
     return {"origin": run.read_object(HALVING).get("winner")} if run.has(HALVING) else {}
+
+
+def _network_of(content: dict[str, Any]) -> dict[str, Any]:
+    """The cell or the reference network that was tested."""
+    return {key: content[key] for key in ("genotype", "reference") if key in content}
 
 
 _OUTCOME = (
