@@ -19,7 +19,6 @@ from functools import partial
 from statistics import median
 
 from comparing import Times, alternate, machine, parser, spread, verdict
-
 from dots.common.threads import processors
 
 TARGETS = {"alone": 1.05, "loaded": 1.5}

@@ -6,9 +6,7 @@ import pytest
 
 from dots.networks.kernels import native
 
-KINDS = [
-    kind for kind in native.runnable() if (native.HERE / native.LIBRARIES[kind]).is_file()
-]
+KINDS = [kind for kind in native.runnable() if (native.HERE / native.LIBRARIES[kind]).is_file()]
 
 
 @pytest.fixture(params=KINDS or [pytest.param("", marks=pytest.mark.skip("no kernels were built"))])

@@ -22,9 +22,14 @@ def print_outcome(session: Session, result: dict[str, Any], *, dry: bool = False
 
         print(plain_lines(Genotype.load(path / "genotype.json").describe()))
     if result["test_accuracy"] is not None:
+        if "origin" in result:
+            print(
+                f"the found cell is {result['origin']}: the best on half B of those that competed"
+            )
         print(plain(_line(result.get("reference", "found cell"), result)))
         for name, baseline in result["baselines"].items():
-            print(plain(_line(f"{name} cell", baseline)))
+            what = "network" if "reference" in baseline else "cell"
+            print(plain(_line(f"{name} {what}", baseline)))
     for line in _truth_lines(result):
         print(plain(line))
     print(f"search {result['search_seconds']:.1f} s, training {result['train_seconds']:.1f} s")
