@@ -128,7 +128,7 @@ class Bench:
                 genotype=genotype,
             ) as session:
                 result = execute(session, job, genotype)
-        shutil.rmtree(path / "checkpoints")
+        shutil.rmtree(path / "checkpoints", ignore_errors=True)
         rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
         wanted = ("test_accuracy", "parameters", "test_images", "notices")
         numbers = {

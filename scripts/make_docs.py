@@ -19,6 +19,7 @@ HEADINGS = {
     "data": "data: reading, splitting and augmenting images",
     "operations": "operations: the operation search",
     "topology": "topology: the topology search",
+    "halving": "halving: which cell is trained",
     "train": "train: training and test of the found cell",
     "budget": "budget: what the network may cost",
 }
