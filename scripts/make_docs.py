@@ -19,8 +19,8 @@ HEADINGS = {
     "data": "data: reading, splitting and augmenting images",
     "operations": "operations: the operation search",
     "topology": "topology: the topology search",
-    "halving": "halving: which cell is trained",
     "train": "train: training and test of the found cell",
+    "halving": "halving: successive halving of several cells before the training",
     "budget": "budget: what the network may cost",
 }
 

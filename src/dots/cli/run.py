@@ -233,6 +233,7 @@ def run(
     image_size: o.ImageSize = None,
     strategy: o.Strategy = None,
     space: o.Space = None,
+    select: o.Select = None,
     set_: o.Set = None,
     recipe: o.RecipeFile = None,
     table: Table = None,
@@ -274,6 +275,7 @@ def run(
         "data.image_size": image_size,
         "strategy": strategy,
         "space": space,
+        "select": select,
         **o.budget(max_params, max_multiply_adds, latency_target),
         "baselines": "random,darts-policy" if baselines else None,
     }
@@ -294,6 +296,7 @@ def search(
     image_size: o.ImageSize = None,
     strategy: o.Strategy = None,
     space: o.Space = None,
+    select: o.Select = None,
     set_: o.Set = None,
     recipe: o.RecipeFile = None,
     table: Table = None,
@@ -338,6 +341,7 @@ def search(
         "data.image_size": image_size,
         "strategy": strategy,
         "space": space,
+        "select": select,
         **o.budget(max_params, max_multiply_adds, latency_target),
     }
     asked.go()

@@ -237,7 +237,8 @@ def halving_record(stage: SuccessiveHalving, rows: Sequence[Mapping[str, Any]]) 
 
     def seconds(index: int) -> float:
         own = [row for row in counted if row["cell"] == index]
-        return round(sum(row["seconds"] + row.get("validation_seconds", 0.0) for row in own), 3)
+        spent = (float(row["seconds"]) + float(row.get("validation_seconds", 0)) for row in own)
+        return round(sum(spent), 3)
 
     return {
         "version": VERSION,

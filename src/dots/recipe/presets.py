@@ -29,11 +29,11 @@ def tiny() -> Recipe:
         data=DataSettings(limit=600),
         operations=OperationSettings(
             epochs=2, weight_epochs=1, cells=3, channels=4, batch=64, lr=0.1, lr_min=0.001,
-            arch_lr=1e-2,
+            arch_lr=1e-2, tune_epochs=1, rating_images=64,
         ),
         topology=TopologySettings(
             epochs=2, weight_epochs=0, cells=3, channels=4, batch=64, lr=0.1, lr_min=0.001,
-            arch_lr=1e-2, arch_betas=(0.9, 0.999),
+            arch_lr=1e-2, arch_betas=(0.9, 0.999), tune_epochs=1, rating_images=64,
         ),
         train=TrainSettings(
             epochs=3, cells=3, channels=8, batch=64, lr=0.1, warmup_epochs=1, schedule="linear",
@@ -51,11 +51,11 @@ def quick() -> Recipe:
         data=DataSettings(largest_size=32, limit=12_000, search_limit=3_000),
         operations=OperationSettings(
             epochs=5, weight_epochs=2, cells=3, channels=8, batch=64, lr=0.1, lr_min=0.001,
-            arch_lr=1e-2,
+            arch_lr=1e-2, tune_epochs=1, rating_images=500,
         ),
         topology=TopologySettings(
             epochs=5, weight_epochs=1, cells=4, channels=8, batch=64, lr=0.1, lr_min=0.001,
-            arch_lr=1e-2, arch_betas=(0.9, 0.999),
+            arch_lr=1e-2, arch_betas=(0.9, 0.999), tune_epochs=1, rating_images=500,
         ),
         halving=HalvingSettings(cells=6, epochs=3),
         train=TrainSettings(
@@ -73,11 +73,11 @@ def small() -> Recipe:
         baselines=("random", "plain", "published"),
         operations=OperationSettings(
             epochs=15, weight_epochs=5, cells=5, channels=16, batch=64, lr=0.025, lr_min=0.001,
-            arch_lr=1e-3,
+            arch_lr=1e-3, tune_epochs=1, rating_images=5_000,
         ),
         topology=TopologySettings(
             epochs=20, weight_epochs=0, cells=8, channels=16, batch=64, lr=0.025, lr_min=0.001,
-            arch_lr=3e-3, arch_betas=(0.9, 0.999),
+            arch_lr=3e-3, arch_betas=(0.9, 0.999), tune_epochs=1, rating_images=5_000,
         ),
         halving=HalvingSettings(cells=8, epochs=3),
         train=TrainSettings(
@@ -236,8 +236,19 @@ _SMALLER: Mapping[str, Mapping[str, _Section]] = MappingProxyType(
         # Chosen by cifar100_test with seeds 100-104; see docs/findings.md.
         "quick": {
             "data": {"image_size": 16, "limit": None, "search_limit": 20_000},
-            "operations": {"cells": 3, "epochs": 12, "weight_epochs": 6},
-            "topology": {"cells": 3, "epochs": 8, "weight_epochs": 2, "alpha_ratio": 0.1},
+            "operations": {
+                "cells": 3,
+                "epochs": 12,
+                "weight_epochs": 6,
+                "rating_images": 2_000,
+            },
+            "topology": {
+                "cells": 3,
+                "epochs": 8,
+                "weight_epochs": 2,
+                "alpha_ratio": 0.1,
+                "rating_images": 2_000,
+            },
         },
         "small": {
             "data": {"image_size": 16},

@@ -185,6 +185,18 @@ class SearchSettings(StageSettings):
         default=False,
         description="batch norm and ReLU before the pooling, as in the authors' release",
     )
+    tune_epochs: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="select 'perturbation': epochs that train w at a tenth of lr between two "
+        "decisions",
+    )
+    rating_images: int | None = Field(
+        default=None,
+        ge=1,
+        description="images of half B that a supernet is rated on; none: all of them",
+    )
 
     @model_validator(mode="after")
     def _epochs_fit(self) -> Self:
@@ -203,6 +215,29 @@ class SearchSettings(StageSettings):
 
 class OperationSettings(SearchSettings):
     """The operation search (Sec. 4.2): which operations each edge keeps."""
+
+    select: Literal["argmax", "perturbation"] = Field(
+        default="argmax",
+        description="keep the operations that score most, or those that the trained supernet "
+        "misses most (DARTS-PT)",
+    )
+    beta_decay: float | None = Field(
+        default=None,
+        ge=0,
+        le=1e6,
+        description="weight of β-decay in the step of α, reached in a line over the epochs; "
+        "none: the method's own (50 for beta-darts, 0 for the others)",
+    )
+    oles: float | None = Field(
+        default=None,
+        ge=-1,
+        le=1,
+        description="freeze an operation's weights when its training and validation gradients "
+        "have a smaller cosine; none: the method's own (0.4 for oles, never for the others)",
+    )
+    oles_steps: int = Field(
+        default=20, ge=1, le=1_000_000, description="steps of α that this cosine is the mean of"
+    )
 
 
 class TopologySettings(SearchSettings):
@@ -240,11 +275,26 @@ class TopologySettings(SearchSettings):
         default=False,
         description="train β on half B and w on half A instead of both on all (Eq. 10)",
     )
+    select: Literal["argmax", "average", "supernet", "perturbation"] = Field(
+        default="argmax",
+        description="which edges: the largest β; the largest mean of β over the steps with T "
+        "from 0.5 to 0.15; the least loss in the supernet, one-hot; or those that a supernet "
+        "with uniform weights misses most (DARTS-PT)",
+    )
+    rate: bool = Field(
+        default=False,
+        description="also note the supernet's loss for single topologies in topology.json",
+    )
     weight_half: bool = Field(
         default=False,
         description="half A alone in the leading epochs that train w alone, as in the authors' "
         "release",
     )
+
+    @property
+    def by_beta(self) -> bool:
+        """Whether β says which edges are kept, and which cell would be next."""
+        return self.select in ("argmax", "average")
 
     @model_validator(mode="after")
     def _annealing_and_edges_fit(self) -> Self:
@@ -414,6 +464,15 @@ class Recipe(Settings):
             raise ValueError("method holds a null: leave the setting out instead")
         if len(set(self.baselines)) < len(self.baselines):
             raise ValueError("baselines names the same cell twice")
+        return self
+
+    @model_validator(mode="after")
+    def _a_budget_goes_by_beta(self) -> Self:
+        if self.budget.limited and not self.topology.by_beta:
+            raise ValueError(
+                f"a budget is kept to by the order of β, and topology.select = "
+                f"'{self.topology.select}' does not go by it: set it to argmax or average"
+            )
         return self
 
     @property

@@ -115,19 +115,20 @@ def _row(title: str, name: str, numbers: Numbers, found: Numbers) -> Row:
 
 def _competitors(run: Run) -> Iterator[Competitor]:
     """Who got furthest first."""
-    if run.halving is None:
+    halving = run.halving
+    if halving is None:
         return
     rounds = sorted(
-        run.halving.cells,
+        halving.cells,
         key=lambda cell: (-len(cell.validation), *(-v.accuracy for v in cell.validation[-1:])),
     )
-    for cell in sorted(rounds, key=lambda cell: cell.origin != run.halving.winner):
+    for cell in sorted(rounds, key=lambda cell: cell.origin != halving.winner):
         yield Competitor(
             visible(cell.origin),
             cell.epochs,
             ", ".join(percent(value.accuracy, 1) for value in cell.validation),
             duration(cell.seconds),
-            cell.origin == run.halving.winner,
+            cell.origin == halving.winner,
         )
 
 

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 NONE = "–"
 STAGES = {
     "operations": "Operation search",
+    "operations-perturbation": "Selection of operations",
     "topology": "Topology search",
+    "topology-perturbation": "Selection of edges",
     "halving": "Successive halving",
     "train": "Training the found cell",
     "train-random": "Training the random cell",

@@ -21,7 +21,7 @@ from dots.nas.budget.alternatives import alternatives
 from dots.nas.finalists import Finalist, finalists, published
 from dots.nas.operation_search import OperationStage
 from dots.nas.successive_halving import SuccessiveHalving, halving_record
-from dots.nas.topology_search import TopologyStage, new_topology, topology_record
+from dots.nas.topology_search import TopologyStage, new_topology
 from dots.networks.saved import save_network
 from dots.networks.specification import DARTS, CellTrainee, Network, ReferenceTrainee, Trainee
 from dots.recipe.settings import Baseline, StageSettings, TrainSettings
@@ -31,6 +31,7 @@ from dots.runs.extension import earlier
 from dots.runs.finetune import INITIAL, start_from
 from dots.runs.restarts import FEWEST_STEPS, MOST, record_restart, restarts, slowed
 from dots.runs.samples import sample_pictures
+from dots.runs.selection import selected_operations, selected_topology
 from dots.runs.session import Session, new_supernet
 from dots.runs.truth import Truth
 from dots.space.candidates import CandidateFile, read_candidates, to_json
@@ -54,6 +55,8 @@ SEARCHED = "genotype-searched.json"
 TOPOLOGY = "topology.json"
 TRUTH = "truth.json"
 EXTENSIONS = "extensions.json"
+SEARCHES = ("operations", "topology", "halving")
+"""What the names of the stages begin with that search."""
 
 
 def run_everything(session: Session, given: CandidateFile | None = None) -> dict[str, Any]:
@@ -90,10 +93,10 @@ def search_operations(session: Session) -> CandidateFile:
     )
     session.loop.run(stage)
     note_unlearned_search(session, "operations", own)
-    scores = strategy.scores()
+    scores, policy = selected_operations(session, strategy, own)
     kept = retain(space, scores, recipe.retain)
     if session.main:
-        save_genotype(session, POLICY_GENOTYPE, strategy.derive())
+        save_genotype(session, POLICY_GENOTYPE, policy)
         content = to_json(space, recipe.strategy, recipe.retain, scores, kept)
         run.write_json(CANDIDATES, content)
     barrier(session.fabric)
@@ -131,9 +134,11 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
     )
     session.loop.run(stage)
     note_unlearned_search(session, "topology", own)
-    record = topology_record(stage, settings)
-    known = allowance.known(found.candidates, record)
-    genotype = allowance.choose(known, stage.genotype())
+    record, genotype = selected_topology(session, stage)
+    known = None
+    if settings.by_beta:
+        known = allowance.known(found.candidates, record)
+        genotype = allowance.choose(known, genotype)
     if session.main:
         if found.scores is not None and not run.has(POLICY_GENOTYPE):
             save_genotype(session, POLICY_GENOTYPE, derive_darts(session.space, found.scores))
@@ -151,12 +156,15 @@ def choose_cell(session: Session, found: CandidateFile, searched: Genotype) -> G
     session.before_stage("halving")
     recipe, run, data = session.recipe, session.run, session.data
     policy = Genotype.load(run.path / POLICY_GENOTYPE) if run.has(POLICY_GENOTYPE) else None
+    known = None
+    if recipe.topology.by_beta:
+        known = session.allowance.known(found.candidates, run.read_object(TOPOLOGY))
     cells = finalists(
         recipe.halving.cells,
         searched,
         session.allowance,
         policy=policy,
-        known=session.allowance.known(found.candidates, run.read_object(TOPOLOGY)),
+        known=known,
         seed=recipe.seed,
     )
     session.watcher.say(f"halving: {', '.join(cell.origin for cell in cells)}")
@@ -377,7 +385,7 @@ def write_result(session: Session) -> dict[str, Any]:
     test = run.read_object("test.json") if run.has("test.json") else None
     result = _no_test() if test is None else _outcome(test)
     result |= {name: test[name] for name in ("reference", "skeleton") if test and name in test}
-    searched = [row for row in rows if row["stage"] in ("operations", "topology", "halving")]
+    searched = [row for row in rows if row["stage"].startswith(SEARCHES)]
     judged = sum(row.get("validation_seconds", 0.0) for row in searched)
     result |= {
         "search_seconds": round(_total(searched, "seconds") + judged, 3),
@@ -395,7 +403,7 @@ def write_result(session: Session) -> dict[str, Any]:
             result["baselines"][name] = {
                 **_outcome(content),
                 "train_seconds": _total(trained, "seconds"),
-                **{key: content[key] for key in ("genotype", "reference") if key in content},
+                **_network_of(content),
             }
     if run.has(EXTENSIONS):
         result["before_extension"] = earlier(run)
@@ -409,6 +417,11 @@ def write_result(session: Session) -> dict[str, Any]:
 def _origin(run: RunDirectory) -> dict[str, Any]:
     """Where the cell that won the halving comes from."""
     return {"origin": run.read_object(HALVING).get("winner")} if run.has(HALVING) else {}
+
+
+def _network_of(content: dict[str, Any]) -> dict[str, Any]:
+    """The cell or the reference network that was tested."""
+    return {key: content[key] for key in ("genotype", "reference") if key in content}
 
 
 _OUTCOME = (
