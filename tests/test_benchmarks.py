@@ -69,6 +69,18 @@ def test_startup(printed: Any) -> None:
     assert "heavy modules loaded: none" in text
 
 
+def test_threads(printed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With runs that do nothing."""
+    script, ran = import_module("threads"), []
+    monkeypatch.setattr(script, "processors", lambda: 2)
+    monkeypatch.setattr(script, "run_once", lambda words, variables: ran.append(variables))
+    text = printed("threads", ["--repeats", "1"])
+    ways = re.findall(r"^ +(\w.*): [\d.]+ / [\d.]+ / [\d.]+, [\d.]+", text, flags=re.MULTILINE)
+    assert ways == ["default", "1 passive", "2 passive", "2 spinning"] * 2
+    assert len(re.findall(VERDICT, text, flags=re.MULTILINE)) == 2
+    assert ran[:4] == list(script.ways(2).values())
+
+
 def test_memory(printed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process, where the peaks mean nothing."""
     memory = import_module("memory")

@@ -8,21 +8,23 @@ import pytest
 import torch
 
 from dots.nas.budget.budget import Allowance
-from dots.nas.finalists import PUBLISHED, Finalist, all_epochs, finalists, rounds
+from dots.nas.finalists import Finalist, finalists
 from dots.nas.successive_halving import LARGEST_LOSS, SuccessiveHalving, halving_record
 from dots.networks.body import Shape
 from dots.networks.count import network_cost
 from dots.networks.derived import DerivedNetwork
-from dots.recipe import BudgetSettings, build_recipe, preset
+from dots.recipe import BudgetSettings, preset
+from dots.recipe.settings import HalvingSettings
 from dots.runs.progress import Silent
 from dots.space.genotype import Cell, Edge, Genotype
 from dots.space.search_space import SearchSpace, darts_space, named_space
 from dots.training.evaluate import TestResult
 from dots.training.loop import Interrupted, Loop
+from dots.zoo import PUBLISHED
 from helpers import small
 from helpers.journals import Memory, SignalAfter
 
-SETTINGS = build_recipe(overrides=["train.epochs=3", "train.lr=0.02"]).train
+SETTINGS = preset("quick").train
 
 
 def cell_of(op: str, nodes: int = 4) -> Genotype:
@@ -70,10 +72,11 @@ def test_a_space_without_the_published_cells_does_without(name: str) -> None:
 
 
 def test_the_rounds_halve_and_the_epochs_of_a_cell_double() -> None:
-    assert list(rounds(8)) == [8, 4, 2]
-    assert list(rounds(5)) == [5, 3, 2]
-    assert list(rounds(1)) == []
-    assert all_epochs(8, 3) == 8 * 3 + 4 * 3 + 2 * 6
+    halving = HalvingSettings(cells=8, epochs=3)
+    assert halving.rounds(8) == ((8, 3), (4, 3), (2, 6))
+    assert halving.rounds(5) == ((5, 3), (3, 3), (2, 6))
+    assert halving.rounds(1) == ()
+    assert halving.all_epochs(8) == 8 * 3 + 4 * 3 + 2 * 6
 
 
 class Planted:
@@ -98,7 +101,8 @@ def build(cell: Finalist) -> DerivedNetwork:
 def stage_of(judge: Any, *origins: str, epochs: int = 1, batches: Any = None) -> SuccessiveHalving:
     cells = [Finalist(name, cell_of("skip_connect", 1)) for name in origins]
     few: Any = batches or small.FewBatches(2)
-    return SuccessiveHalving(cells, epochs, SETTINGS, small.engine(), few, build, judge)
+    halving = HalvingSettings(cells=len(cells), epochs=epochs)
+    return SuccessiveHalving(cells, halving, SETTINGS, small.engine(), few, build, judge)
 
 
 def drive(stage: SuccessiveHalving, journal: Memory, stop: Any = lambda: None) -> None:
@@ -109,7 +113,7 @@ def drive(stage: SuccessiveHalving, journal: Memory, stop: Any = lambda: None) -
 
 
 def test_the_worse_half_leaves_and_the_best_is_left() -> None:
-    stage, journal = stage_of(Planted(dict(a=0.1, b=0.4, c=0.3, d=0.2)), *"abcd"), Memory()
+    stage, journal = stage_of(Planted({"a": 0.1, "b": 0.4, "c": 0.3, "d": 0.2}), *"abcd"), Memory()
     drive(stage, journal)
     assert stage.winner.origin == "b"
     trained = [row["cell"] for row in journal.rows]
@@ -121,14 +125,16 @@ def test_the_worse_half_leaves_and_the_best_is_left() -> None:
 
 
 def test_equal_accuracies_are_told_apart_by_the_loss_then_by_the_order() -> None:
-    stage = stage_of(Planted(dict(a=0.5, b=0.5, c=0.5), dict(a=0.7, b=0.6, c=0.6)), *"abc")
+    stage = stage_of(
+        Planted({"a": 0.5, "b": 0.5, "c": 0.5}, {"a": 0.7, "b": 0.6, "c": 0.6}), *"abc"
+    )
     drive(stage, Memory())
     assert stage.winner.origin == "b"
 
 
 def test_a_network_that_diverges_loses_and_the_run_goes_on() -> None:
     nan = float("nan")
-    stage = stage_of(Planted(dict(a=0.9, b=0.1), dict(a=nan)), *"ab")
+    stage = stage_of(Planted({"a": 0.9, "b": 0.1}, {"a": nan}), *"ab")
     drive(stage, Memory())
     assert stage.winner.origin == "b"
     assert stage.judged[0] == [(0.0, LARGEST_LOSS)]
@@ -145,7 +151,7 @@ def test_survivors_keep_their_weights() -> None:
             steps[network.origin].append(int(norm.num_batches_tracked))
             return super().__call__(network)
 
-    four = dict(a=0.4, b=0.3, c=0.1, d=0.1)
+    four = {"a": 0.4, "b": 0.3, "c": 0.1, "d": 0.1}
     steps |= {"c": [], "d": []}
     drive(stage_of(Counting(four), *"abcd", epochs=2), Memory())
     assert steps == {"a": [4, 8], "b": [4, 8], "c": [4], "d": [4]}
@@ -153,7 +159,7 @@ def test_survivors_keep_their_weights() -> None:
 
 @pytest.mark.parametrize("stop", range(0, 16, 3))
 def test_a_stage_that_was_stopped_anywhere_ends_the_same(stop: int) -> None:
-    accuracies = dict(a=0.1, b=0.4, c=0.3, d=0.2)
+    accuracies = {"a": 0.1, "b": 0.4, "c": 0.3, "d": 0.2}
     whole, torn = Memory(), Memory()
     first = stage_of(Planted(accuracies), *"abcd", epochs=2)
     drive(first, whole)

@@ -20,9 +20,13 @@ def print_outcome(session: Session, result: dict[str, Any], *, dry: bool = False
 
         print(Genotype.load(path / "genotype.json").describe())
     if result["test_accuracy"] is not None:
+        if "origin" in result:
+            print(
+                f"the found cell is {result['origin']}: the best on half B of those that competed"
+            )
         print(_line(result.get("reference", "found cell"), result))
         for name, baseline in result["baselines"].items():
-            print(_line(f"{name} cell", baseline))
+            print(_line(f"{name} {'network' if 'reference' in baseline else 'cell'}", baseline))
     for line in _truth_lines(result):
         print(line)
     print(f"search {result['search_seconds']:.1f} s, training {result['train_seconds']:.1f} s")

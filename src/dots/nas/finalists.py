@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
-from dots import zoo
 from dots.common.errors import UserError
 from dots.nas.budget.budget import Allowance
 from dots.nas.budget.distribution import Beliefs
 from dots.nas.budget.most_probable import top_cells
 from dots.space.genotype import Genotype
 from dots.space.search_space import SearchSpace
+from dots.zoo import PUBLISHED, load
 
 SEARCHED = "searched"
-PUBLISHED = ("DOTS_C10", "PC_DARTS_C10", "GDAS_V1")
-"""Cells of the zoo that enter, where the space has them."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def finalists(
 def published(allowance: Allowance) -> Iterator[Finalist]:
     """The published cells that the space has and the budget allows."""
     for name in PUBLISHED:
-        cell = zoo.load(name).genotype
+        cell = load(name).genotype
         if _in_space(cell, allowance.space) and allowance.fits(cell):
             yield Finalist(name, Genotype(cell.cells, allowance.space.name))
 
@@ -95,22 +93,3 @@ def _allowed(genotype: Genotype, allowance: Allowance) -> bool:
     except UserError:
         return False
     return allowance.fits(genotype)
-
-
-def rounds(count: int) -> Sequence[int]:
-    """How many cells each round of the halving trains: 8 gives 8, 4 and 2."""
-    sizes = []
-    while count > 1:
-        sizes.append(count)
-        count = -(-count // 2)
-    return sizes
-
-
-def round_epochs(epochs: int, place: int) -> int:
-    """Epochs that each cell gets in a round: with every round the sum doubles."""
-    return epochs * 2 ** max(0, place - 1)
-
-
-def all_epochs(count: int, epochs: int) -> int:
-    """Epochs of half A in all rounds together, over all cells."""
-    return sum(size * round_epochs(epochs, place) for place, size in enumerate(rounds(count)))

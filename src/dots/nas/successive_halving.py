@@ -17,8 +17,9 @@ import torch
 from torch import nn
 
 from dots.data import Batches
-from dots.nas.finalists import Finalist, all_epochs, round_epochs, rounds
-from dots.recipe.settings import TrainSettings
+from dots.nas.finalists import Finalist
+from dots.recipe.settings import HalvingSettings, TrainSettings
+from dots.recipe.shares import with_epochs
 from dots.training.engine import Engine, StepResult
 from dots.training.evaluate import TestResult
 from dots.training.loop import Pair, State
@@ -50,13 +51,13 @@ class Place:
         return self.epoch == self.epochs - 1
 
 
-def places(count: int, epochs: int) -> list[Place]:
-    """Every epoch of the stage, in order."""
+def places(rounds: Sequence[tuple[int, int]]) -> list[Place]:
+    """Every epoch of the stage, in order; `rounds` as in HalvingSettings.rounds."""
     return [
-        Place(number, turn, epoch, round_epochs(epochs, number))
-        for number, size in enumerate(rounds(count))
-        for turn in range(size)
-        for epoch in range(round_epochs(epochs, number))
+        Place(number, turn, epoch, epochs)
+        for number, (count, epochs) in enumerate(rounds)
+        for turn in range(count)
+        for epoch in range(epochs)
     ]
 
 
@@ -73,7 +74,7 @@ class SuccessiveHalving:
     def __init__(
         self,
         cells: Sequence[Finalist],
-        epochs: int,
+        halving: HalvingSettings,
         settings: TrainSettings,
         engine: Engine,
         batches: Batches,
@@ -88,10 +89,10 @@ class SuccessiveHalving:
         self.build = build
         self.judge = judge
         self.say = say
-        self.first_epochs = epochs
-        self.epochs = all_epochs(len(cells), epochs)
+        self.rounds = halving.rounds(len(cells))
+        self.places = places(self.rounds)
+        self.epochs = len(self.places)
         self.steps = batches.steps
-        self.places = places(len(cells), epochs)
         self.alive = list(range(len(cells)))
         self.judged: list[list[tuple[float, float]]] = [[] for _ in cells]
         """(accuracy, loss) on half B of each cell, round by round."""
@@ -121,12 +122,7 @@ class SuccessiveHalving:
             self.networks[self._current] = self.build(self.cells[self._current])
         self._training = TrainingStage(
             self.networks[self._current],
-            self.settings.model_copy(
-                update={
-                    "epochs": place.epochs,
-                    "warmup_epochs": min(self.settings.warmup_epochs, place.epochs - 1),
-                }
-            ),
+            with_epochs(self.settings, place.epochs),
             self.engine,
             self.own_batches,
             self.name,
@@ -135,8 +131,11 @@ class SuccessiveHalving:
     def batches(self, epoch: int, start: int) -> Iterator[Pair]:
         """The same for every cell of a round."""
         place = self.places[epoch]
-        before = sum(round_epochs(self.first_epochs, number) for number in range(place.round))
-        return self.training.batches(before + place.epoch, start)
+        return self.training.batches(self.epochs_of(place.round) + place.epoch, start)
+
+    def epochs_of(self, count: int) -> int:
+        """Epochs that a cell has had after so many rounds."""
+        return sum(epochs for _, epochs in self.rounds[:count])
 
     def begin_epoch(self, epoch: int) -> None:
         if self.places[epoch].epoch == 0:
@@ -238,7 +237,8 @@ def halving_record(stage: SuccessiveHalving, rows: Sequence[Mapping[str, Any]]) 
 
     def seconds(index: int) -> float:
         own = [row for row in counted if row["cell"] == index]
-        return round(sum(row["seconds"] + row.get("validation_seconds", 0.0) for row in own), 3)
+        spent = (float(row["seconds"]) + float(row.get("validation_seconds", 0)) for row in own)
+        return round(sum(spent), 3)
 
     return {
         "version": VERSION,
@@ -247,7 +247,7 @@ def halving_record(stage: SuccessiveHalving, rows: Sequence[Mapping[str, Any]]) 
             {
                 "origin": cell.origin,
                 "genotype": cell.genotype.to_json(),
-                "epochs": sum(round_epochs(stage.first_epochs, n) for n in range(len(judged))),
+                "epochs": stage.epochs_of(len(judged)),
                 "validation": [{"accuracy": a, "loss": b} for a, b in judged],
                 "seconds": seconds(index),
             }

@@ -371,6 +371,18 @@ class HalvingSettings(Settings):
         """Whether there is anything to choose from."""
         return self.cells > 1
 
+    def rounds(self, cells: int) -> tuple[tuple[int, int], ...]:
+        """(cells, epochs of each) of every round: 8 cells are followed by 4 and by 2."""
+        found: list[tuple[int, int]] = []
+        while cells > 1:
+            found.append((cells, self.epochs * 2 ** max(0, len(found) - 1)))
+            cells = -(-cells // 2)
+        return tuple(found)
+
+    def all_epochs(self, cells: int) -> int:
+        """Passes over half A in all rounds together, over so many cells."""
+        return sum(count * epochs for count, epochs in self.rounds(cells))
+
 
 class Recipe(Settings):
     """All settings of a run.
@@ -479,11 +491,3 @@ def _holds_null(value: JsonValue) -> bool:
     if isinstance(value, list):
         return any(_holds_null(entry) for entry in value)
     return value is None
-
-
-def baseline_settings(recipe: Recipe, name: str) -> TrainSettings:
-    """How a baseline is trained: as the found cell, a published one longer where set."""
-    train = recipe.train
-    if name != "published" or train.published_epochs is None:
-        return train
-    return train.model_copy(update={"epochs": train.published_epochs})

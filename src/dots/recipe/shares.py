@@ -6,7 +6,7 @@ import math
 from collections.abc import Container
 from typing import Any
 
-from dots.recipe.settings import HalvingSettings, Recipe
+from dots.recipe.settings import HalvingSettings, Recipe, TrainSettings
 
 SEARCHES = ("operations", "topology", "halving")
 
@@ -63,9 +63,21 @@ def _halving(settings: HalvingSettings, share: float) -> HalvingSettings:
 def with_training_share(recipe: Recipe, share: float) -> Recipe:
     """The recipe with `share` times the epochs of training; one at least."""
     settings = recipe.train
-    epochs = max(1, int(settings.epochs * share))
-    warmup = min(math.ceil(settings.warmup_epochs * share), max(epochs - 1, 0))
     published = settings.published_epochs and max(1, int(settings.published_epochs * share))
-    changes = {"epochs": epochs, "warmup_epochs": warmup, "published_epochs": published}
-    changed = settings.model_copy(update=changes)
-    return recipe.model_copy(update={"train": changed})
+    shorter = with_epochs(settings, max(1, int(settings.epochs * share)))
+    train = shorter.model_copy(update={"published_epochs": published})
+    return recipe.model_copy(update={"train": train})
+
+
+def with_epochs(settings: TrainSettings, epochs: int) -> TrainSettings:
+    """A training of so many epochs, with the same share of them for the warm-up."""
+    warmup = math.ceil(settings.warmup_epochs * epochs / settings.epochs)
+    return settings.model_copy(update={"epochs": epochs, "warmup_epochs": min(warmup, epochs - 1)})
+
+
+def baseline_settings(recipe: Recipe, name: str) -> TrainSettings:
+    """How a baseline is trained: as the found cell, a published one longer where set."""
+    train = recipe.train
+    if name != "published" or train.published_epochs is None:
+        return train
+    return with_epochs(train, train.published_epochs)

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from dots.report.charts.lines import Frame, Series, line_chart
 from dots.report.reading import Run
-from dots.report.wording import STAGES, stage_name
+from dots.report.wording import BASELINES, STAGES, stage_name
 
 TRAINING = "train"
 _TITLES = {"loss": "Loss", "accuracy": "Accuracy in %", "lr": "Learning rate"}
@@ -67,7 +67,7 @@ def _search(run: Run, stage: str, key: str) -> list[Series]:
 
 
 def _training(run: Run, stages: Sequence[str], key: str) -> list[Series]:
-    order = ["train", "train-random", "train-darts-policy"]
+    order = ["train", *(f"train-{name}" for name in BASELINES)]
     ordered = [s for s in order if s in stages] + [s for s in stages if s not in order]
     return [
         Series(

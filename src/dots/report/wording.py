@@ -12,11 +12,22 @@ STAGES = {
     "operations-perturbation": "Selection of operations",
     "topology": "Topology search",
     "topology-perturbation": "Selection of edges",
+    "halving": "Successive halving",
     "train": "Training the found cell",
     "train-random": "Training the random cell",
     "train-darts-policy": "Training the DARTS-policy cell",
+    "train-published": "Training the published cell",
+    "train-plain": "Training the plain network",
 }
-CELLS = {"found": "Found cell", "random": "Random cell", "darts-policy": "DARTS-policy cell"}
+CELLS = {
+    "found": "Found cell",
+    "searched": "Searched cell",
+    "random": "Random cell",
+    "darts-policy": "DARTS-policy cell",
+    "published": "Published cell, trained longer",
+    "plain": "Plain network",
+}
+BASELINES = ("random", "darts-policy", "published", "plain")
 _OPERATIONS = {
     "none": "zero",
     "skip_connect": "skip",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dots.common.errors import UserError
+from dots.common.threads import fit_maps
 from dots.data import ImageData, open_data
 from dots.data.sources.read import Spec
 from dots.data.splits import HALVES_FILE, check_halves, halves_record
@@ -74,9 +75,10 @@ def begin(
     fabric = make_fabric(machine.device, devices=machine.devices, nodes=machine.nodes)
     launch(fabric)
     watcher = watcher if fabric.is_global_zero else Silent()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         data = _open(spec, plan, machine, watcher, Path(folder), fabric)
         plan = _fitted_to_images(plan, data, watcher)
+        stack.enter_context(fit_maps(_largest_map(plan.recipe, data)))
         check_trainee(plan, data, job, genotype)
         files = {
             JOB: _json(asdict(job)),
@@ -111,6 +113,12 @@ def begin(
             files[SPLITS] = (Path(folder) / SPLITS).read_bytes()
         with _create(fabric, plan.recipe, out, name or _name_of(spec, data), command, files) as run:
             yield from _session(plan, data, run, fabric, watcher, machine, max_steps)
+
+
+def _largest_map(recipe: Recipe, data: ImageData) -> int:
+    """Numbers of the largest map of a step of any stage, about."""
+    stages = (recipe.operations, recipe.topology, recipe.train)
+    return data.info.image_size**2 * max(s.batch * s.channels for s in stages)
 
 
 def _session(
@@ -172,8 +180,9 @@ def resume(
         if extend:
             recipe = extended(recipe, job.kind, extend)
         plan = make_plan(recipe)
-        _tell_differences(run, recipe, watcher, _place(fabric))
         images = _open(spec, plan, machine, watcher, path, fabric)
+        stack.enter_context(fit_maps(_largest_map(recipe, images)))
+        _tell_differences(run, recipe, watcher, _place(fabric))
         _check_same_data(run, images)
         if run.has(HALVES_FILE):
             check_halves(run.read_json(HALVES_FILE), images, repr(str(run.path / HALVES_FILE)))

@@ -24,7 +24,8 @@ from dots.nas.successive_halving import SuccessiveHalving, halving_record
 from dots.nas.topology_search import TopologyStage, new_topology
 from dots.networks.saved import save_network
 from dots.networks.specification import DARTS, CellTrainee, Network, ReferenceTrainee, Trainee
-from dots.recipe.settings import Baseline, StageSettings, TrainSettings, baseline_settings
+from dots.recipe.settings import Baseline, StageSettings, TrainSettings
+from dots.recipe.shares import baseline_settings
 from dots.runs.directory import RunDirectory
 from dots.runs.extension import earlier
 from dots.runs.finetune import INITIAL, start_from
@@ -169,12 +170,12 @@ def choose_cell(session: Session, found: CandidateFile, searched: Genotype) -> G
     session.watcher.say(f"halving: {', '.join(cell.origin for cell in cells)}")
     stage = SuccessiveHalving(
         cells,
-        recipe.halving.epochs,
+        recipe.halving,
         recipe.train,
         session.engine(),
         session.batches(data.half_a, recipe.train, "halving"),
         partial(_finalist_network, session),
-        partial(test, session, rows=data.half_b),
+        partial(classified, session, rows=data.half_b),
         session.watcher.say,
     )
     session.loop.run(stage)
@@ -272,7 +273,7 @@ def train_network(
     everything = torch.arange(len(data.train))
     batches = session.batches(everything, settings, "train")
     network = _trained(session, trainee, batches, stage_name, settings)
-    result = test(session, network.float())
+    result = classified(session, network.float())
     cost = trainee.cost(data.info.image_size)
     content = {
         **result.summary(),
@@ -358,7 +359,7 @@ def _test_file(stage_name: str) -> str:
     return stage_name.replace("train", "test", 1) + ".json"
 
 
-def test(session: Session, network: Network, *, rows: Tensor | None = None) -> TestResult:
+def classified(session: Session, network: Network, *, rows: Tensor | None = None) -> TestResult:
     """Every test image once, or the training images `rows` [N], none of the test's.
 
     Each process takes a part of every batch.
@@ -402,7 +403,7 @@ def write_result(session: Session) -> dict[str, Any]:
             result["baselines"][name] = {
                 **_outcome(content),
                 "train_seconds": _total(trained, "seconds"),
-                **{key: content[key] for key in ("genotype", "reference") if key in content},
+                **_network_of(content),
             }
     if run.has(EXTENSIONS):
         result["before_extension"] = earlier(run)
@@ -416,6 +417,11 @@ def write_result(session: Session) -> dict[str, Any]:
 def _origin(run: RunDirectory) -> dict[str, Any]:
     """Where the cell that won the halving comes from."""
     return {"origin": run.read_object(HALVING).get("winner")} if run.has(HALVING) else {}
+
+
+def _network_of(content: dict[str, Any]) -> dict[str, Any]:
+    """The cell or the reference network that was tested."""
+    return {key: content[key] for key in ("genotype", "reference") if key in content}
 
 
 _OUTCOME = (

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dots.common.errors import UserError
+from dots.common.threads import fit_machine
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -151,11 +152,13 @@ def make_fabric(device: str | None = None, *, devices: int = 1, nodes: int = 1) 
     for the best there is; `devices` is the number of processes where no numbers are given.
     Where torchrun or SLURM has started several processes, their number is taken from there.
     Raises UserError for a device that is not there, or another number of processes than was
-    started. Precision is the engine's: Fabric gets full precision.
+    started. Precision is the engine's: Fabric gets full precision. PyTorch's threads are
+    lowered to what the machine has.
     """
     devices, nodes = _started(devices, nodes)
     accelerator, chosen = _parse(device, devices)
     count = chosen if isinstance(chosen, int) else len(chosen)
+    fit_machine(count)
     with warnings.catch_warnings():  # advice on other devices, and deprecations of its own
         warnings.simplefilter("ignore")
         from lightning_fabric import Fabric

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from dots.data import DataInfo
-from dots.nas.finalists import all_epochs, rounds
 from dots.nas.plan import Plan
 from dots.recipe import Recipe
-from dots.recipe.settings import baseline_settings
+from dots.recipe.shares import baseline_settings
 from dots.runs.planning.steps import STAGES, alone, rehearse, settle
 from dots.runs.progress import duration
 
@@ -167,8 +166,8 @@ def _halving(recipe: Recipe, counts: Counts, speed: Speed) -> Part:
     """All rounds; a judgement is a pass over half B, forward only."""
     settings, batch = recipe.halving, recipe.train.batch
     steps = -(-counts.half_a // batch)
-    epochs = all_epochs(settings.cells, settings.epochs)
-    judged = sum(rounds(settings.cells)) * counts.half_b / batch / 3
+    epochs = settings.all_epochs(settings.cells)
+    judged = sum(count for count, _ in settings.rounds(settings.cells)) * counts.half_b / batch / 3
     return Part("halving", epochs, steps, speed.late["train"] * (epochs * steps + judged))
 
 

@@ -171,7 +171,7 @@ class StagedSearch(NarrowingSearch):
     def build_weight_optimiser(self) -> WeightOptimiser:
         optimiser = super().build_weight_optimiser()
         if self.restarts:
-            optimiser.rate = self.stage_rate
+            optimiser.rate = lambda epoch: self.stage_rate(int(epoch))
         return optimiser
 
     def stage_rate(self, epoch: int) -> float:
