@@ -26,7 +26,8 @@ def read_hub(spec: str, *, download: bool = True, label: str | None = None) -> S
     """Read `hf:NAME` or `hf:NAME:CONFIGURATION` up to the labels; no image is decoded.
 
     The image column is the first of that type, the label column `label`, `labels`,
-    `fine_label`, or the only one with class names, where none is named. Code of the data set's own is never run.
+    `fine_label`, or the only one with class names, where none is named. No code of the data set is
+    ever run.
     Raises UserError where the library is absent, there is no such data set, or a column lacks.
     """
     try:
