@@ -9,6 +9,7 @@ import typer
 
 from dots.cli import options as o
 from dots.common.errors import UserError
+from dots.common.text import plain
 
 if TYPE_CHECKING:
     from dots.networks.body import Shape
@@ -76,7 +77,7 @@ def profile(
             f"{op:<16}{place.channels:>9}{place.stride:>8}{place.size:>8}{nanoseconds / 1e6:>10.4f}"
         )
     print(f"the rest of the network: {table.rest / 1e6:.4f} ms")
-    print(f"latency table: {out}")
+    print(plain(f"latency table: {out}"))
 
 
 def _check(**numbers: int) -> None:

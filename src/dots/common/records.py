@@ -68,8 +68,10 @@ class Result(Numbers):
     search_cpu_seconds: Seconds | None = None
     seed: int | None = None
     reference: str | None = None
+    origin: str | None = None
     skeleton: str | None = None
     baselines: dict[str, Numbers] = Field(default_factory=dict)
+    notices: tuple[str, ...] = ()
     truth: Standings | None = None
     truth_without_topology_search: Standings | None = None
     truth_best: Standings = Field(default_factory=dict)
@@ -141,6 +143,29 @@ class Alternatives(_Part):
     chosen: Choice | None = None
     top: tuple[Choice, ...] = ()
     pareto: dict[str, tuple[Choice, ...]] = Field(default_factory=dict)
+
+
+class Validation(_Part):
+    """What a network reached on half B."""
+
+    accuracy: Share
+    loss: float
+
+
+class Competitor(_Part):
+    """A cell of a successive halving: where it is from, and what it reached round by round."""
+
+    origin: str
+    epochs: Count = 0
+    validation: tuple[Validation, ...] = ()
+    seconds: Seconds | None = None
+
+
+class Halving(_Part):
+    """halving.json: the cells that competed, and the one that was trained on everything."""
+
+    winner: str
+    cells: tuple[Competitor, ...] = ()
 
 
 class KnownSize(_Part):

@@ -9,10 +9,9 @@ from statistics import median
 
 from dots.common.errors import UserError
 from dots.common.records import ArchitectureRow, MetricRow
-from dots.report.combos import columns
-from dots.report.graph import space_of
-from dots.report.headline import planned_epochs
-from dots.report.reading import FOUND, Run
+from dots.report.graph import choices_of, space_of
+from dots.report.headline import SEARCH_STAGES, planned_epochs
+from dots.report.reading import FOUND, SEARCHED, Run
 from dots.space.discretise import derive_darts, derive_dots
 from dots.space.genotype import Genotype
 from dots.space.search_space import SearchSpace
@@ -70,8 +69,9 @@ def standing_of(run: Run) -> Standing:
     current = None if finished else next((s.name for s in stages if not s.over), None)
     left = [s.seconds_left for s in stages if not s.over]
     known = [seconds for seconds in left if seconds is not None]
-    genotype = run.genotypes.get(FOUND)
-    title = "found cell"
+    genotype, title = run.genotypes.get(FOUND), "found cell"
+    if genotype is None:
+        genotype, title = run.genotypes.get(SEARCHED), "searched cell"
     if genotype is None:
         genotype, title = current_genotype(run), "cell if the search ended now"
     latest = run.metrics[-1].stage if run.metrics else None
@@ -95,7 +95,7 @@ def _stage_names(run: Run) -> Iterator[str]:
     """The stages that the recipe plans, in order, then any others that ran."""
     baselines = run.setting("baselines")
     cells = [f"train-{name}" for name in baselines] if isinstance(baselines, list) else []
-    planned = [s for s in ("operations", "topology", "train", *cells) if planned_epochs(run, s)]
+    planned = [s for s in (*SEARCH_STAGES, "train", *cells) if planned_epochs(run, s)]
     yield from planned
     yield from dict.fromkeys(row.stage for row in run.metrics if row.stage not in planned)
 
@@ -152,31 +152,16 @@ def current_genotype(run: Run) -> Genotype | None:
 def _from_topology(run: Run, space: SearchSpace, row: ArchitectureRow) -> Genotype | None:
     if run.candidates is None:
         return None
-    parameterisation = run.setting("topology.parameterisation")
-    edges = run.setting("topology.edges")
+    choices = choices_of(run)
     kept: dict[str, list[int]] = {}
     for kind in space.kinds:
         kept[kind] = []
-        for node, values in enumerate(row.beta[kind]):
-            table = columns(space.cell, node, edges, parameterisation, len(values))
-            if table is None:
+        for incoming, values in zip(space.cell.incoming, row.beta[kind], strict=False):
+            if len(values) != len(choices.columns(len(incoming))):
                 return None
-            chosen = _chosen(run, values, parameterisation, edges)
-            kept[kind] += sorted(edge for column in chosen for edge in table[column])
+            kept[kind] += [incoming[edge] for edge in choices.kept(len(incoming), values)]
     candidates = {
         kind: tuple(tuple(names) for names in rows)
         for kind, rows in run.candidates.candidates.items()
     }
     return derive_dots(space, candidates, row.alpha, kept)
-
-
-def _chosen(run: Run, values: list[float], parameterisation: object, edges: object) -> list[int]:
-    """The columns of β that the derivation takes."""
-    ranked = sorted(range(len(values)), key=lambda column: -values[column])
-    if parameterisation == "edges":
-        return ranked[: edges if isinstance(edges, int) else 2]
-    if parameterisation == "sigmoid":
-        threshold = run.setting("topology.threshold")
-        above = [column for column in ranked if values[column] > (threshold or 0.5)]
-        return above or ranked[:1]
-    return ranked[:1]

@@ -22,6 +22,7 @@ from dots.common.records import (
     Candidates,
     Confusion,
     DataPart,
+    Halving,
     KnownSizes,
     MetricRow,
     Result,
@@ -31,8 +32,10 @@ from dots.common.records import (
 from dots.space.genotype import Genotype
 
 FOUND = "found"
+SEARCHED = "searched"
 GENOTYPE_FILES = {
     FOUND: "genotype.json",
+    SEARCHED: "genotype-searched.json",
     "random": "genotype-random.json",
     "darts-policy": "genotype-darts-policy.json",
 }
@@ -45,6 +48,7 @@ KNOWN_FILES = (
     "candidates.json",
     "topology.json",
     "alternatives.json",
+    "halving.json",
     "samples.json",
     "sizes.json",
     "test.json",
@@ -69,6 +73,7 @@ class Run:
     candidates: Candidates | None
     topology: Topology | None
     alternatives: Alternatives | None
+    halving: Halving | None
     genotypes: Mapping[str, Genotype]
     samples: Samples | None
     sizes: KnownSizes | None
@@ -128,6 +133,7 @@ def read_run(path: Path) -> Run:
         candidates=reader.model("candidates.json", Candidates, "candidate operations"),
         topology=reader.model("topology.json", Topology, "the end of a topology search"),
         alternatives=reader.model("alternatives.json", Alternatives, "the alternatives of a cell"),
+        halving=reader.model("halving.json", Halving, "a successive halving"),
         genotypes=reader.genotypes(result),
         samples=reader.model("samples.json", Samples, "sample images"),
         sizes=reader.model("sizes.json", KnownSizes, "the sizes of known networks"),

@@ -14,7 +14,7 @@ from dots.nas.strategies.base import SearchContext
 from dots.nas.topology_search import TopologyStage, new_topology
 from dots.networks.specification import Network, Trainee
 from dots.networks.supernet import Supernet
-from dots.recipe.settings import StageSettings
+from dots.recipe.settings import StageSettings, TrainSettings
 from dots.space.retain import retained_groups
 from dots.space.search_space import Candidates
 from dots.training.engine import Engine
@@ -28,6 +28,16 @@ class BatchMaker(Protocol):
     """Makes batches of those images, as the settings of a stage ask, for one `stream` of draws."""
 
     def __call__(self, stream: str, images: Images, settings: StageSettings) -> BatchSource: ...
+
+
+def operation_images(plan: Plan) -> Images:
+    """Which images w learns from in the operation search."""
+    return "both halves" if plan.strategy.one_level else "half A"
+
+
+def topology_images(plan: Plan) -> Images:
+    """Which images w learns from in the topology search."""
+    return "half A" if plan.recipe.topology.held_out else "both halves"
 
 
 def operation_stage(
@@ -55,7 +65,7 @@ def operation_stage(
     held_out = None
     if not strategy.one_level:
         held_out = batches("operations-architecture", "half B", settings)
-    own = batches("operations", "both halves" if strategy.one_level else "half A", settings)
+    own = batches("operations", operation_images(plan), settings)
     return OperationStage(strategy, settings.epochs, own, held_out)
 
 
@@ -90,26 +100,24 @@ def topology_stage(
         engine.place_network(supernet),
         settings,
         engine,
-        batches("topology", "half A" if settings.held_out else "both halves", settings),
+        batches("topology", topology_images(plan), settings),
         held_out,
         penalty,
         alone,
     )
 
 
-def new_network(plan: Plan, trainee: Trainee, stage_name: str) -> Network:
+def new_network(plan: Plan, trainee: Trainee, name: str) -> Network:
     """The network of a training with new weights, drawn from the seed and the stage's name."""
+    recipe = plan.recipe
     with isolated_random_state():
-        seed_step(plan.recipe.seed, stage_name, "weights")
-        return trainee.build(
-            auxiliary=plan.recipe.train.auxiliary > 0, fast=plan.recipe.fast_kernels
-        )
+        seed_step(recipe.seed, name, "weights")
+        return trainee.build(auxiliary=recipe.train.auxiliary > 0, fast=recipe.fast_kernels)
 
 
 def training_stage(
-    plan: Plan, engine: Engine, network: Network, batches: BatchMaker, name: str = "train"
+    settings: TrainSettings, engine: Engine, network: Network, batches: BatchMaker, name: str
 ) -> TrainingStage:
-    """Stage 3: the network learns from all training images."""
-    settings = plan.recipe.train
+    """Stage 4: the network learns from all training images."""
     own = batches("train", "all", settings)
     return TrainingStage(engine.place_network(network), settings, engine, own, name)

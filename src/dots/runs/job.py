@@ -82,8 +82,10 @@ def dry_recipe(recipe: Recipe) -> Recipe:
     search = {**once, "weight_epochs": 0, "lr_epochs": None, "lr_offset": 0}
     return recipe.model_copy(
         update={
+            "nominal_images": None,
             "operations": recipe.operations.model_copy(update=search),
             "topology": recipe.topology.model_copy(update=search),
-            "train": recipe.train.model_copy(update=once),
+            "halving": recipe.halving.model_copy(update=once),
+            "train": recipe.train.model_copy(update={**once, "published_epochs": None}),
         }
     )

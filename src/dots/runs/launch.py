@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from dots.common.errors import UserError
+from dots.common.threads import fit_maps
 from dots.data import ImageData, open_data
 from dots.data.sources.read import Spec
 from dots.data.splits import HALVES_FILE, check_halves, halves_record
 from dots.nas.budget.budget import LATENCY
 from dots.nas.plan import Plan, make_plan
 from dots.recipe import Recipe
+from dots.recipe.shares import SEARCHES, fitted_to_images
 from dots.runs.directory import RunDirectory, check_free
 from dots.runs.further_training import INITIAL, backbone, extended, reopen
 from dots.runs.job import JOB, Job, Machine, check_trainee, dry_recipe, read_job, trainee_for
@@ -70,31 +72,33 @@ def begin(
         data = _open(spec, plan, machine, watcher, Path(folder), processes)
         if (Path(folder) / SPLITS).exists():
             files[SPLITS] = (Path(folder) / SPLITS).read_bytes()
-    check_trainee(plan, data, job, genotype)
-    files |= {DATA: _json(describe(data)), HALVES_FILE: _json(halves_record(data))}
-    if job.kind != "train" or "random" in recipe.baselines:
-        table, check = machine.latency_table, job.kind != "train"
-        latency = checked_latencies(plan, data, table, processes, watcher, given, check=check)
-        if latency is not None:
-            files[LATENCY] = _json(latency.to_json())
-    if max_steps is None:
-        limits = limits or Limits()
-        plan, timed = fitted(
-            plan, data, job.kind, limits, processes, watcher, candidates=given is not None
-        )
-        if timed is not None:
-            files[PLAN] = _json(timed.to_json())
-    if job.weights is not None:
-        files[INITIAL] = backbone(Path(job.weights), trainee_for(plan, data, job, genotype))
-    if genotype is not None:
-        files["genotype.json"] = genotype.to_text().encode()
+    plan = _fitted_to_images(plan, data, watcher)
+    files[DATA], files[HALVES_FILE] = _json(describe(data)), _json(halves_record(data))
     name = name or _name_of(spec, data)
-    with _create(processes, plan.recipe, out, name, command, files) as run:
-        _introduce(run, data, watcher)
-        workers = machine.workers
-        with work_on(
-            run, plan, data, processes, watcher, workers=workers, max_steps=max_steps
-        ) as session:
+    with fit_maps(_largest_map(plan.recipe, data)):
+        check_trainee(plan, data, job, genotype)
+        if job.kind != "train" or "random" in recipe.baselines:
+            table, check = machine.latency_table, job.kind != "train"
+            latency = checked_latencies(plan, data, table, processes, watcher, given, check=check)
+            if latency is not None:
+                files[LATENCY] = _json(latency.to_json())
+        if max_steps is None:
+            limits, has_candidates = limits or Limits(), given is not None
+            plan, timed = fitted(
+                plan, data, job.kind, limits, processes, watcher, candidates=has_candidates
+            )
+            if timed is not None:
+                files[PLAN] = _json(timed.to_json())
+        if job.weights is not None:
+            files[INITIAL] = backbone(Path(job.weights), trainee_for(plan, data, job, genotype))
+        if genotype is not None:
+            files["genotype.json"] = genotype.to_text().encode()
+        with (
+            _create(processes, plan.recipe, out, name, command, files) as run,
+            work_on(
+                run, plan, data, processes, watcher, workers=machine.workers, max_steps=max_steps
+            ) as session,
+        ):
             yield session
 
 
@@ -126,31 +130,25 @@ def resume(
         if extend:
             recipe = extended(recipe, job.kind, extend)
         plan = make_plan(recipe)
-        _tell_differences(run, recipe, watcher, _place(processes))
         images = _open(spec, plan, machine, watcher, path, processes)
-        _check_same_data(run, images)
-        if run.has(HALVES_FILE):
-            check_halves(run.read_json(HALVES_FILE), images, repr(str(run.path / HALVES_FILE)))
-        if processes.main and extend:
-            reopen(run)
-        if recipe != run.recipe:
-            run.replace_recipe(recipe)
-        processes.barrier()
-        _introduce(run, images, watcher)
-        with work_on(run, plan, images, processes, watcher, workers=machine.workers) as session:
-            yield session, job
+        with fit_maps(_largest_map(recipe, images)):
+            _tell_differences(run, recipe, watcher, _place(processes))
+            _check_same_data(run, images)
+            if run.has(HALVES_FILE):
+                check_halves(run.read_json(HALVES_FILE), images, repr(str(run.path / HALVES_FILE)))
+            if processes.main and extend:
+                reopen(run)
+            if recipe != run.recipe:
+                run.replace_recipe(recipe)
+            processes.barrier()
+            with work_on(run, plan, images, processes, watcher, workers=machine.workers) as session:
+                yield session, job
 
 
 def _start(machine: Machine, watcher: Watcher) -> tuple[Processes, Watcher]:
     """All processes, of which the main one alone talks to the user."""
     processes = start_processes(machine.device, devices=machine.devices, nodes=machine.nodes)
     return processes, watcher if processes.main else Silent()
-
-
-def _introduce(run: RunDirectory, data: ImageData, watcher: Watcher) -> None:
-    for notice in data.notices:
-        watcher.say(notice)
-    watcher.say(f"run directory: {run.path}")
 
 
 def _open(
@@ -180,6 +178,23 @@ def _open(
         processes.barrier()
     plan.check_sizes(data.info)
     return data
+
+
+def _fitted_to_images(plan: Plan, data: ImageData, watcher: Watcher) -> Plan:
+    """The plan with the epochs that the recipe means for so many images."""
+    recipe = plan.recipe
+    fitted = fitted_to_images(recipe, len(data.train), len(data.half_a) + len(data.half_b))
+    if fitted == recipe:
+        return plan
+    epochs = ", ".join(f"{name} {getattr(fitted, name).epochs}" for name in (*SEARCHES, "train"))
+    watcher.say(f"epochs for {len(data.train)} training images: {epochs}")
+    return make_plan(fitted)
+
+
+def _largest_map(recipe: Recipe, data: ImageData) -> int:
+    """Numbers of the largest map of a step of any stage, about."""
+    stages = (recipe.operations, recipe.topology, recipe.train)
+    return data.info.image_size**2 * max(s.batch * s.channels for s in stages)
 
 
 def _create(

@@ -12,10 +12,10 @@ from dots.data import ImageData, ResidentImages
 from dots.nas.budget.latency import LatencyTable, measure_latencies
 from dots.nas.plan import Plan, make_plan, stage_shape
 from dots.recipe import Recipe, differences, recipe_from_json
-from dots.runs.directory import RunDirectory
 from dots.runs.planning.time_estimate import Counts, Speed, later, lines, measure
 from dots.runs.planning.time_limit import TimeLimit
 from dots.runs.progress import Shown, Silent
+from dots.runs.session import Session
 from dots.space.search_space import Candidates
 from dots.training.memory_guard import is_out_of_memory, release
 from dots.training.processes import Processes
@@ -73,6 +73,7 @@ def counts_of(plan: Plan, data: ImageData) -> Counts:
         train=len(data.train),
         test=len(data.test),
         half_a=len(data.half_a),
+        half_b=len(data.half_b),
     )
 
 
@@ -141,25 +142,24 @@ def _measured(
     return None
 
 
-def cut_to_time(
-    plan: Plan, run: RunDirectory, processes: Processes, watcher: Shown | Silent, stage: str
-) -> Plan:
+def cut_to_time(session: Session, stage: str) -> Plan:
     """The plan as it stands ahead of `stage`: with a time limit, cut to the time that is left.
 
     What has begun keeps what it was given.
     """
+    run = session.run
     if run.has(PLAN) and run.checkpoints.newest(stage) is None:
         answer = ""
-        if processes.main:
+        if run.writes:
             limit = TimeLimit.from_json(run.read_json(PLAN), str(run.path / PLAN))
             cut = limit.refitted(run.recipe, run.metrics.rows(), stage)
             for name, old, new in differences(run.recipe, cut):
-                watcher.say(f"cut to keep to the time limit: {name} was {old}, is {new}")
+                session.say(f"cut to keep to the time limit: {name} was {old}, is {new}")
             answer = json.dumps(cut.to_json())
-        recipe = recipe_from_json(json.loads(processes.text(answer)))
+        recipe = recipe_from_json(json.loads(session.engine.processes.text(answer)))
         if recipe != run.recipe:
             run.replace_recipe(recipe)
-    return replace(plan, recipe=run.recipe)
+    return replace(session.plan, recipe=run.recipe)
 
 
 def checked_latencies(

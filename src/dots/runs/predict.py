@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.common.files import read_json
+from dots.common.text import csv_cell, plain
 from dots.data import Batches, open_test, prepare
 from dots.data.info import DataInfo
 from dots.data.sources.read import Spec, remembered
@@ -55,6 +56,7 @@ def evaluate_run(
         spec,
         info,
         splits_folder=run if _is_own(run, spec) else None,
+        label=RunDirectory.read(run).recipe.data.label,
         download=download,
         skip_corrupt=skip_corrupt,
     )
@@ -199,5 +201,5 @@ def csv_lines(predictions: Iterator[Prediction], top: int) -> Iterator[str]:
 
 def _csv_line(cells: Sequence[str]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
+    csv.writer(text, lineterminator="").writerow([csv_cell(plain(cell)) for cell in cells])
     return text.getvalue()

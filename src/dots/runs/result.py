@@ -9,7 +9,7 @@ import torch
 
 from dots.common.errors import UserError
 from dots.data import Batches, pngs
-from dots.recipe import Recipe
+from dots.recipe import TrainSettings
 from dots.runs.directory import RunDirectory
 from dots.runs.further_training import EXTENSIONS, earlier
 from dots.runs.metrics import write_board
@@ -18,6 +18,7 @@ from dots.space.genotype import Genotype
 from dots.training.evaluate import Mistake
 from dots.zoo.nasbench201 import Truth
 
+HALVING = "halving.json"
 RESULT = "result.json"
 TRUTH = "truth.json"
 CELLS = {
@@ -26,6 +27,9 @@ CELLS = {
     "darts-policy": "genotype-darts-policy.json",
 }
 """The files of a run's cells, by what they are called."""
+
+SEARCHES = ("operations", "topology", "halving")
+"""What the names of the stages begin with that search."""
 
 SHOWN = 16
 """How many augmented images the report shows."""
@@ -67,25 +71,28 @@ def _cells(run: RunDirectory) -> dict[str, Genotype]:
 def collect_result(run: RunDirectory) -> dict[str, Any]:
     """The content of result.json, from what the stages left."""
     rows = run.metrics.rows()
-    test = run.read_object("test.json") if run.has("test.json") else None
-    result: dict[str, Any] = dict.fromkeys(OUTCOME) if test is None else _outcome(test)
-    result |= {name: test[name] for name in ("reference", "skeleton") if test and name in test}
+    test = run.read_object("test.json") if run.has("test.json") else {}
+    result: dict[str, Any] = _outcome(test) if test else dict.fromkeys(OUTCOME)
+    result |= {name: test[name] for name in ("reference", "skeleton") if name in test}
+    searched = [row for row in rows if row["stage"].startswith(SEARCHES)]
+    judged = sum(row.get("validation_seconds", 0.0) for row in searched)
     result |= {
-        "search_seconds": _total(rows, "seconds", "operations", "topology"),
-        "search_cpu_seconds": _total(rows, "cpu_seconds", "operations", "topology"),
-        "train_seconds": _total(rows, "seconds", "train"),
+        "search_seconds": round(_total(searched, "seconds") + judged, 3),
+        "search_cpu_seconds": _total(searched, "cpu_seconds"),
+        "train_seconds": _total(_of_stage(rows, "train"), "seconds"),
         "seed": run.recipe.seed,
         "baselines": {},
         "notices": run.notices(),
     }
+    if run.has(HALVING):
+        result["origin"] = run.read_object(HALVING).get("winner")
     for name in run.recipe.baselines:
         if run.has(f"test-{name}.json"):
             content = run.read_object(f"test-{name}.json")
-            result["baselines"][name] = {
-                **_outcome(content),
-                "train_seconds": _total(rows, "seconds", f"train-{name}"),
-                "genotype": content["genotype"],
-            }
+            entry = _outcome(content)
+            entry["train_seconds"] = _total(_of_stage(rows, f"train-{name}"), "seconds")
+            entry |= {key: content[key] for key in ("genotype", "reference") if key in content}
+            result["baselines"][name] = entry
     if run.has(EXTENSIONS):
         result["before_extension"] = earlier(run)
     if run.has(TRUTH):
@@ -103,16 +110,23 @@ def _outcome(content: Mapping[str, Any]) -> dict[str, Any]:
         ) from None
 
 
-def _total(rows: Sequence[Mapping[str, Any]], column: str, *stages: str) -> float:
-    return round(sum(float(row[column]) for row in rows if row["stage"] in stages), 3)
+Rows = Sequence[Mapping[str, Any]]
+
+
+def _of_stage(rows: Rows, stage: str) -> Rows:
+    return [row for row in rows if row["stage"] == stage]
+
+
+def _total(rows: Rows, column: str) -> float:
+    return round(sum(float(row[column]) for row in rows), 3)
 
 
 def sample_pictures(
-    images: RunImages, recipe: Recipe, mistakes: Sequence[Mistake]
+    images: RunImages, settings: TrainSettings, mistakes: Sequence[Mistake]
 ) -> dict[str, Any]:
     """The content of samples.json: a batch as the network sees it, and the worst mistakes."""
     names = images.info.classes
-    first = images.batches("train", "all", recipe.train).batch(0, 0)
+    first = images.batches("train", "all", settings).batch(0, 0)
     pictures = pngs(first.images[:SHOWN], images.info)
     labels = first.labels[:SHOWN].tolist()
     return {

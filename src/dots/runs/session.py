@@ -8,8 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from dots.data import Augmentation, Batches, ColourJitter, DataInfo, ImageData, class_weights
+from dots.data import (
+    Augmentation,
+    Batches,
+    ColourJitter,
+    DataInfo,
+    ImageData,
+    ImageSet,
+    class_weights,
+)
 from dots.nas.budget.budget import LATENCY, Allowance
 from dots.nas.budget.latency import LatencyTable
 from dots.nas.plan import Plan
@@ -42,27 +51,34 @@ class RunImages:
     def info(self) -> DataInfo:
         return self.data.info
 
-    def batches(self, stream: str, images: Images, settings: StageSettings) -> Batches:
-        """Batches of training images, augmented as the stage asks; a BatchMaker."""
+    def rows(self, images: Images) -> Tensor:
+        """Which of the training images they are, [N]."""
         data = self.data
         match images:
             case "all":
-                rows = torch.arange(len(data.train))
+                return torch.arange(len(data.train))
             case "both halves":
-                rows = torch.cat([data.half_a, data.half_b])
-            case _:
-                rows = data.half_a if images == "half A" else data.half_b
-        return self._batches(data.train, rows, stream, settings, self._augmentation(settings))
+                return torch.cat([data.half_a, data.half_b])
+        return data.half_a if images == "half A" else data.half_b
 
-    def test_batches(self, settings: StageSettings) -> Batches:
-        """Batches of the test images in their order; each process takes a part of each."""
-        rows = torch.arange(len(self.data.test))
-        return self._batches(self.data.test, rows, "test", settings, None)
+    def batches(
+        self, stream: str, images: Images, settings: StageSettings, most: int | None = None
+    ) -> Batches:
+        """Batches of training images (the first `most`), augmented as the stage asks.
+
+        A BatchMaker.
+        """
+        rows, augment = self.rows(images)[:most], self._augmentation(settings)
+        return self._batches(self.data.train, rows, stream, settings, augment)
+
+    def plain_batches(self, images: ImageSet, rows: Tensor, settings: StageSettings) -> Batches:
+        """Batches for a test: in the order of `rows` [N], only normalised."""
+        return self._batches(images, rows, "test", settings, None)
 
     def _batches(
         self,
-        images: Any,
-        rows: torch.Tensor,
+        images: ImageSet,
+        rows: Tensor,
         stream: str,
         settings: StageSettings,
         augment: Augmentation | None,
@@ -105,7 +121,9 @@ class Session:
     engine: Engine
     loop: Loop
     allowance: Allowance
-    watcher: Shown | Silent
+    say: Callable[[str], None]
+    note: Callable[[str], None]
+    """Say a line, and keep it for the result and the report."""
 
     @property
     def processes(self) -> Processes:
@@ -128,6 +146,8 @@ def work_on(
     The data move to the device where they are resident.
     """
     recipe = plan.recipe
+    for line in (*data.notices, f"run directory: {run.path}"):
+        watcher.say(line)
     data = data.to(processes.device)
 
     def note(line: str) -> None:
@@ -140,7 +160,7 @@ def work_on(
         run.replace_recipe(run.recipe.model_copy(update={"accumulate": parts}))
         note(line)
 
-    engine = _engine(recipe, data, processes, note)
+    engine = _engine(plan.recipe, data, processes, note)
     minutes = recipe.checkpoint_minutes
     with stop_requests() as stop_signal:
         loop = Loop(
@@ -156,7 +176,7 @@ def work_on(
         latency = LatencyTable.load(run.path / LATENCY) if run.has(LATENCY) else None
         images = RunImages(data, recipe.data, recipe.seed, processes, workers)
         allowance = plan.allowance(data.info, latency)
-        yield Session(plan, run, images, engine, loop, allowance, watcher)
+        yield Session(plan, run, images, engine, loop, allowance, watcher.say, note)
 
 
 def _engine(
@@ -193,8 +213,8 @@ class RunJournal:
         self.say = say
         self._said: set[str] = set()
 
-    def resume_point(self, stage: str) -> State | None:
-        """The newest state of this stage, or None where it has not begun.
+    def resume_point(self, stage: str, attempt: int) -> State | None:
+        """The newest state of this attempt of the stage, or None where it has not begun.
 
         Rows that were written after it are forgotten: they will be written again.
         """
@@ -205,6 +225,8 @@ class RunJournal:
                 self.say(notice)
         self.processes.barrier()
         state = None if newest is None else newest[1]
+        if state is not None and state.get("attempt", 0) != attempt:
+            state = None
         self.run.rewind(stage, 0 if state is None else state["epoch"])
         self.processes.barrier()
         return state

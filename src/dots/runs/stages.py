@@ -1,4 +1,4 @@
-"""The whole program, top to bottom: operations, topology, training, test.
+"""The whole program, top to bottom: operations, topology, halving, training, test.
 
 Every stage leaves a file in the run directory and is skipped where the file is there, so a
 run that was interrupted goes on where it was, and any stage can start from a file.
@@ -6,133 +6,209 @@ run that was interrupted goes on where it was, and any stage can start from a fi
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
+from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.nas.budget.alternatives import alternatives
+from dots.nas.finalists import Finalist, finalists, published
 from dots.nas.plan import Plan, stage_shape
-from dots.nas.topology_search import topology_record
+from dots.nas.successive_halving import SuccessiveHalving, halving_record
 from dots.networks.saved import save_network
-from dots.networks.specification import CellTrainee, Network, Trainee
+from dots.networks.specification import CellTrainee, Network, ReferenceTrainee, Trainee
+from dots.recipe.settings import Baseline, TrainSettings
+from dots.recipe.shares import baseline_settings
 from dots.runs import builders
-from dots.runs.further_training import INITIAL, start_from
 from dots.runs.limits import cut_to_time
+from dots.runs.restarts import note_unlearned_search, train_until_learned
 from dots.runs.result import sample_pictures
-from dots.runs.session import RunImages, Session
+from dots.runs.selection import selected_operations, selected_topology
+from dots.runs.session import Session
 from dots.space.candidates import CandidateFile, read_candidates, to_json
 from dots.space.discretise import derive_darts
 from dots.space.genotype import Genotype
 from dots.space.retain import retain
 from dots.training.evaluate import TestResult, evaluate
-from dots.training.processes import Processes
 
 ALTERNATIVES = "alternatives.json"
 CANDIDATES = "candidates.json"
 GENOTYPE = "genotype.json"
+HALVING = "halving.json"
 POLICY_GENOTYPE = "genotype-darts-policy.json"
 RANDOM_GENOTYPE = "genotype-random.json"
+SEARCHED = "genotype-searched.json"
 TOPOLOGY = "topology.json"
 
 
 def run_everything(session: Session, given: CandidateFile | None = None) -> None:
     """The main job: search, train, test."""
     genotype = search(session, given)
-    shape = stage_shape(session.plan.recipe.train, session.images.info)
-    train_and_test(session, CellTrainee(genotype, shape))
+    train_and_test(session, cell_trainee(session, genotype))
 
 
 def search(session: Session, given: CandidateFile | None = None) -> Genotype:
-    """Both search stages, or the second alone from given candidates."""
-    return search_topology(session, given or search_operations(session))
+    """The search stages, or those after the first from given candidates."""
+    if session.run.has(GENOTYPE):
+        return Genotype.load(session.run.path / GENOTYPE)
+    retained = given or search_operations(session)
+    searched = search_topology(session, retained)
+    if session.plan.recipe.halving.on:
+        return choose_cell(session, retained, searched)
+    return searched
 
 
 def search_operations(session: Session) -> CandidateFile:
     """Stage 1 (Sec. 4.2): which operations does each edge keep?"""
-    plan, run = session.plan, session.run
+    plan, run, images = session.plan, session.run, session.images
     recipe, space = plan.recipe, plan.space
     if run.has(CANDIDATES):
         return read_candidates(run.path / CANDIDATES, space, recipe.retain)
-    images, penalty = session.images, session.allowance.penalty()
+    penalty = session.allowance.penalty()
     stage = builders.operation_stage(plan, images.info, session.engine, images.batches, penalty)
     session.loop.run(stage)
-    scores = stage.strategy.scores()
+    own = builders.operation_images(plan)
+    note_unlearned_search(session, "operations", own)
+    scores, policy = selected_operations(session, stage.strategy, own)
     candidates = retain(space, scores, recipe.retain)
-    run.write_text(POLICY_GENOTYPE, stage.strategy.derive().to_text())
+    run.write_text(POLICY_GENOTYPE, policy.to_text())
     run.write_json(CANDIDATES, to_json(space, recipe.strategy, recipe.retain, scores, candidates))
-    session.processes.barrier()
+    session.engine.processes.barrier()
     return CandidateFile(candidates, scores)
 
 
 def search_topology(session: Session, retained: CandidateFile) -> Genotype:
     """Stage 2 (Sec. 4.1): which edges does each node keep?"""
     run, images, allowance = session.run, session.images, session.allowance
-    if run.has(GENOTYPE):
-        return Genotype.load(run.path / GENOTYPE)
-    plan = cut_to_time(session.plan, run, session.processes, session.watcher, "topology")
+    name = SEARCHED if session.plan.recipe.halving.on else GENOTYPE
+    if run.has(name):
+        return Genotype.load(run.path / name)
+    plan = cut_to_time(session, "topology")
     candidates = retained.candidates
     allowance.check(candidates)
     stage = builders.topology_stage(
         plan, images.info, session.engine, candidates, images.batches, allowance.penalty()
     )
     session.loop.run(stage)
-    record = topology_record(stage, plan.recipe.topology)
-    known = allowance.known(candidates, record)
-    genotype = allowance.choose(known, stage.genotype())
+    note_unlearned_search(session, "topology", builders.topology_images(plan))
+    record, genotype = selected_topology(session, stage)
+    known = None
+    if plan.recipe.topology.by_beta:
+        known = allowance.known(candidates, record)
+        genotype = allowance.choose(known, genotype)
     if retained.scores is not None and not run.has(POLICY_GENOTYPE):
         run.write_text(POLICY_GENOTYPE, derive_darts(plan.space, retained.scores).to_text())
     run.write_json(TOPOLOGY, record)
     if known is not None and run.writes:
         others = alternatives(known, allowance.tables, allowance.limits, genotype)
         run.write_json(ALTERNATIVES, others)
-    run.write_text(GENOTYPE, genotype.to_text())
-    session.processes.barrier()
+    run.write_text(name, genotype.to_text())
+    session.engine.processes.barrier()
     return genotype
 
 
+def choose_cell(session: Session, retained: CandidateFile, searched: Genotype) -> Genotype:
+    """Stage 3: of several cells the one whose network is best on half B is trained."""
+    run, images, allowance = session.run, session.images, session.allowance
+    plan = cut_to_time(session, "halving")
+    recipe, known = plan.recipe, None
+    policy = Genotype.load(run.path / POLICY_GENOTYPE) if run.has(POLICY_GENOTYPE) else None
+    if recipe.topology.by_beta:
+        known = allowance.known(retained.candidates, run.read_object(TOPOLOGY))
+    cells = finalists(
+        recipe.halving.cells, searched, allowance, policy=policy, known=known, seed=recipe.seed
+    )
+    session.say(f"halving: {', '.join(cell.origin for cell in cells)}")
+
+    def build(cell: Finalist) -> Network:
+        """As the training makes it, each with the same random numbers."""
+        network = builders.new_network(plan, cell_trainee(session, cell.genotype), "halving")
+        return session.engine.place_network(network)
+
+    stage = SuccessiveHalving(
+        cells,
+        recipe.halving,
+        recipe.train,
+        session.engine,
+        images.batches("halving", "half A", recipe.train),
+        build,
+        partial(classified, session, rows=images.rows("half B")),
+        session.say,
+    )
+    session.loop.run(stage)
+    if run.writes:
+        run.write_json(HALVING, halving_record(stage, run.metrics.rows()))
+        run.write_text(GENOTYPE, stage.winner.genotype.to_text())
+    session.engine.processes.barrier()
+    return stage.winner.genotype
+
+
+def cell_trainee(session: Session, genotype: Genotype) -> CellTrainee:
+    """The network of a cell at the size that the recipe asks for."""
+    return CellTrainee(genotype, stage_shape(session.plan.recipe.train, session.images.info))
+
+
 def train_and_test(session: Session, trainee: Trainee) -> None:
-    """Stage 3: a network and its baselines, trained from scratch by one recipe, tested."""
+    """Stage 4: a network and its baselines, trained from scratch by one recipe, tested."""
     if isinstance(trainee, CellTrainee) and not session.run.has(GENOTYPE):
         session.run.write_text(GENOTYPE, trainee.genotype.to_text())
-    plan = cut_to_time(session.plan, session.run, session.processes, session.watcher, "train")
-    train_network(session, plan, trainee, "train")
-    shape = stage_shape(plan.recipe.train, session.images.info)
-    for name, cell in baseline_cells(session, plan).items():
-        try:
-            cell.check_buildable()
-        except UserError as error:  # a search may end in a cell without any connection
-            session.watcher.say(f"the {name} cell is not trained: {error}")
-        else:
-            train_network(session, plan, CellTrainee(cell, shape), f"train-{name}")
-
-
-def baseline_cells(session: Session, plan: Plan) -> dict[str, Genotype]:
-    """The cells that the found one is compared with, by name."""
-    cells: dict[str, Genotype] = {}
-    run = session.run
+    plan = cut_to_time(session, "train")
+    train_network(session, plan, trainee, "train", plan.recipe.train)
     for name in plan.recipe.baselines:
-        if name == "random":
-            cells[name] = session.allowance.random_cell(plan.recipe.seed)
-            run.write_text(RANDOM_GENOTYPE, cells[name].to_text())
-        elif run.has(POLICY_GENOTYPE):
-            cells[name] = Genotype.load(run.path / POLICY_GENOTYPE)
-    return cells
+        other = baseline(session, name)
+        if other is not None and _can_be_built(session, name, other):
+            settings = baseline_settings(plan.recipe, name)
+            train_network(session, plan, other, f"train-{name}", settings)
 
 
-def train_network(session: Session, plan: Plan, trainee: Trainee, stage_name: str) -> None:
+def baseline(session: Session, name: Baseline) -> Trainee | None:
+    """What the found cell is compared with by that name; None where the run has no such."""
+    run, info = session.run, session.images.info
+    match name:
+        case "random":
+            cell = session.allowance.random_cell(session.plan.recipe.seed)
+            run.write_text(RANDOM_GENOTYPE, cell.to_text())
+        case "darts-policy":
+            if not run.has(POLICY_GENOTYPE):
+                return None
+            cell = Genotype.load(run.path / POLICY_GENOTYPE)
+        case "published":
+            first = next(published(session.allowance), None)
+            if first is None:
+                return None
+            cell = first.genotype
+        case "plain":
+            return ReferenceTrainee("plain", len(info.classes), info.channels, info.image_size)
+    return cell_trainee(session, cell)
+
+
+def _can_be_built(session: Session, name: str, trainee: Trainee) -> bool:
+    """A search may end in a cell without any connection; that is said, and no run fails of it."""
+    try:
+        if isinstance(trainee, CellTrainee):
+            trainee.genotype.check_buildable()
+        else:
+            trainee.cost(session.images.info.image_size)
+    except UserError as error:
+        session.say(f"the {name} network is not trained: {error}")
+        return False
+    return True
+
+
+def train_network(
+    session: Session, plan: Plan, trainee: Trainee, stage_name: str, settings: TrainSettings
+) -> None:
     """Train a network on all training images and test it once, after the last epoch."""
     run, images = session.run, session.images
     test_file = stage_name.replace("train", "test", 1) + ".json"
     if run.has(test_file):
         return
-    network = builders.new_network(plan, trainee, stage_name)
-    if stage_name == "train" and run.has(INITIAL):
-        start_from(network, run.path / INITIAL)
-    stage = builders.training_stage(plan, session.engine, network, images.batches, stage_name)
-    session.loop.run(stage)
-    result = _test(network.float(), images, session.processes, plan)
+    network = train_until_learned(session, plan, trainee, stage_name, settings)
+    result = classified(session, network.float())
     if stage_name == "train" and run.writes:
         save_network(run.path, network, images.info)
-        run.write_json("samples.json", sample_pictures(images, plan.recipe, result.mistakes))
+        run.write_json("samples.json", sample_pictures(images, settings, result.mistakes))
     cost = trainee.cost(images.info.image_size)
     content = {
         **result.summary(),
@@ -143,16 +219,25 @@ def train_network(session: Session, plan: Plan, trainee: Trainee, stage_name: st
         "confusion": result.confusion,
     }
     run.write_json(test_file, content)  # last: it says that the rest is there
-    session.processes.barrier()
+    session.engine.processes.barrier()
 
 
-def _test(network: Network, images: RunImages, processes: Processes, plan: Plan) -> TestResult:
-    """Every test image once; each process takes a part of every batch."""
-    batches = images.test_batches(plan.recipe.train)
-    rows = torch.cat([batches.rows(0, step) for step in range(batches.steps)])
+def classified(session: Session, network: Network, *, rows: Tensor | None = None) -> TestResult:
+    """Every test image once, or the training images `rows` [N], none of the test's.
+
+    Each process takes a part of every batch.
+    """
+    data, info = session.images.data, session.images.info
+    images = data.test if rows is None else data.train
+    rows = torch.arange(len(images)) if rows is None else rows
+    batches = session.images.plain_batches(images, rows, session.plan.recipe.train)
+    seen = torch.cat([batches.rows(0, step) for step in range(batches.steps)])
+    place = torch.zeros(len(images), dtype=torch.int64)
+    place[rows] = torch.arange(len(rows))
+    gather = session.engine.processes.gather
     return evaluate(
         network,
         batches.epoch(0),
-        len(images.info.classes),
-        gather=lambda table: processes.gather(table, rows, len(images.data.test)),
+        len(info.classes),
+        gather=lambda table: gather(table, place[seen], len(rows)),
     )

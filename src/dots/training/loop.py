@@ -55,7 +55,7 @@ class Stage(Protocol):
 class Journal(Protocol):
     """Where a stage's record goes; see `dots.runs.session.RunJournal`."""
 
-    def resume_point(self, stage: str) -> State | None: ...
+    def resume_point(self, stage: str, attempt: int) -> State | None: ...
     def save(self, stage: str, epoch: int, step: int, state: State) -> None: ...
     def epoch_done(self, row: dict[str, Any], snapshot: dict[str, Any] | None) -> None: ...
 
@@ -75,6 +75,10 @@ class Interrupted(Exception):  # noqa: N818 - not an error: the state is saved
     def __init__(self, signal: int) -> None:
         super().__init__(f"stopped by signal {signal}")
         self.signal = signal
+
+
+class NonFiniteLossError(UserError):
+    """A loss was infinite or not a number."""
 
 
 @dataclass
@@ -158,13 +162,16 @@ class Loop:
     guard: MemoryGuard | None = None
     save_every: float = 300.0
     max_steps: int | None = None
+    attempt: int = field(default=0, init=False)
 
-    def run(self, stage: Stage) -> None:
+    def run(self, stage: Stage, attempt: int = 0) -> None:
         """Drive `stage` from where it was left to its end.
 
-        Raises UserError when a loss is not finite, Interrupted when asked to stop.
+        What an earlier `attempt` left is not taken up: its rows are forgotten.
+
+        Raises NonFiniteLossError for such a loss, Interrupted when asked to stop.
         """
-        point = self.journal.resume_point(stage.name)
+        point = self.journal.resume_point(stage.name, attempt)
         epoch, step, meter = 0, 0, Meter(self.processes.device)
         if point is not None:
             epoch, step = point["epoch"], point["step"]
@@ -173,6 +180,7 @@ class Loop:
             ended = epoch >= stage.epochs or point.get("stopped", True)
             if point["finished"] and ended:  # else it has been given more epochs
                 return
+        self.attempt = attempt
         self.watcher.stage_started(stage.name, stage.epochs, stage.steps, epoch)
         with isolated_random_state():
             while epoch < stage.epochs:
@@ -225,7 +233,7 @@ class Loop:
     def _record(self, stage: Stage, epoch: int, meter: Meter) -> None:
         loss, accuracy, first_bad = meter.read(self.processes)
         if first_bad >= 0 or not math.isfinite(loss):
-            raise UserError(
+            raise NonFiniteLossError(
                 f"the loss is not finite in stage {stage.name}, epoch {epoch}, step "
                 f"{max(first_bad, 0)}: lower the learning rate (lr, arch_lr), clip gradients "
                 "(clip), or leave bf16 (precision)"
@@ -257,6 +265,7 @@ class Loop:
             "epoch": epoch,
             "step": step,
             "finished": finished,
+            "attempt": self.attempt,
             "stopped": stopped,  # by itself, before its last epoch
             "stage": stage.state(),
             "meter": self._meters(meter),

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dots.common.errors import UserError
+from dots.common.threads import fit_machine
 
 
 class LostProcessError(UserError):
@@ -151,11 +152,12 @@ def start_processes(device: str | None = None, *, devices: int = 1, nodes: int =
     `device` is "cpu", "cuda", "mps", the number of a GPU ("0") or several ("0,1"), or None
     for the best there is; `devices` is the number of processes where no numbers are given.
     Raises UserError for a device that is not there, or another number of processes than was
-    started.
+    started. PyTorch's threads are lowered to what the machine has.
     """
     devices, nodes = _started(devices, nodes)
     accelerator, chosen = _parse(device, devices)
     count = chosen if isinstance(chosen, int) else len(chosen)
+    fit_machine(count)
     log = logging.getLogger("lightning_fabric")
     level = log.level
     with warnings.catch_warnings():  # advice on other devices, and deprecations of its own

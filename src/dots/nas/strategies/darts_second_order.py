@@ -22,6 +22,7 @@ class DartsSecondOrder(Darts):
     """
 
     name: ClassVar[str] = "darts-2nd"
+    first_order: ClassVar[bool] = False
 
     def step(self, epoch: int, batch: Batch, held_out: Batch | None) -> StepResult:
         if held_out is not None:
@@ -45,7 +46,7 @@ class DartsSecondOrder(Darts):
 
         def budgeted(part: Batch) -> tuple[Tensor, Tensor]:
             loss, logits = objective(part)
-            return self.within_budget(loss), logits
+            return self.regularised(loss), logits
 
         def train(wanted: Sequence[nn.Parameter]) -> StepResult:
             return self.engine.gradients(batch, objective, wanted)

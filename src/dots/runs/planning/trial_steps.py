@@ -104,7 +104,7 @@ def _stage(plan: Plan, info: DataInfo, engine: Engine, name: str, batches: Rando
         return builders.topology_stage(plan, info, engine, candidates, lambda *_: batches)
     cell = random_genotype(space, recipe.topology.edges, recipe.seed)
     network = builders.new_network(plan, CellTrainee(cell, stage_shape(recipe.train, info)), name)
-    return builders.training_stage(plan, engine, network, lambda *_: batches)
+    return builders.training_stage(recipe.train, engine, network, lambda *_: batches, name)
 
 
 def settle(device: torch.device) -> None:
