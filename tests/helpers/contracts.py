@@ -21,8 +21,12 @@ from helpers import searches, small
 
 STEPS = 2
 """Steps of an epoch."""
-QUICK: dict[str, dict[str, object]] = {"proxyless-nas": {"weight_steps": 2}}
-"""Settings with which α moves in an epoch of STEPS steps, where the default ones are slower."""
+QUICK: dict[str, dict[str, object]] = {
+    "proxyless-nas": {"weight_steps": 2},
+    "sdarts-adv": {"attack_steps": 2},
+}
+"""Settings with which α moves in an epoch of STEPS steps, and a step is quick, where the default
+ones are slower."""
 
 
 class Event(NamedTuple):

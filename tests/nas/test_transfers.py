@@ -15,6 +15,8 @@ from dots.recipe import Recipe, build_recipe
 from dots.runs.planning.steps import STAGES, alone, rehearse
 from dots.training.engine import StepResult
 from dots.training.loop import Loop, Meter
+from dots.training.processes import Processes
+from helpers import contracts
 from helpers.transfers import META, Transfers
 
 INFO = DataInfo("five", tuple("abcde"), 3, 16, (0.5,) * 3, (0.2,) * 3, flip=True)
@@ -44,7 +46,8 @@ def _counted(
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_step_of_the_operation_search(name: str) -> None:
     """The first step makes what optimisers remember; cells of one node have all that counts."""
-    plan = make_plan(_recipe("nodes=1", f"strategy={name}"))
+    quick = (f"method.{key}={value}" for key, value in contracts.QUICK.get(name, {}).items())
+    plan = make_plan(_recipe("nodes=1", f"strategy={name}", *quick))
     for calls in _counted(plan, "operations", parts=(2, 1)):
         assert len(calls) <= (name in ONCE), calls
 
@@ -73,7 +76,7 @@ def test_what_the_loop_adds_up() -> None:
 
 def test_a_meter_is_read_once_an_epoch_and_reads_little() -> None:
     with Transfers() as calls:
-        Meter(META).read()
+        Meter(META).read(Processes.single(META))
     assert sorted(calls) == [
         "torch.Tensor.__int__",
         "torch.Tensor.new_tensor",
@@ -83,7 +86,7 @@ def test_a_meter_is_read_once_an_epoch_and_reads_little() -> None:
 
 def _loop() -> Loop:
     nobody: Any = None
-    return Loop(0, META, journal=nobody, watcher=nobody, stop_signal=lambda: None)
+    return Loop(0, Processes.single(META), journal=nobody, watcher=nobody, stop_signal=lambda: None)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import typer
 from dots.cli import options as o
 from dots.cli.networks import named_network
 from dots.common.errors import UserError
+from dots.common.text import plain
 
 if TYPE_CHECKING:
     from dots.recipe import Recipe
@@ -187,8 +188,8 @@ class Asked:
         except Interrupted as stopped:
             if session.main:
                 print(
-                    f"dots: stopped, all is saved; continue with: dots run --resume "
-                    f"{session.run.path}",
+                    "dots: stopped, all is saved; continue with: dots run --resume "
+                    f"{plain(session.run.path)}",
                     file=sys.stderr,
                 )
             return 128 + stopped.signal if session.main else 0

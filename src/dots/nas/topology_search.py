@@ -37,7 +37,7 @@ def new_topology(space: SearchSpace, settings: TopologySettings) -> Topology:
 
 
 AVERAGED = (0.15, 0.5)
-"""The temperatures at which β was found to rank topologies best; see docs/findings.md."""
+"""The temperatures at which β ranked topologies best in one study; see docs/findings.md."""
 
 
 class TopologyStage:

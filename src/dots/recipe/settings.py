@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
+from dots.space.edge_combinations import NodeChoices, Parameterisation, node_choices
 from dots.space.search_space import named_space
 
 
@@ -108,6 +109,12 @@ class DataSettings(Settings):
     )
     class_weights: bool = Field(
         default=False, description="weight the loss by inverse class frequency (imbalanced classes)"
+    )
+    label: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the column that holds the labels, in parquet files and on the hub; none: "
+        "label, labels or fine_label",
     )
     limit: int | None = Field(
         default=None,
@@ -256,7 +263,7 @@ class TopologySettings(SearchSettings):
         le=1e3,
         description="temperature of the retained operations over that of β",
     )
-    parameterisation: Literal["combinations", "edges", "sigmoid"] = Field(
+    parameterisation: Parameterisation = Field(
         default="combinations",
         description="β per edge combination (DOTS), per edge (PC-DARTS), or a sigmoid per edge",
     )
@@ -306,6 +313,11 @@ class TopologySettings(SearchSettings):
                 "weights on single edges cannot choose a number of edges"
             )
         return self
+
+    @property
+    def choices(self) -> NodeChoices:
+        """What the nodes of a cell may keep."""
+        return node_choices(self.parameterisation, self.edges, self.threshold)
 
 
 class TrainSettings(StageSettings):

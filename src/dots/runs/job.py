@@ -20,7 +20,7 @@ JOB = "job.json"
 class Machine:
     """What belongs to the machine and not to the recipe; it changes no result on one device.
 
-    `device` as in `dots.training.processes.make_fabric`; `devices` and `nodes` count processes;
+    `device` as in `dots.training.processes.start_processes`; `devices` and `nodes` count processes;
     `workers` processes decode images that are streamed from disk; `latency_table` is a file
     of `dots profile`, for a recipe with a latency target.
     """

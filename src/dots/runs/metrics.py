@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dots.common.files import telling_full_disk, write_text
+from dots.common.text import csv_cell
 from dots.runs.jsonlines import JsonLines, Row
 
 
@@ -127,4 +128,4 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 def _cell(value: Any) -> Any:
     if isinstance(value, list | dict | bool):
         return json.dumps(value)
-    return value
+    return csv_cell(value) if isinstance(value, str) else value

@@ -47,7 +47,7 @@ def _mistakes(
         shuffle=False,
         seed=session.recipe.seed,
         stream="mistakes",
-        device=session.fabric.device,
+        device=session.processes.device,
     ).batch(0, 0)
     return [
         {

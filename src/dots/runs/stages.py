@@ -41,7 +41,6 @@ from dots.space.retain import retain
 from dots.training.chance import chance, unlearned
 from dots.training.evaluate import TestResult, evaluate
 from dots.training.loop import NonFiniteLossError
-from dots.training.processes import barrier, gathered
 from dots.training.stage import TrainingStage
 
 ALTERNATIVES = "alternatives.json"
@@ -99,7 +98,7 @@ def search_operations(session: Session) -> CandidateFile:
         save_genotype(session, POLICY_GENOTYPE, policy)
         content = to_json(space, recipe.strategy, recipe.retain, scores, kept)
         run.write_json(CANDIDATES, content)
-    barrier(session.fabric)
+    session.processes.barrier()
     return CandidateFile(kept, scores)
 
 
@@ -147,7 +146,7 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
             others = alternatives(known, allowance.tables, allowance.limits, genotype)
             run.write_json(ALTERNATIVES, others)
         save_genotype(session, name, genotype)
-    barrier(session.fabric)
+    session.processes.barrier()
     return genotype
 
 
@@ -182,7 +181,7 @@ def choose_cell(session: Session, found: CandidateFile, searched: Genotype) -> G
     if session.main:
         run.write_json(HALVING, halving_record(stage, run.metrics.rows()))
         save_genotype(session, GENOTYPE, stage.winner.genotype)
-    barrier(session.fabric)
+    session.processes.barrier()
     return stage.winner.genotype
 
 
@@ -289,7 +288,7 @@ def train_network(
             pictures = sample_pictures(batches, data, result.mistakes, session)
             run.write_json("samples.json", pictures)
         run.write_json(_test_file(stage_name), content)  # last: it says that the rest is there
-    barrier(session.fabric)
+    session.processes.barrier()
 
 
 def _trained(
@@ -323,7 +322,7 @@ def _trained(
             return network
         if session.main:
             record_restart(run, stage_name, {"lr": settings.lr, "reason": reason})
-        barrier(session.fabric)
+        session.processes.barrier()
         session.note(f"{begin}; it began again at {slowed(asked, attempt + 1).lr:g}")
 
 
@@ -374,7 +373,7 @@ def classified(session: Session, network: Network, *, rows: Tensor | None = None
         network,
         batches.epoch(0),
         len(session.data.info.classes),
-        gather=lambda table: gathered(session.fabric, table, place[seen], len(rows)),
+        gather=lambda table: session.processes.gather(table, place[seen], len(rows)),
     )
 
 

@@ -16,7 +16,6 @@ from dots.nas.budget.penalty import CostPenalty, uniform_kept
 from dots.nas.random_cell import random_genotype
 from dots.networks.body import Shape
 from dots.recipe import BudgetSettings, TopologySettings
-from dots.space.edge_combinations import EdgeChoice
 from dots.space.genotype import Genotype
 from dots.space.search_space import ZERO, Candidates, SearchSpace
 
@@ -66,16 +65,6 @@ class Allowance:
             raise UserError(f"the latency table has no {missing[0]}: run dots profile again")
         return (*counted, costs)
 
-    @property
-    def edges(self) -> EdgeChoice:
-        """How many edges a node keeps, whatever the parameterisation."""
-        match self.topology.parameterisation:
-            case "edges":
-                return self.topology.edges if isinstance(self.topology.edges, int) else 2
-            case "sigmoid":
-                return "any"
-        return self.topology.edges
-
     def check(self, candidates: Candidates | None = None) -> None:
         """Raise UserError where no cell is within each of the limits.
 
@@ -121,7 +110,7 @@ class Allowance:
         """The term for the loss of both searches, or None without a weight."""
         if not self.budget.weight:
             return None
-        kept = uniform_kept(self.space, self.edges)
+        kept = uniform_kept(self.space, self.topology.choices.edges)
         return CostPenalty(self.space, self.tables, self.limits, self.budget.weight, kept)
 
     def fits(self, genotype: Genotype) -> bool:
