@@ -208,5 +208,5 @@ def test_the_column_is_a_setting_of_the_recipe_and_of_its_test(tmp_path: Path) -
         (others / name).mkdir(parents=True)
         (others / name / "1.png").write_bytes(png(9))
     assert len(open_test(others, data.info, label="coarse_label")[0]) == 2
-    with pytest.raises(UserError, match="data.label=coarse_label: only parquet files"):
+    with pytest.raises(UserError, match=r"data\.label=coarse_label: only parquet files"):
         open_data(others, settings, 0, splits_folder=None)

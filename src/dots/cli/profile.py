@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dots.cli import options as o
-from dots.common.text import plain
 from dots.common.errors import UserError
+from dots.common.text import plain
 
 if TYPE_CHECKING:
     from dots.networks.body import Shape

@@ -15,9 +15,7 @@ def plain(text: object) -> str:
     direction of writing, become their escapes, so that two different names never look the same.
     """
     return "".join(
-        char.encode("unicode_escape").decode()
-        if unicodedata.category(char) in _SHAPELESS
-        else char
+        char.encode("unicode_escape").decode() if unicodedata.category(char) in _SHAPELESS else char
         for char in str(text)
     )
 

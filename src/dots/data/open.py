@@ -53,9 +53,7 @@ def open_data(
 
     Raises UserError for whatever is wrong with the source, naming it; nothing is written then.
     """
-    source = read_source(
-        spec, download=download, skip_corrupt=skip_corrupt, label=settings.label
-    )
+    source = read_source(spec, download=download, skip_corrupt=skip_corrupt, label=settings.label)
     train, test, holdout = source.train, source.test, None
     if test is None:
         fraction = settings.test_fraction
