@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from dots.common.records import GENOTYPE
+
 if TYPE_CHECKING:
     from dots.runs.session import Session
 
@@ -15,10 +17,10 @@ def print_outcome(session: Session, result: dict[str, Any], *, dry: bool = False
     if dry:
         print("dry run: one batch went through every stage, the report included")
         return
-    if session.run.has("genotype.json"):
+    if session.run.has(GENOTYPE):
         from dots.space.genotype import Genotype
 
-        print(Genotype.load(path / "genotype.json").describe())
+        print(Genotype.load(path / GENOTYPE).describe())
     if result["test_accuracy"] is not None:
         print(_line(result.get("reference", "found cell"), result))
         for name, baseline in result["baselines"].items():
@@ -26,7 +28,7 @@ def print_outcome(session: Session, result: dict[str, Any], *, dry: bool = False
     for line in _truth_lines(result):
         print(line)
     print(f"search {result['search_seconds']:.1f} s, training {result['train_seconds']:.1f} s")
-    if session.run.has("genotype.json"):
+    if session.run.has(GENOTYPE):
         print(f"genotype: {path / 'genotype.json'}")
     elif "reference" not in result:
         print(f"candidates: {path / 'candidates.json'}")

@@ -19,8 +19,6 @@ from dots.training.processes import agreed_text
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-PLAN = "plan.json"
-
 
 @dataclass(frozen=True)
 class Limits:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from dots.common.errors import UserError
+from dots.common.records import LATENCY
 from dots.common.seeding import isolated_random_state, seed_step
 from dots.data import Augmentation, Batches, ColourJitter, ImageData, class_weights
-from dots.nas.budget.budget import LATENCY, Allowance
+from dots.nas.budget.budget import Allowance
 from dots.nas.budget.latency import LatencyTable
 from dots.nas.strategies.base import SearchContext
 from dots.networks.body import Shape, check_image_size

@@ -12,6 +12,18 @@ from typing import Any
 import torch
 
 from dots.common.errors import UserError
+from dots.common.records import (
+    CANDIDATES,
+    EXTENSIONS,
+    GENOTYPE,
+    GENOTYPES,
+    POLICY_GENOTYPE,
+    RANDOM_GENOTYPE,
+    TEST,
+    TRUTH,
+    Result,
+    TestRecord,
+)
 from dots.common.seeding import isolated_random_state, seed_step
 from dots.nas.budget.alternatives import alternatives
 from dots.nas.operation_search import OperationStage
@@ -23,23 +35,13 @@ from dots.runs.finetune import INITIAL, start_from
 from dots.runs.samples import sample_pictures
 from dots.runs.session import Session, new_supernet
 from dots.runs.truth import Truth
-from dots.space.candidates import CandidateFile, read_candidates, to_json
+from dots.space.candidates import CandidateFile, read_candidates, to_record
 from dots.space.discretise import derive_darts
 from dots.space.genotype import Genotype
 from dots.space.retain import retain
 from dots.training.evaluate import TestResult, evaluate
 from dots.training.processes import barrier, gathered
 from dots.training.stage import TrainingStage
-
-ALTERNATIVES = "alternatives.json"
-CANDIDATES = "candidates.json"
-GENOTYPE = "genotype.json"
-POLICY_GENOTYPE = "genotype-darts-policy.json"
-RANDOM_GENOTYPE = "genotype-random.json"
-RESULT = "result.json"
-TOPOLOGY = "topology.json"
-TRUTH = "truth.json"
-EXTENSIONS = "extensions.json"
 
 
 def run_everything(session: Session, given: CandidateFile | None = None) -> dict[str, Any]:
@@ -74,8 +76,7 @@ def search_operations(session: Session) -> CandidateFile:
     kept = retain(space, scores, recipe.retain)
     if session.main:
         save_genotype(session, POLICY_GENOTYPE, strategy.derive())
-        content = to_json(space, recipe.strategy, recipe.retain, scores, kept)
-        run.write_json(CANDIDATES, content)
+        run.write_record(to_record(space, recipe.strategy, recipe.retain, scores, kept))
     barrier(session.fabric)
     return CandidateFile(kept, scores)
 
@@ -116,10 +117,10 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
     if session.main:
         if found.scores is not None and not run.has(POLICY_GENOTYPE):
             save_genotype(session, POLICY_GENOTYPE, derive_darts(session.space, found.scores))
-        run.write_json(TOPOLOGY, record)
+        run.write_record(record)
         if known is not None:
             others = alternatives(known, allowance.tables, allowance.limits, genotype)
-            run.write_json(ALTERNATIVES, others)
+            run.write_record(others)
         save_genotype(session, GENOTYPE, genotype)
     barrier(session.fabric)
     return genotype
@@ -131,7 +132,7 @@ def record_truth(session: Session, truth: Truth) -> None:
     names = {"truth": GENOTYPE, "truth_without_topology_search": POLICY_GENOTYPE}
     cells = {key: Genotype.load(run.path / name) for key, name in names.items() if run.has(name)}
     if session.main:
-        run.write_json(TRUTH, truth.describe(cells))
+        run.write_record(truth.describe(cells))
 
 
 def save_genotype(session: Session, name: str, genotype: Genotype) -> None:
@@ -197,19 +198,19 @@ def train_network(session: Session, trainee: Trainee, stage_name: str) -> None:
     session.loop.run(stage)
     result = _test(session, network.float())
     cost = trainee.cost(data.info.image_size)
-    content = {
+    content = TestRecord(
         **result.summary(),
-        "parameters": cost.parameters,
-        "multiply_adds": cost.multiply_adds,
+        parameters=cost.parameters,
+        multiply_adds=cost.multiply_adds,
         **trainee.to_json(),
-        "classes": list(data.info.classes),
-        "confusion": result.confusion,
-    }
+        classes=data.info.classes,
+        confusion=result.confusion,
+    ).to_json()
     if session.main:
         if stage_name == "train":
             save_network(run.path, network, data.info)
             pictures = sample_pictures(batches, data, result.mistakes, session)
-            run.write_json("samples.json", pictures)
+            run.write_record(pictures)
         run.write_json(_test_file(stage_name), content)  # last: it says that the rest is there
     barrier(session.fabric)
 
@@ -236,7 +237,7 @@ def write_result(session: Session) -> dict[str, Any]:
     """Put result.json together from what the stages left."""
     run = session.run
     rows = run.metrics.rows()
-    test = run.read_object("test.json") if run.has("test.json") else None
+    test = run.read_object(TEST) if run.has(TEST) else None
     result = _no_test() if test is None else _outcome(test)
     result |= {name: test[name] for name in ("reference", "skeleton") if test and name in test}
     searched = [row for row in rows if row["stage"] in ("operations", "topology")]
@@ -261,9 +262,10 @@ def write_result(session: Session) -> dict[str, Any]:
         result["before_extension"] = earlier(run)
     if run.has(TRUTH):
         result |= run.read_object(TRUTH)
+    record = Result.model_validate(result)
     if session.main:
-        run.write_json(RESULT, result)
-    return result
+        run.write_record(record)
+    return record.to_json()
 
 
 _OUTCOME = (
@@ -300,8 +302,7 @@ def show_in_tensorboard(session: Session, result: dict[str, Any]) -> None:
     from dots.runs.board import write_board
 
     run = session.run
-    files = {"found": GENOTYPE, "random": RANDOM_GENOTYPE, "darts-policy": POLICY_GENOTYPE}
-    cells = {name: Genotype.load(run.path / f) for name, f in files.items() if run.has(f)}
+    cells = {name: Genotype.load(run.path / f) for name, f in GENOTYPES.items() if run.has(f)}
     if session.main:
         write_board(run.path / "tensorboard", session.recipe, cells, result)
 
