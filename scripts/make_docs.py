@@ -20,6 +20,7 @@ HEADINGS = {
     "operations": "operations: the operation search",
     "topology": "topology: the topology search",
     "train": "train: training and test of the found cell",
+    "halving": "halving: successive halving of several cells before the training",
     "budget": "budget: what the network may cost",
 }
 

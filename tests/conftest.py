@@ -1,7 +1,54 @@
-"""One torch thread: two collapse when anything else runs on the machine."""
+"""One torch thread: two collapse when anything else runs on the machine.
+
+With `--ulp` every random input and every initial weight is moved by one unit in the last place:
+a test whose verdict changes asserts what rounding decides.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import pytest
 import torch
+from torch import Tensor, nn
 
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option `--ulp`."""
+    parser.addoption("--ulp", action="store_true", help="Move inputs and weights by one ulp.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Perturb what `torch.randn` and the layers' initialisation draw."""
+    if config.getoption("--ulp"):
+        torch.randn = _drawn(torch.randn)
+        for layer in (nn.Conv2d, nn.Linear):
+            layer.reset_parameters = _initialised(layer.reset_parameters)
+
+
+def _upwards(tensor: Tensor) -> Tensor:
+    return torch.nextafter(tensor, torch.full_like(tensor, torch.inf))
+
+
+def _drawn(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    @wraps(draw)
+    def moved(*sizes: Any, **options: Any) -> Tensor:
+        wanted = options.pop("requires_grad", False)
+        return _upwards(draw(*sizes, **options)).requires_grad_(wanted)
+
+    return moved
+
+
+def _initialised(reset: Callable[[nn.Module], None]) -> Callable[[nn.Module], None]:
+    @wraps(reset)
+    def moved(layer: nn.Module) -> None:
+        reset(layer)
+        with torch.no_grad():
+            for parameter in layer.parameters(recurse=False):
+                parameter.copy_(_upwards(parameter))
+
+    return moved

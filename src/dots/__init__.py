@@ -1,13 +1,15 @@
 """DOTS: finds convolutional cells for your own images.
 
 The public names are loaded when they are first used, so that `dots --help` does not wait for
-PyTorch.
+PyTorch. Threads that wait are told to sleep (OMP_WAIT_POLICY) before it is.
 """
 
 from __future__ import annotations
 
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
+
+from dots.common.threads import wait_passively
 
 if TYPE_CHECKING:
     from dots.api import build, run, search
@@ -28,6 +30,9 @@ _HOMES = {
     "run": "dots.api",
     "search": "dots.api",
 }
+
+
+wait_passively()
 
 
 def __getattr__(name: str) -> Any:

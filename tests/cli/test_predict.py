@@ -68,6 +68,18 @@ def test_an_onnx_file_says_what_the_run_says(
         assert float(ours[2]) == pytest.approx(float(theirs[2]), abs=1e-4)
 
 
+@pytest.mark.parametrize("words", [[], ["--csv"]])
+def test_a_name_cannot_break_its_line_or_reach_the_terminal(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    picture = tmp_path / "=a\n\x1b[2J.png"
+    Image.new("RGB", (40, 30)).save(picture)
+    assert run(["predict", str(place / "run"), str(picture), *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(words)
+    assert "=a\\n\\x1b[2J.png" in lines[-1]
+
+
 @pytest.mark.parametrize(
     ("words", "error"),
     [

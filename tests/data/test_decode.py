@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 import zlib
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from dots.data.decode import (
     no_warnings,
     open_image,
     pixels,
+    whole,
 )
 
 
@@ -230,3 +232,37 @@ def test_damaged_files_raise_nothing_else(form: str, data: st.DataObject) -> Non
     length = data.draw(st.integers(0, len(content)) | st.just(len(content)))
     with contextlib.suppress(ImageError):
         assert decoded(bytes(content[:length])).shape == (4, 4, 3)
+
+
+HEIC = b"\0\0\0\x18ftypheic" + bytes(100)
+
+
+def test_a_photograph_of_a_phone_names_the_extra_that_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "IMG_1.HEIC").write_bytes(HEIC)
+    for source in (HEIC, tmp_path / "IMG_1.HEIC"):
+        with pytest.raises(ImageError, match=r"pip install 'dots-nas\[heif\]'; mend or remove"):
+            open_image(source, "IMG_1.HEIC")
+
+
+def test_a_photograph_of_a_phone_is_read_with_the_extra(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif", reason="the extra 'heif' is not installed")
+    colours = np.zeros((40, 60, 3), np.uint8)
+    colours[:, 30:] = (250, 120, 10)
+    heif.from_pillow(Image.fromarray(colours)).save(tmp_path / "IMG_1.HEIC", quality=95)
+    found = whole(open_image(tmp_path / "IMG_1.HEIC", "it"), "it")
+    assert np.abs(found.astype(int) - colours).mean() < 6
+    content = bytearray((tmp_path / "IMG_1.HEIC").read_bytes())
+    draw = np.random.default_rng(0)
+    for cut in (30, 100, len(content) // 2):
+        with pytest.raises(ImageError):
+            whole(open_image(bytes(content[:cut]), "it"), "it")
+    for _ in range(40):
+        damaged = content.copy()
+        damaged[draw.integers(12, len(content))] ^= 255
+        with contextlib.suppress(ImageError):
+            whole(open_image(bytes(damaged), "it"), "it")
+    with pytest.raises(ImageError, match="a damaged HEIC photograph"):
+        open_image(HEIC, "it")

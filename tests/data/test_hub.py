@@ -97,3 +97,27 @@ def test_without_the_library_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch
 def test_a_bare_hub_name_gets_a_hint() -> None:
     with pytest.raises(UserError, match="write hf:owner/name"):
         read_source("owner/name")
+
+
+def test_the_label_column_can_be_chosen(tmp_path: Path) -> None:
+    rows = {
+        "image": [{"bytes": _png(10 * n), "path": None} for n in range(4)],
+        "fine_label": [0, 1, 2, 3],
+        "coarse_label": ["animal", "animal", "tree", "tree"],
+    }
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "fine_label": datasets.ClassLabel(names=["cat", "dog", "oak", "fir"]),
+            "coarse_label": datasets.Value("string"),
+        }
+    )
+    (tmp_path / "two").mkdir()
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "two/train.parquet")
+    source = read_source(f"hf:{tmp_path}/two")
+    assert source.classes == ("cat", "dog", "oak", "fir")
+    assert "from the column 'fine_label'" in source.notices[0]
+    chosen = read_source(f"hf:{tmp_path}/two", label="coarse_label")
+    assert chosen.classes == ("animal", "tree")
+    with pytest.raises(UserError, match="has no label column 'colour'; it has image"):
+        read_source(f"hf:{tmp_path}/two", label="colour")

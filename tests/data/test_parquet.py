@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 
 from dots.common.errors import UserError
+from dots.data import open_data, open_test, read_source
 from dots.data.decode import Geometry, ImageError, pixels
 from dots.data.sources.parquet import parquet_files, read_parquet
+from dots.recipe import DataSettings
 from helpers.shared_data import shared_data
 
 
@@ -156,3 +158,55 @@ def test_a_row_without_bytes_is_named(tmp_path: Path) -> None:
     records = read_parquet(path).train.records
     with pytest.raises(ImageError, match=r"in row 1 of .*: the row holds no image bytes"):
         records.open(1)
+
+
+def two_labels(folder: Path, *columns: str) -> Path:
+    """A training and a test file whose rows have a fine and a coarse label."""
+    folder.mkdir(exist_ok=True)
+    for part, count in (("train", 8), ("test", 4)):
+        rows = {"image": [{"bytes": png(row)} for row in range(count)]}
+        named = {
+            "fine_label": [["cat", "dog", "oak", "fir"][row % 4] for row in range(count)],
+            "coarse_label": [["animal", "tree"][row % 4 // 2] for row in range(count)],
+        }
+        path = folder / f"{part}.parquet"
+        pq.write_table(pa.table(rows | {column: named[column] for column in columns}), path)
+    return folder
+
+
+def test_which_of_several_label_columns_was_taken_is_said_and_can_be_chosen(tmp_path: Path) -> None:
+    folder = two_labels(tmp_path, "coarse_label", "fine_label")
+    source = read_parquet(folder)
+    assert source.classes == ("cat", "dog", "fir", "oak")
+    assert source.notices == (
+        "labels are taken from the column 'fine_label'; --set data.label=coarse_label takes "
+        "another ('coarse_label')",
+    )
+    chosen = read_source(folder, label="coarse_label")
+    assert chosen.classes == ("animal", "tree")
+    assert "from the column 'coarse_label'" in chosen.notices[0]
+
+
+def test_a_single_label_column_of_another_name_can_be_named(tmp_path: Path) -> None:
+    folder = two_labels(tmp_path, "coarse_label")
+    with pytest.raises(UserError, match="no label column"):
+        read_source(folder)
+    assert read_source(folder, label="coarse_label").notices == ()
+    with pytest.raises(UserError, match=r"no label column \(fine\); it has image, coarse_label"):
+        read_source(folder, label="fine")
+
+
+def test_the_column_is_a_setting_of_the_recipe_and_of_its_test(tmp_path: Path) -> None:
+    folder = two_labels(tmp_path / "a", "coarse_label", "fine_label")
+    settings = DataSettings(label="coarse_label")
+    data = open_data(folder, settings, 0, splits_folder=None)
+    assert data.info.classes == ("animal", "tree")
+    images, _ = open_test(folder, data.info, label="coarse_label")
+    assert images.labels.tolist() == [0, 0, 1, 1]
+    others = tmp_path / "pictures"
+    for name in data.info.classes:
+        (others / name).mkdir(parents=True)
+        (others / name / "1.png").write_bytes(png(9))
+    assert len(open_test(others, data.info, label="coarse_label")[0]) == 2
+    with pytest.raises(UserError, match=r"data\.label=coarse_label: only parquet files"):
+        open_data(others, settings, 0, splits_folder=None)

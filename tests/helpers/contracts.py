@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dots.common.seeding import seed_step
 from dots.data.batch import Batch
 from dots.nas.strategies import STRATEGIES
-from dots.nas.strategies.base import GradientSearch, OperationSearch
+from dots.nas.strategies.base import GradientSearch, OperationSearch, SupernetSearch
 from dots.networks.operations.candidates import Zero
 from dots.runs import checkpoint_file as checkpoint
 from dots.space.search_space import SearchSpace, darts_space
@@ -21,8 +21,12 @@ from helpers import searches, small
 
 STEPS = 2
 """Steps of an epoch."""
-QUICK: dict[str, dict[str, object]] = {"proxyless-nas": {"weight_steps": 2}}
-"""Settings with which α moves in an epoch of STEPS steps, where the default ones are slower."""
+QUICK: dict[str, dict[str, object]] = {
+    "proxyless-nas": {"weight_steps": 2},
+    "sdarts-adv": {"attack_steps": 2},
+}
+"""Settings with which α moves in an epoch of STEPS steps, and a step is quick, where the default
+ones are slower."""
 
 
 class Event(NamedTuple):
@@ -143,7 +147,7 @@ def used_alphas(search: GradientSearch) -> list[nn.Parameter]:
     return [alpha for kind, alpha in search.alpha.items() if kind in kinds]
 
 
-def operation_modules(search: GradientSearch) -> Iterator[tuple[str, int, int, nn.Module]]:
+def operation_modules(search: SupernetSearch) -> Iterator[tuple[str, int, int, nn.Module]]:
     """(cell kind, number of the cell, edge, operation) for each operation that is not Zero."""
     for number, cell in enumerate(search.supernet.body.cells):
         for index, edge in enumerate(cell.edges):
@@ -156,7 +160,7 @@ def operation_modules(search: GradientSearch) -> Iterator[tuple[str, int, int, n
 
 
 @contextmanager
-def counted(search: GradientSearch) -> Iterator[Counter[nn.Module]]:
+def counted(search: SupernetSearch) -> Iterator[Counter[nn.Module]]:
     """Counts the forwards of each operation module while entered."""
     calls: Counter[nn.Module] = Counter()
     handles = [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 DIGITS = tuple(str(digit) for digit in range(10))
 UNTIL = ("operations", "topology", "train", "result")
@@ -28,6 +29,10 @@ class Plan:
     image_size: int = 32
     name: str = "digits"
     truth: bool = False
+    winner: str | None = None
+    """The cell that won a successive halving; None: there was none."""
+    other_accuracies: Mapping[str, float] = field(default_factory=dict)
+    """Of the baselines beyond a random cell and the DARTS policy's."""
 
     def reached(self, stage: str) -> bool:
         """Whether the run got as far as `stage`."""

@@ -21,6 +21,7 @@ from helpers.fabricated_documents import (
     curve,
     data,
     environment,
+    halving,
     known_sizes,
     recipe,
     result,
@@ -62,6 +63,10 @@ def fabricate(path: Path, plan: Plan | None = None) -> Path:
         found.save(path / "genotype.json")
         write(path / "topology.json", {**recipe(plan)["topology"], **raw})
         write(path / "alternatives.json", alternatives(np.random.default_rng(plan.seed)))
+        if plan.winner is not None:
+            metrics += curve(random, "halving", 15, 2.0, 0.3)
+            write(path / "halving.json", halving(plan.winner))
+            random_cell(random, space).save(path / "genotype-searched.json")
     if plan.reached("train"):
         for stage in ("train", *(f"train-{name}" for name in plan.baselines)):
             metrics += curve(random, stage, plan.epochs[2], 1.8, 0.05)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -13,8 +14,10 @@ import torch
 from dots.common.errors import UserError
 from dots.common.seeding import seed_for
 from dots.nas.plan import make_plan
+from dots.nas.supernet_rating import SupernetRating, Topology, as_topology
 from dots.nas.topology import make_topology
 from dots.recipe import recipe_from_json
+from dots.recipe.settings import TopologySettings
 from dots.space.candidates import to_record
 from dots.space.discretise import best_operations, derive_darts, derive_dots
 from dots.space.retain import retain
@@ -108,6 +111,8 @@ def _search(spec: Mapping[str, Any], space: SearchSpace) -> Json:
                 kind: list(ops) for kind, ops in best_operations(space, candidates, gates).items()
             },
             "kept_edges": {kind: list(kept) for kind, kept in kept_edges.items()},
+            "mean_beta": {k: [b.tolist() for _, b in topology.nodes(k)] for k in space.kinds},
+            **_ratings(space, topology_settings, kept_edges, generator),
         },
         "seconds": {"operations": 0.0 if spec["candidates"] else 20.0, "topology": 30.0},
         "cpu_seconds": {"operations": 0.0 if spec["candidates"] else 20.0, "topology": 30.0},
@@ -117,6 +122,28 @@ def _search(spec: Mapping[str, Any], space: SearchSpace) -> Json:
             for epoch, heat in enumerate((10.0, 1.0))
         ],
     }
+
+
+def _ratings(
+    space: SearchSpace,
+    settings: TopologySettings,
+    kept: dict[str, tuple[int, ...]],
+    generator: torch.Generator,
+) -> Json:
+    """What `topology.rate` adds: losses that are the number of the topology in the table."""
+    if settings.select == "perturbation":
+        draw = torch.randn(len(space.cell.edges), generator=generator).tolist()
+        return {"edge_importance": dict.fromkeys(space.kinds, draw)}
+    if not settings.rate:
+        return {}
+
+    class Numbered(SupernetRating):
+        def loss(self, topologies: Mapping[str, Topology]) -> float:
+            return float(sum(map(hash, topologies.values())) % 1009)
+
+    net: Any = SimpleNamespace(candidates={})
+    rating = Numbered(space, net, {}, settings, net, net)
+    return {"supernet_losses": rating.table({k: as_topology(space, e) for k, e in kept.items()})}
 
 
 def fabricate_with_failures(spec: Mapping[str, Any], folder: str) -> Json:

@@ -16,7 +16,7 @@ class Memory:
         self.saved: list[State] = []
         self.rows: list[dict[str, Any]] = []
 
-    def resume_point(self, stage: str) -> State | None:
+    def resume_point(self, stage: str, attempt: int = 0) -> State | None:
         state = self.saved[-1] if self.saved else None
         epoch = state["epoch"] if state else 0
         self.rows = [row for row in self.rows if row["epoch"] < epoch]

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from dots.networks.kernels import native
 
-RUNNABLE = {"AVX512": ("AVX512", "AVX2"), "AVX2": ("AVX2",)}
-KINDS = [
-    kind
-    for kind in RUNNABLE.get(torch.backends.cpu.get_cpu_capability(), ())
-    if (native.HERE / native.LIBRARIES[kind]).is_file()
-]
+KINDS = [kind for kind in native.runnable() if (native.HERE / native.LIBRARIES[kind]).is_file()]
 
 
 @pytest.fixture(params=KINDS or [pytest.param("", marks=pytest.mark.skip("no kernels were built"))])

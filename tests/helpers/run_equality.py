@@ -10,7 +10,10 @@ import torch
 
 from dots.runs.checkpoints import Checkpoints
 
-TIMES = ("seconds", "cpu_seconds", "search_seconds", "search_cpu_seconds", "train_seconds")
+TIMES = (
+    "seconds", "cpu_seconds", "validation_seconds", "search_seconds", "search_cpu_seconds",
+    "train_seconds",
+)  # fmt: skip
 FILES = (
     "candidates.json", "genotype.json", "genotype-darts-policy.json", "genotype-random.json",
     "topology.json", "result.json", "test.json", "test-random.json", "samples.json",

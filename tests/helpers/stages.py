@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -88,6 +88,19 @@ def annealed(
         seed_step(0, "topology", 0, step)
         stage.step(0, step, (batch, None))
     return stage
+
+
+def agree_in_a_run(distance: Callable[[int], float], most: float) -> None:
+    """`distance(seed)` is at most 1e-5 for one of ten seeds, and `most` for those before it.
+
+    A wrong kernel differs in every run; rounding in those where it decides the side of a ReLU.
+    """
+    for seed in range(10):
+        found = distance(seed)
+        assert found <= most
+        if found <= 1e-5:
+            return
+    raise AssertionError("the results differ in each of ten runs")
 
 
 def apart(first: list[nn.Parameter], second: list[nn.Parameter]) -> float:

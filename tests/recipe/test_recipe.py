@@ -30,6 +30,8 @@ from dots.recipe import (
     recipe_from_json,
     to_toml,
 )
+from dots.recipe.settings import HalvingSettings
+from dots.recipe.shares import fitted_to_images
 
 
 def cosine(stage: OperationSettings | TopologySettings, epoch: int) -> float:
@@ -182,7 +184,10 @@ def test_the_last_override_wins_and_values_cannot_smuggle_in_others() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("epochs=3", "did you mean operations.epochs, topology.epochs or train.epochs?"),
+        (
+            "epochs=3",
+            "did you mean operations.epochs, topology.epochs, halving.epochs or train.epochs?",
+        ),
         ("operations.epoch=3", "did you mean operations.epochs"),
         ("train.weightdecay=0", "did you mean train.weight_decay"),
         ("sede=1", "did you mean seed"),
@@ -261,7 +266,10 @@ def test_a_preset_that_the_file_contradicts_is_refused_not_ignored(tmp_path: Pat
     ("content", "message"),
     [
         (b"[operations]\nepoch = 3\n", 'unknown setting "operations.epoch" in'),
-        (b"epochs = 3\n", "did you mean operations.epochs, topology.epochs or train.epochs"),
+        (
+            b"epochs = 3\n",
+            "did you mean operations.epochs, topology.epochs, halving.epochs or train.epochs",
+        ),
         (b"[operations\n", "is not TOML"),
         (b"{", "is not JSON"),
         (b"\xff\xfe\x00", "is not UTF-8"),
@@ -356,3 +364,31 @@ def test_settings_built_in_python_are_checked_alike() -> None:
         OperationSettings(epochs=1, weight_epochs=2, cells=1, channels=1, batch=1, lr=1.0)
     with pytest.raises(UserError, match="three nodes"):
         Recipe.model_validate({**preset("tiny").to_json(), "space": "nasbench201", "nodes": 4})
+
+
+@pytest.mark.parametrize(
+    ("train", "searched", "epochs"),
+    [(3000, 3000, (5, 18, 36, 3)), (750, 750, (10, 36, 72, 6)), (12_000, 3000, (5, 9, 18, 3))],
+)
+def test_epochs_go_with_one_over_the_root_of_the_images(
+    train: int, searched: int, epochs: tuple[int, ...]
+) -> None:
+    recipe = preset("quick").model_copy(
+        update={"nominal_images": 3000, "halving": HalvingSettings(cells=6, epochs=3)}
+    )
+    recipe = changed(
+        recipe, ["operations.epochs=5", "train.epochs=18", "train.published_epochs=36"]
+    )
+    fitted = fitted_to_images(recipe, train, searched)
+    longer = fitted.train.published_epochs
+    found = (fitted.operations.epochs, fitted.train.epochs, longer, fitted.halving.epochs)
+    assert found == epochs
+    assert fitted_to_images(fitted, 10, 10) == fitted
+
+
+def test_who_sets_epochs_gets_them() -> None:
+    assert build_recipe().nominal_images is not None
+    assert build_recipe(overrides=["train.epochs=30"]).nominal_images is None
+    both = build_recipe(overrides=["train.epochs=30", "nominal_images=100"])
+    assert (both.train.epochs, both.nominal_images) == (30, 100)
+    assert build_recipe("paper-cifar").nominal_images is None

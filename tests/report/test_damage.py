@@ -19,7 +19,7 @@ from helpers.fabricated_plan import Plan
 from helpers.fabricated_run import fabricate
 from helpers.html_pages import check
 
-SMALL = Plan(nodes=2, epochs=(2, 2, 2), classes=("cat", "dog"))
+SMALL = Plan(nodes=2, epochs=(2, 2, 2), classes=("cat", "dog"), winner="GDAS_V1")
 Place = tuple[Any, ...]
 
 values = st.recursive(

@@ -66,6 +66,44 @@ def test_the_rows_are_signed_against_the_found_cell(tmp_path: Path) -> None:
     assert [row.ahead for row in found.rows] == ["", "+1.00 points", "−0.40 points"]
 
 
+RIVALS = ("random", "plain", "published")
+
+
+def test_the_best_opponent_decides(tmp_path: Path) -> None:
+    others = {"plain": 0.98, "published": 0.96}
+    found = judged(tmp_path, Plan(baselines=RIVALS, accuracy=0.97, other_accuracies=others))
+    assert found.verdict.startswith("No: the plain network won by 1.00 points")
+    assert [row.name for row in found.rows] == [
+        "Found cell", "Random cell", "Published cell, trained longer", "Plain network",
+    ]  # fmt: skip
+    assert "search and training of the found cell took 2 min 25 s" in " ".join(found.remarks)
+
+
+def test_a_lead_over_all_is_told_by_the_least(tmp_path: Path) -> None:
+    others = {"plain": 0.9, "published": 0.96}
+    plan = Plan(baselines=RIVALS, accuracy=0.97, random_accuracy=0.9, other_accuracies=others)
+    found = judged(tmp_path, plan)
+    assert "ahead of the published cell, trained longer by 1.00 points" in found.verdict
+    assert found.verdict.endswith(", and of the others by more.")
+
+
+@pytest.mark.parametrize(
+    ("winner", "said"),
+    [
+        ("GDAS_V1", "dots train GDAS_V1 DATA would have trained it without a search"),
+        ("random-1", "The found cell is a random one"),
+        ("searched", "The found cell is the searched one: of 2 cells the best on half B"),
+        ("probable-2", "probable-2, named by the search"),
+    ],
+)
+def test_where_the_found_cell_is_from_is_said(tmp_path: Path, winner: str, said: str) -> None:
+    found = judged(tmp_path, Plan(winner=winner))
+    assert said in found.remarks[0]
+    assert found.halving[0].won
+    assert found.halving[0].validation == "91.0 %, 95.0 %" or winner == "random-1"
+    assert len(found.halving) == (2 if winner in ("searched", "random-1") else 3)
+
+
 def test_an_untested_run_has_no_verdict(tmp_path: Path) -> None:
     assert worth(read_run(fabricate(tmp_path / "run", Plan(until="train")))) is None
 

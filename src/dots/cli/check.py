@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dots.cli import options as o
+from dots.common.text import plain
 
 if TYPE_CHECKING:
     from dots.data.check import Facts, PartFacts, Twins
@@ -43,16 +44,21 @@ def check(
     from dots.data.check import check as look
 
     watcher = o.make_watcher(quiet or as_json)
-    facts = look(data, download=not no_download, progress=watcher.reading)
+    facts = look(
+        data,
+        download=not no_download,
+        progress=watcher.reading,
+        label=o.make_recipe(preset=preset, file=None, overrides=set_, shortcuts={}).data.label,
+    )
     watcher.reading(0, 0)
     content = facts.to_json()
     if not as_json:
-        print("\n".join(_lines(facts)))
+        print("\n".join(map(plain, _lines(facts))))
     if not no_estimate:
         from dots.runs.planning.forecast import forecast, suggested_preset
-        from dots.training.processes import make_fabric
+        from dots.training.processes import find_device
 
-        place = make_fabric(device).device
+        place = find_device(device)
         recipe = o.make_recipe(
             preset=preset or suggested_preset(facts, place),
             file=None,

@@ -10,6 +10,7 @@ import typer
 
 from dots.cli import options as o
 from dots.common.errors import UserError
+from dots.common.text import plain
 
 if TYPE_CHECKING:
     from dots.runs.classify import Classifier
@@ -50,7 +51,7 @@ def export(
     from dots.export import export_run
 
     done = export_run(run, to, out=out, images=images or [], python=python)
-    print(f"{done.path}: {done.comparison}")
+    print(plain(f"{done.path}: {done.comparison}"))
 
 
 def predict(
@@ -88,7 +89,7 @@ def predict(
         return
     ranks = min(top, len(classifier.info.classes))
     for line in classify.csv_lines(predictions, ranks) if as_csv else predictions:
-        print(line, flush=True)
+        print(plain(line), flush=True)
 
 
 def _named(images: list[Path]) -> list[Path]:

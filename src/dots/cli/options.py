@@ -69,6 +69,10 @@ DryRun = Annotated[
 ]
 Strategy = Annotated[str | None, typer.Option(help="Method of the operation search.")]
 Space = Annotated[str | None, typer.Option(help="Search space: darts, nasbench201, s2, s3, s4.")]
+Select = Annotated[
+    str | None,
+    typer.Option(help="'perturbation': keep what the supernet misses most (DARTS-PT), not argmax."),
+]
 SkipCorrupt = Annotated[
     bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be read.")
 ]
@@ -134,6 +138,9 @@ def as_overrides(shortcuts: dict[str, Any]) -> list[str]:
     batch = given.pop("batch", None)
     if batch is not None:
         given |= {f"{stage}.batch": batch for stage in ("operations", "topology", "train")}
+    select = given.pop("select", None)
+    if select is not None:
+        given |= {"operations.select": select, "topology.select": select}
     return [f"{name}={value}" for name, value in given.items()]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from dots.common.records import GENOTYPE
+from dots.common.text import plain, plain_lines
 
 if TYPE_CHECKING:
     from dots.runs.session import Session
@@ -20,19 +21,24 @@ def print_outcome(session: Session, result: dict[str, Any], *, dry: bool = False
     if session.run.has(GENOTYPE):
         from dots.space.genotype import Genotype
 
-        print(Genotype.load(path / GENOTYPE).describe())
+        print(plain_lines(Genotype.load(path / GENOTYPE).describe()))
     if result["test_accuracy"] is not None:
-        print(_line(result.get("reference", "found cell"), result))
+        if "origin" in result:
+            print(
+                f"the found cell is {result['origin']}: the best on half B of those that competed"
+            )
+        print(plain(_line(result.get("reference", "found cell"), result)))
         for name, baseline in result["baselines"].items():
-            print(_line(f"{name} cell", baseline))
+            what = "network" if "reference" in baseline else "cell"
+            print(plain(_line(f"{name} {what}", baseline)))
     for line in _truth_lines(result):
-        print(line)
+        print(plain(line))
     print(f"search {result['search_seconds']:.1f} s, training {result['train_seconds']:.1f} s")
     if session.run.has(GENOTYPE):
-        print(f"genotype: {path / 'genotype.json'}")
+        print(plain(f"genotype: {path / GENOTYPE}"))
     elif "reference" not in result:
-        print(f"candidates: {path / 'candidates.json'}")
-    print(f"report:   {path / 'report.html'}")
+        print(plain(f"candidates: {path / 'candidates.json'}"))
+    print(plain(f"report:   {path / 'report.html'}"))
 
 
 def _truth_lines(result: dict[str, Any]) -> Iterator[str]:

@@ -9,6 +9,7 @@ import typer
 
 from dots.cli import options as o
 from dots.common.errors import UserError
+from dots.common.text import plain
 
 if TYPE_CHECKING:
     from dots.networks.body import Shape
@@ -45,7 +46,7 @@ def profile(
     """
     from dots.nas.budget.latency import measure_latencies
     from dots.space.search_space import named_space
-    from dots.training.processes import make_fabric
+    from dots.training.processes import find_device
 
     _check(images=images, repeats=repeats)
     made = o.make_recipe(
@@ -65,7 +66,7 @@ def profile(
         named_space(made.space, made.nodes),
         shape,
         side,
-        device=make_fabric(device).device,
+        device=find_device(device),
         batch=images,
         repeats=repeats,
     )
@@ -76,7 +77,7 @@ def profile(
             f"{op:<16}{place.channels:>9}{place.stride:>8}{place.size:>8}{nanoseconds / 1e6:>10.4f}"
         )
     print(f"the rest of the network: {table.rest / 1e6:.4f} ms")
-    print(f"latency table: {out}")
+    print(plain(f"latency table: {out}"))
 
 
 def _check(**numbers: int) -> None:

@@ -13,6 +13,7 @@ import typer
 from dots.cli import options as o
 from dots.cli.networks import named_network
 from dots.common.errors import UserError
+from dots.common.text import plain
 
 if TYPE_CHECKING:
     from dots.recipe import Recipe
@@ -187,8 +188,8 @@ class Asked:
         except Interrupted as stopped:
             if session.main:
                 print(
-                    f"dots: stopped, all is saved; continue with: dots run --resume "
-                    f"{session.run.path}",
+                    "dots: stopped, all is saved; continue with: dots run --resume "
+                    f"{plain(session.run.path)}",
                     file=sys.stderr,
                 )
             return 128 + stopped.signal if session.main else 0
@@ -233,6 +234,7 @@ def run(
     image_size: o.ImageSize = None,
     strategy: o.Strategy = None,
     space: o.Space = None,
+    select: o.Select = None,
     set_: o.Set = None,
     recipe: o.RecipeFile = None,
     table: Table = None,
@@ -274,6 +276,7 @@ def run(
         "data.image_size": image_size,
         "strategy": strategy,
         "space": space,
+        "select": select,
         **o.budget(max_params, max_multiply_adds, latency_target),
         "baselines": "random,darts-policy" if baselines else None,
     }
@@ -294,6 +297,7 @@ def search(
     image_size: o.ImageSize = None,
     strategy: o.Strategy = None,
     space: o.Space = None,
+    select: o.Select = None,
     set_: o.Set = None,
     recipe: o.RecipeFile = None,
     table: Table = None,
@@ -338,6 +342,7 @@ def search(
         "data.image_size": image_size,
         "strategy": strategy,
         "space": space,
+        "select": select,
         **o.budget(max_params, max_multiply_adds, latency_target),
     }
     asked.go()

@@ -11,6 +11,7 @@ import typer
 
 from dots.cli import options as o
 from dots.common.errors import UserError
+from dots.common.text import plain, plain_lines
 
 if TYPE_CHECKING:
     from dots.runs.launch import Machine
@@ -55,7 +56,7 @@ class AskedStudy:
         else:
             options = self._options(**more)
             make_study(self.name, options)
-            self._check_data()
+            self._check_data(options)
             command = ["dots", *sys.argv[1:]]
             directory = StudyDirectory.create(self.name, options, out=self.out, command=command)
         try:
@@ -65,18 +66,19 @@ class AskedStudy:
         if status:
             raise typer.Exit(status)
 
-    def _check_data(self) -> None:
+    def _check_data(self, options: Options) -> None:
         """Raise UserError for data that cannot be opened; download them before trials race."""
         from dots.data.sources.read import read_source
 
         assert self.data is not None
-        read_source(self.data, download=not self.no_download)
+        label = options.recipe.data.label
+        read_source(self.data, download=not self.no_download, label=label)
 
     def _machine(self) -> Machine:
         from dots.runs.launch import Machine
-        from dots.training.processes import make_fabric
+        from dots.training.processes import find_device
 
-        make_fabric(self.device)  # for its errors
+        find_device(self.device)  # for its errors
         device = "cuda" if _gpus(self.device) else self.device
         return Machine(device=device, download=not self.no_download)
 
@@ -151,7 +153,7 @@ class AskedStudy:
         made = make_study(self.name, options)
         bar = NoBar() if self.quiet else Bar(Console(stderr=True))
         if not self.quiet:
-            print(f"study directory: {directory.path}", file=sys.stderr)
+            print(plain(f"study directory: {directory.path}"), file=sys.stderr)
         executor = self._executor()
         try:
             with stop_requests() as asked:
@@ -161,12 +163,12 @@ class AskedStudy:
         except Interrupted as stopped:
             print(
                 f"dots: stopped, all is saved; continue with: dots study {self.name} --resume "
-                f"{directory.path}",
+                f"{plain(directory.path)}",
                 file=sys.stderr,
             )
             return 128 + stopped.signal
-        print((directory.path / "table.md").read_text(), end="")
-        print(f"\nstudy: {directory.path}")
+        print(plain_lines((directory.path / "table.md").read_text()), end="")
+        print(f"\nstudy: {plain(directory.path)}")
         failed = sum(row["error"] is not None for row in rows)
         if failed:
             print(f"dots: {failed} of {len(rows)} rows failed", file=sys.stderr)

@@ -11,6 +11,7 @@ import typer
 
 from dots.cli import options as o
 from dots.common.errors import UserError
+from dots.common.text import plain
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -39,7 +40,7 @@ def on_test_part(
         run, data, device=device, skip_corrupt=skip_corrupt, download=not no_download
     )
     for notice in notices:
-        print(notice, file=sys.stderr)
+        print(plain(notice), file=sys.stderr)
     if as_json:
         print(json.dumps(result.summary()))
         return
@@ -70,11 +71,11 @@ def report(
             from dots.runs.known_sizes import write_sizes
 
             write_sizes(runs[0])
-        print(write_report(runs[0]))
+        print(plain(write_report(runs[0])))
     elif sizes:
         raise UserError("--sizes is for the report of one run: a comparison has trained networks")
     else:
-        print(write_comparison(runs, out or Path("comparison.html")))
+        print(plain(write_comparison(runs, out or Path("comparison.html"))))
 
 
 def watch(run: Run, debug: o.Debug = False) -> None:

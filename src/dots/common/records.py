@@ -1,7 +1,7 @@
 """The files of a run directory: their names, and what each of those holds that others read.
 
 Writers build these models and dump them, readers validate. Every field that a partial or older
-run may lack has a default; fields that are not here are ignored.
+run may lack has a default; fields that are not here are kept as they are.
 """
 
 from __future__ import annotations
@@ -34,10 +34,17 @@ ARCHITECTURE = "architecture.jsonl"
 CANDIDATES = "candidates.json"
 TOPOLOGY = "topology.json"
 ALTERNATIVES = "alternatives.json"
+HALVING = "halving.json"
 GENOTYPE = "genotype.json"
 POLICY_GENOTYPE = "genotype-darts-policy.json"
 RANDOM_GENOTYPE = "genotype-random.json"
-GENOTYPES = {"found": GENOTYPE, "random": RANDOM_GENOTYPE, "darts-policy": POLICY_GENOTYPE}
+SEARCHED_GENOTYPE = "genotype-searched.json"
+GENOTYPES = {
+    "found": GENOTYPE,
+    "searched": SEARCHED_GENOTYPE,
+    "random": RANDOM_GENOTYPE,
+    "darts-policy": POLICY_GENOTYPE,
+}
 """By the name of the cell."""
 NETWORK = "network.json"
 TEST = "test.json"
@@ -57,7 +64,7 @@ Amount = Annotated[int | float, Field(ge=0, le=1e18)]
 class Record(BaseModel):
     """A file of a run directory, or a part of one. `what` says in errors what it should hold."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
     file: ClassVar[str]
     what: ClassVar[str]
@@ -183,6 +190,7 @@ class Result(TruthRecord, Outcome):
     what: ClassVar[str] = "the result of a run"
 
     reference: str | None = None
+    origin: str | None = None
     skeleton: str | None = None
     search_seconds: Seconds | None = None
     search_cpu_seconds: Seconds | None = None
@@ -249,10 +257,11 @@ class TopologyRecord(Record):
     """The parameters that a topology search ended with.
 
     `beta` holds the raw parameters of each kind and node (what they mean says
-    `parameterisation`), `temperature` what divides them at the end; `alpha` the raw α' of
-    each kind and edge, in the order of the edge's candidates (columns beyond them mean
-    nothing; those of removed operations are never above the others); `operations` names for
-    each kind and edge, kept or not, the operation that α' chose.
+    `parameterisation`), `mean_beta` their mean over the last steps or null, `temperature` what
+    divides them at the end; `alpha` the raw α' of each kind and edge, in the order of the
+    edge's candidates (columns beyond them mean nothing; those of removed operations are never
+    above the others); `operations` names for each kind and edge, kept or not, the operation
+    that α' chose. Other selections than by β add what they have gone by.
     """
 
     file: ClassVar[str] = TOPOLOGY
@@ -263,16 +272,19 @@ class TopologyRecord(Record):
     edges: Literal["pairs", "any"] | int = "pairs"
     temperature: float = 1.0
     beta: dict[str, list[list[float]]] = Field(default_factory=dict)
+    mean_beta: dict[str, list[list[float]]] | None = None
     alpha: dict[str, list[list[float]]] = Field(default_factory=dict)
     operations: dict[str, list[str]] = Field(default_factory=dict)
     kept_edges: dict[str, list[int]] = Field(default_factory=dict)
+    supernet_losses: Any = None
+    edge_importance: Any = None
 
 
 class Choice(Record):
     """A cell that a topology search could have chosen, and what its network costs by metric."""
 
     log_probability: float = Field(ge=-1e9, le=1)
-    costs: Mapping[str, Amount]
+    costs: Mapping[Any, Amount]  # by metric
     within_limits: bool | None = None
     genotype: Any = None
 
@@ -284,10 +296,38 @@ class Alternatives(Record):
     what: ClassVar[str] = "the alternatives of a cell"
 
     version: int = 1
-    limits: Mapping[str, Annotated[int | float, Field(gt=0, le=1e18)]] = Field(default_factory=dict)
+    limits: Mapping[Any, Annotated[int | float, Field(gt=0, le=1e18)]] = Field(default_factory=dict)
     chosen: Choice | None = None
     top: Sequence[Choice] = ()
     pareto: Mapping[str, Sequence[Choice]] = Field(default_factory=dict)
+
+
+class Validation(Record):
+    """What a network reached on half B."""
+
+    accuracy: Share
+    loss: float
+
+
+class Competitor(Record):
+    """A cell of a successive halving: where it is from, and what it reached round by round."""
+
+    origin: str
+    genotype: Any = None
+    epochs: Count = 0
+    validation: Sequence[Validation] = ()
+    seconds: Seconds | None = None
+
+
+class Halving(Record):
+    """The cells that competed, and the one that was trained on everything."""
+
+    file: ClassVar[str] = HALVING
+    what: ClassVar[str] = "a successive halving"
+
+    version: int = 1
+    winner: str
+    cells: Sequence[Competitor] = ()
 
 
 class KnownSize(Record):

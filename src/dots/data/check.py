@@ -84,9 +84,15 @@ class Facts:
         return DataInfo(self.name, classes, count, self.image_size, mean, std, flip=True)
 
 
-def check(spec: Spec, *, download: bool = True, progress: Progress | None = None) -> Facts:
+def check(
+    spec: Spec,
+    *,
+    download: bool = True,
+    progress: Progress | None = None,
+    label: str | None = None,
+) -> Facts:
     """Read a whole data set. Raises UserError where it cannot be opened at all."""
-    source = read_source(spec, download=download, skip_corrupt=True)
+    source = read_source(spec, download=download, skip_corrupt=True, label=label)
     train = inspect(source.train, "train", progress)
     test = None if source.test is None else inspect(source.test, "test", progress)
     if not train.seen:

@@ -27,6 +27,7 @@ MAX_PIXELS = 89_478_485
 
 # Only formats that are decoded in-process: some other readers of Pillow call programs.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "MPO", "JPEG2000", "AVIF")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 BROKEN = (
     OSError,
@@ -98,17 +99,43 @@ def open_image(source: str | Path | bytes, where: str) -> Image.Image:
     with no_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            image = Image.open(file, formats=_formats())
+            image: Image.Image = Image.open(file, formats=_formats())
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             raise ImageError(where, f"it has more than {MAX_PIXELS} pixels") from None
         except UnidentifiedImageError:
-            raise ImageError(where, "it is no image") from None
+            if not _is_heif(file):
+                raise ImageError(where, "it is no image") from None
+            image = _open_heif(file, where)
         except BROKEN as error:
             raise ImageError(where, str(error) or type(error).__name__) from None
     if image.width * image.height > MAX_PIXELS:  # the user may have lifted Pillow's limit
         image.close()
         raise ImageError(where, f"it has more than {MAX_PIXELS} pixels")
     return image
+
+
+def _is_heif(file: io.BytesIO | str | Path) -> bool:
+    """Whether this is a photograph as phones save them: by its first box, not its name."""
+    if isinstance(file, io.BytesIO):
+        start = file.getvalue()[:12]
+    else:
+        with open(file, "rb") as opened:
+            start = opened.read(12)
+    return start[4:8] == b"ftyp" and start[8:] in _HEIF_BRANDS
+
+
+def _open_heif(file: io.BytesIO | str | Path, where: str) -> Image.Image:
+    try:
+        import pillow_heif
+    except ImportError:
+        raise ImageError(
+            where, "it is a HEIC photograph, which needs pip install 'dots-nas[heif]'"
+        ) from None
+    pillow_heif.register_heif_opener()
+    try:
+        return Image.open(file, formats=("HEIF",))
+    except UnidentifiedImageError:
+        raise ImageError(where, "it is a damaged HEIC photograph") from None
 
 
 @functools.cache

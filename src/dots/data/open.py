@@ -12,7 +12,7 @@ from dots.data.images import ImageData, ImageSet, ResidentImages
 from dots.data.info import DataInfo
 from dots.data.load import Progress
 from dots.data.loader import Loader
-from dots.data.sources.read import Spec, read_source, where
+from dots.data.sources.read import Spec, has_columns, read_source, where
 from dots.data.sources.source import aligned
 from dots.data.splits import Holdout, halves, limited, saved_test
 from dots.data.survey import moments, survey
@@ -53,7 +53,7 @@ def open_data(
 
     Raises UserError for whatever is wrong with the source, naming it; nothing is written then.
     """
-    source = read_source(spec, download=download, skip_corrupt=skip_corrupt)
+    source = read_source(spec, download=download, skip_corrupt=skip_corrupt, label=settings.label)
     train, test, holdout = source.train, source.test, None
     if test is None:
         fraction = settings.test_fraction
@@ -61,7 +61,7 @@ def open_data(
         train, test = holdout.train, holdout.test
     train = limited(train, settings.limit, seed)
     found = survey(train.records, skip_corrupt=skip_corrupt)
-    size = settings.image_size or found.image_size
+    size = settings.image_size or min(found.image_size, settings.largest_size)
     loader = Loader.choose(
         (train, test),
         found.channels,
@@ -105,17 +105,20 @@ def open_test(
     skip_corrupt: bool = False,
     progress: Progress | None = None,
     resident_bytes: int = RESIDENT_BYTES,
+    label: str | None = None,
 ) -> tuple[ImageSet, tuple[str, ...]]:
     """Open images on which to test a network that was trained on data described by `info`.
 
     They are the test part of the source. Where it has none, they are what splits.json in
     `splits_folder` holds out (give it for the network's own data only), or without that all
-    images. Labels are those of `info`, matched by class name; size and channels too.
+    images. Labels are those of `info`, matched by class name; size and channels too. `label`
+    is the column of the labels, where the source has columns.
 
     Returns the images and lines that the user should see. Raises UserError as open_data, and
     where no class is the network's.
     """
-    source = read_source(spec, download=download, skip_corrupt=skip_corrupt)
+    label = label if has_columns(spec) else None  # classes are matched by name, whatever it is
+    source = read_source(spec, download=download, skip_corrupt=skip_corrupt, label=label)
     test = source.test
     if test is None:
         test = source.train if splits_folder is None else saved_test(source.train, splits_folder)

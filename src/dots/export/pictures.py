@@ -66,6 +66,11 @@ def flattened(image: Image.Image, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
+def plain(text: str) -> str:
+    """A name on one line, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def main(probabilities: Callable[[Sequence[str]], Any], classes: Sequence[str]) -> None:
     """Print the five most probable classes of each image file; with --json all probabilities.
 
@@ -79,4 +84,4 @@ def main(probabilities: Callable[[Sequence[str]], Any], classes: Sequence[str]) 
         return
     for path, row in zip(paths, rows, strict=True):
         best = sorted(zip(row, classes, strict=True), reverse=True)[:5]
-        print(f"{path}: {', '.join(f'{name} {100 * p:.1f} %' for p, name in best)}")
+        print(f"{plain(path)}: {', '.join(f'{plain(name)} {100 * p:.1f} %' for p, name in best)}")

@@ -10,7 +10,7 @@ from torch import nn
 
 from dots.data import Batches
 from dots.data.batch import Batch
-from dots.nas.strategies.base import GradientSearch, OperationSearch
+from dots.nas.strategies.base import GradientSearch, OperationSearch, SupernetSearch
 from dots.space.genotype import Genotype
 from dots.training.engine import StepResult
 from dots.training.loop import Pair, State
@@ -44,7 +44,7 @@ class OperationStage:
 
     @property
     def lr(self) -> float:
-        if isinstance(self.strategy, GradientSearch):
+        if isinstance(self.strategy, SupernetSearch):
             return self.strategy.weight_optimiser.lr
         return 0.0
 
@@ -89,7 +89,7 @@ class OperationStage:
 
     def module(self) -> nn.Module | None:
         """The network with running statistics, if the strategy has one now."""
-        return self.strategy.supernet if isinstance(self.strategy, GradientSearch) else None
+        return self.strategy.supernet if isinstance(self.strategy, SupernetSearch) else None
 
     def state(self) -> State:
         return self.strategy.state()

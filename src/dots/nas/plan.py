@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dots.common.errors import UserError
 from dots.data import DataInfo
 from dots.nas.strategies import find_strategy
-from dots.nas.strategies.base import MethodSettings, OperationSearch, SearchContext
+from dots.nas.strategies.base import (
+    GradientSearch,
+    MethodSettings,
+    OperationSearch,
+    SearchContext,
+    SupernetSearch,
+)
 from dots.nas.strategies.settings import read_settings
 from dots.networks.body import Shape
 from dots.recipe import Recipe
-from dots.recipe.settings import SearchSettings, StageSettings
+from dots.recipe.settings import OperationSettings, SearchSettings, StageSettings
 from dots.space.retain import retained_groups
 from dots.space.search_space import SearchSpace, named_space
 from dots.training.engine import Engine
@@ -36,7 +43,29 @@ def make_plan(recipe: Recipe) -> Plan:
     method = read_settings(strategy, recipe.method)
     retained_groups(space, recipe.retain)
     strategy.check(space, recipe.operations, method)
+    check_combination(strategy, recipe.operations)
     return Plan(recipe, space, strategy, method)
+
+
+def check_combination(strategy: type[OperationSearch], settings: OperationSettings) -> None:
+    """Raise UserError where β-decay, OLES or perturbation is asked of a method without its base."""
+    name, learns = strategy.name, issubclass(strategy, GradientSearch)
+    if settings.beta_decay and not learns:
+        raise UserError(
+            f"β-decay is a gradient of α, and the strategy {name!r} takes none: leave out "
+            "operations.beta_decay"
+        )
+    bilevel = issubclass(strategy, GradientSearch) and strategy.first_order
+    if settings.oles is not None and (not bilevel or strategy.one_level):
+        raise UserError(
+            f"OLES compares the gradients of first-order steps on both halves, and the strategy "
+            f"{name!r} takes no such steps: leave out operations.oles"
+        )
+    if settings.select == "perturbation" and not issubclass(strategy, SupernetSearch):
+        raise UserError(
+            f"operations.select = 'perturbation' needs a trained supernet, and the strategy "
+            f"{name!r} trains none: choose another strategy or argmax"
+        )
 
 
 def search_context(plan: Plan, shape: Shape, engine: Engine, image_size: int) -> SearchContext:

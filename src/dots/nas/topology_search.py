@@ -17,7 +17,7 @@ from dots.nas.operation_search import cycle
 from dots.nas.topology import Topology, entropy, make_topology
 from dots.networks.supernet import Mixture, Supernet
 from dots.recipe.settings import TopologySettings
-from dots.space.discretise import best_operations, derive_dots
+from dots.space.discretise import best_operations, build_genotype, derive_dots
 from dots.space.genotype import Genotype
 from dots.space.search_space import Candidates, SearchSpace
 from dots.training.engine import Engine, StepResult, frozen
@@ -37,13 +37,18 @@ def new_topology(space: SearchSpace, settings: TopologySettings) -> Topology:
     )
 
 
+AVERAGED = (0.15, 0.5)
+"""The temperatures at which β ranked topologies best in one study; see docs/findings.md."""
+
+
 class TopologyStage:
     """One-level search of β, α' and w by one gradient at the old point (Eq. 10).
 
     The temperature falls from `t_start` to `t_end` (Eq. 9) over the epochs that train the
     architecture; the gates have `alpha_ratio` times that temperature. With `held_out` (not
     in the paper) the architecture learns from images that w does not see. The weight-only
-    epochs go over `weight_batches` where there are such.
+    epochs go over `weight_batches` where there are such. With select 'perturbation' β and α'
+    stay uniform: w learns under all edges, and what comes after decides.
     """
 
     name = "topology"
@@ -78,6 +83,9 @@ class TopologyStage:
         self.weight_optimiser = search_weight_optimiser(supernet.parameters(), settings)
         self.architecture = [*self.topology.parameters(), *self.gates.parameters()]
         self.architecture_optimiser = ArchitectureOptimiser(self.architecture, settings)
+        self.beta_sum = [torch.zeros_like(beta) for beta in self.topology.parameters()]
+        """Of β over the steps with a temperature in AVERAGED."""
+        self.beta_steps = 0
 
     @property
     def lr(self) -> float:
@@ -102,7 +110,8 @@ class TopologyStage:
         self.steps = self._batches_of(epoch).steps
 
     def _trains_architecture(self, epoch: int) -> bool:
-        return epoch >= self.settings.weight_epochs
+        uniform = self.settings.select == "perturbation"
+        return epoch >= self.settings.weight_epochs and not uniform
 
     def temperature_at(self, epoch: int, step: int) -> float:
         """T_β of a step; 1 in the weight-only epochs, where β is uniform at any temperature."""
@@ -168,7 +177,29 @@ class TopologyStage:
         self.weight_optimiser.apply()
         if joint:
             self._move_architecture()
+        if self._trains_architecture(epoch) and AVERAGED[0] <= self.temperature <= AVERAGED[1]:
+            self._add_beta()
         return result
+
+    @torch.no_grad()
+    def _add_beta(self) -> None:
+        self.beta_steps += 1
+        for total, beta in zip(self.beta_sum, self.topology.parameters(), strict=True):
+            total += beta
+
+    @torch.no_grad()
+    def average(self) -> None:
+        """Replace β by its mean over the steps in AVERAGED; the last β stays without such."""
+        if self.beta_steps:
+            for total, beta in zip(self.beta_sum, self.topology.parameters(), strict=True):
+                beta.copy_(total / self.beta_steps)
+
+    def mean_beta(self) -> dict[str, list[list[float]]] | None:
+        """That mean for each kind and node; None without such steps."""
+        if not self.beta_steps:
+            return None
+        means = iter([(total / self.beta_steps).tolist() for total in self.beta_sum])
+        return {kind: [next(means) for _ in self.topology.nodes(kind)] for kind in self.space.kinds}
 
     def _move_architecture(self) -> None:
         """Adam's step of β and of the α' that are not yet fixed."""
@@ -240,6 +271,8 @@ class TopologyStage:
             "supernet": self.supernet.state_dict(),
             "weight_optimiser": self.weight_optimiser.state(),
             "architecture_optimiser": self.architecture_optimiser.state(),
+            "beta_sum": list(self.beta_sum),
+            "beta_steps": self.beta_steps,
         }
 
     def load_state(self, state: State) -> None:
@@ -250,6 +283,9 @@ class TopologyStage:
         self.supernet.load_state_dict(state["supernet"])
         self.weight_optimiser.load_state(state["weight_optimiser"])
         self.architecture_optimiser.load_state(state["architecture_optimiser"])
+        # Runs of earlier versions have kept no sums.
+        self.beta_sum = [b.to(self.engine.device) for b in state.get("beta_sum", self.beta_sum)]
+        self.beta_steps = state.get("beta_steps", 0)
 
 
 @torch.no_grad()
@@ -267,7 +303,17 @@ def topology_record(stage: TopologyStage, settings: TopologySettings) -> Topolog
             kind: [beta.tolist() for _, beta in stage.topology.nodes(kind)]
             for kind in stage.space.kinds
         },
+        mean_beta=stage.mean_beta(),
         alpha=gates,
         operations={kind: list(names) for kind, names in chosen.items()},
         kept_edges={kind: list(edges) for kind, edges in kept.items()},
     )
+
+
+def recorded_genotype(space: SearchSpace, record: TopologyRecord) -> Genotype:
+    """The cell of a topology.json: its kept edges with their operations."""
+    chosen = {
+        kind: {edge: (names[edge],) for edge in record.kept_edges[kind]}
+        for kind, names in record.operations.items()
+    }
+    return build_genotype(space, chosen)

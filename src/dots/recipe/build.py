@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,17 @@ def build_recipe(
     start = _preset(preset or named or DEFAULT_PRESET)
     _check_names(given, where=f" in {str(file)!r}")
     values = _with(_merged(start.to_json(), given), overrides)
+    if _names_epochs(given, overrides):
+        start = start.model_copy(update={"nominal_images": None})
     fitting = fitted(start, str(values["space"]))  # what a preset means depends on the space
     return recipe_from_json(_with(_merged(fitting.to_json(), given), overrides))
+
+
+def _names_epochs(given: Mapping[str, Any], overrides: Sequence[str]) -> bool:
+    """Whether epochs are asked for: then they are not fitted to the number of images."""
+    sections = [value for value in given.values() if isinstance(value, dict)]
+    names = [*(override.partition("=")[0].strip() for override in overrides), *chain(*sections)]
+    return any(name.rsplit(".", 1)[-1] == "epochs" for name in names)
 
 
 _preset = preset  # build_recipe's argument has the same name

@@ -11,7 +11,7 @@ from typing import Any
 
 from dots.recipe.settings import Recipe
 
-SECTIONS = ("data", "operations", "topology", "train", "budget")
+SECTIONS = ("data", "operations", "topology", "halving", "train", "budget")
 FREE_SECTION = "method"
 """The section whose names the strategy knows, not the recipe."""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from dots.recipe.settings import (
     DataSettings,
+    HalvingSettings,
     OperationSettings,
     Recipe,
     TopologySettings,
@@ -28,30 +29,40 @@ def tiny() -> Recipe:
         data=DataSettings(limit=600),
         operations=OperationSettings(
             epochs=2, weight_epochs=1, cells=3, channels=4, batch=64, lr=0.1, lr_min=0.001,
-            arch_lr=1e-2,
+            arch_lr=1e-2, tune_epochs=1, rating_images=64,
         ),
         topology=TopologySettings(
             epochs=2, weight_epochs=0, cells=3, channels=4, batch=64, lr=0.1, lr_min=0.001,
-            arch_lr=1e-2, arch_betas=(0.9, 0.999),
+            arch_lr=1e-2, arch_betas=(0.9, 0.999), tune_epochs=1, rating_images=64,
         ),
-        train=TrainSettings(epochs=3, cells=3, channels=8, batch=64, lr=0.1),
+        train=TrainSettings(
+            epochs=3, cells=3, channels=8, batch=64, lr=0.1, warmup_epochs=1, schedule="linear",
+            anneal="step", nesterov=True, weight_decay=5e-4, label_smoothing=0.1,
+        ),
     )  # fmt: skip
 
 
 def quick() -> Recipe:
-    """The default: minutes on two cores, of few images, cells and channels."""
+    """The default: minutes on two cores, of few images, pixels, cells and channels."""
     return Recipe(
         preset="quick",
-        data=DataSettings(limit=6_000, search_limit=3_000),
+        nominal_images=3_000,
+        baselines=("random", "plain", "published"),
+        data=DataSettings(largest_size=32, limit=12_000, search_limit=3_000),
         operations=OperationSettings(
             epochs=5, weight_epochs=2, cells=3, channels=8, batch=64, lr=0.1, lr_min=0.001,
-            arch_lr=1e-2,
+            arch_lr=1e-2, tune_epochs=1, rating_images=500,
         ),
         topology=TopologySettings(
             epochs=5, weight_epochs=1, cells=4, channels=8, batch=64, lr=0.1, lr_min=0.001,
-            arch_lr=1e-2, arch_betas=(0.9, 0.999),
+            arch_lr=1e-2, arch_betas=(0.9, 0.999), tune_epochs=1, rating_images=500,
         ),
-        train=TrainSettings(epochs=14, cells=4, channels=14, batch=64, lr=0.1),
+        halving=HalvingSettings(cells=6, epochs=3),
+        train=TrainSettings(
+            epochs=18, published_epochs=36, cells=4, channels=14, batch=64, lr=0.1,
+            warmup_epochs=5, schedule="linear", anneal="step", nesterov=True, weight_decay=5e-4,
+            label_smoothing=0.1,
+        ),
     )  # fmt: skip
 
 
@@ -59,16 +70,20 @@ def small() -> Recipe:
     """Hours on a patient CPU, less than one on a laptop's GPU: all images, medium networks."""
     return Recipe(
         preset="small",
+        baselines=("random", "plain", "published"),
         operations=OperationSettings(
             epochs=15, weight_epochs=5, cells=5, channels=16, batch=64, lr=0.025, lr_min=0.001,
-            arch_lr=1e-3,
+            arch_lr=1e-3, tune_epochs=1, rating_images=5_000,
         ),
         topology=TopologySettings(
             epochs=20, weight_epochs=0, cells=8, channels=16, batch=64, lr=0.025, lr_min=0.001,
-            arch_lr=3e-3, arch_betas=(0.9, 0.999),
+            arch_lr=3e-3, arch_betas=(0.9, 0.999), tune_epochs=1, rating_images=5_000,
         ),
+        halving=HalvingSettings(cells=8, epochs=3),
         train=TrainSettings(
-            epochs=60, cells=8, channels=24, batch=96, lr=0.05, label_smoothing=0.1, drop_path=0.1
+            epochs=60, published_epochs=110, cells=8, channels=24, batch=96, lr=0.1,
+            warmup_epochs=10, schedule="linear", anneal="step", nesterov=True, weight_decay=5e-4,
+            label_smoothing=0.1, drop_path=0.1,
         ),
     )  # fmt: skip
 
@@ -205,7 +220,8 @@ _BENCHMARK: Mapping[str, _Section] = MappingProxyType(
     {
         "operations": _NETWORK,
         "topology": {**_NETWORK, "edges": "any"},
-        "train": _NETWORK,
+        "halving": {"cells": 0},
+        "train": {**_NETWORK, "published_epochs": None},
     }
 )
 # One cell a stage and half the resolution are enough to search by: the accuracies come from
@@ -220,8 +236,19 @@ _SMALLER: Mapping[str, Mapping[str, _Section]] = MappingProxyType(
         # Chosen by cifar100_test with seeds 100-104; see docs/findings.md.
         "quick": {
             "data": {"image_size": 16, "limit": None, "search_limit": 20_000},
-            "operations": {"cells": 3, "epochs": 12, "weight_epochs": 6},
-            "topology": {"cells": 3, "epochs": 8, "weight_epochs": 2, "alpha_ratio": 0.1},
+            "operations": {
+                "cells": 3,
+                "epochs": 12,
+                "weight_epochs": 6,
+                "rating_images": 2_000,
+            },
+            "topology": {
+                "cells": 3,
+                "epochs": 8,
+                "weight_epochs": 2,
+                "alpha_ratio": 0.1,
+                "rating_images": 2_000,
+            },
         },
         "small": {
             "data": {"image_size": 16},
@@ -238,7 +265,7 @@ def fitted(recipe: Recipe, space: str) -> Recipe:
     S2, S3 and S4 have too few operations for groups: one softmax over all, the best is kept.
     """
     if space in ("s2", "s3", "s4"):
-        return recipe.model_copy(update={"space": space, "retain": "top1"})
+        return recipe.model_copy(update={"space": space, "retain": "top1", **_unpublished(recipe)})
     if space != "nasbench201":
         return recipe
     changes = {name: dict(section) for name, section in _BENCHMARK.items()}
@@ -247,4 +274,10 @@ def fitted(recipe: Recipe, space: str) -> Recipe:
     sections = {
         name: getattr(recipe, name).model_copy(update=section) for name, section in changes.items()
     }
-    return recipe.model_copy(update={"space": space, **sections})
+    steps = {"space": space, "nominal_images": None, **_unpublished(recipe)}
+    return recipe.model_copy(update={**steps, **sections})
+
+
+def _unpublished(recipe: Recipe) -> _Section:
+    """The baselines where no published cell is in the space."""
+    return {"baselines": tuple(name for name in recipe.baselines if name != "published")}

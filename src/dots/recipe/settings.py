@@ -64,7 +64,7 @@ Rate = Annotated[float, Field(gt=0, le=100)]
 Decay = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Pair = Annotated[tuple[Momentum, Momentum], Field(strict=False)]
-Baseline = Literal["random", "darts-policy"]
+Baseline = Literal["random", "darts-policy", "published", "plain"]
 
 
 def _as_text(value: object) -> object:
@@ -80,6 +80,12 @@ class DataSettings(Settings):
         ge=4,
         le=4096,
         description="side of the images in pixels; none: the source decides",
+    )
+    largest_size: int = Field(
+        default=64,
+        ge=8,
+        le=64,
+        description="most pixels a side where the source decides; larger images are shrunk",
     )
     test_fraction: Fraction = Field(
         default=0.2, description="share held out for the test where the source has no test part"
@@ -103,6 +109,12 @@ class DataSettings(Settings):
     )
     class_weights: bool = Field(
         default=False, description="weight the loss by inverse class frequency (imbalanced classes)"
+    )
+    label: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the column that holds the labels, in parquet files and on the hub; none: "
+        "label, labels or fine_label",
     )
     limit: int | None = Field(
         default=None,
@@ -180,6 +192,18 @@ class SearchSettings(StageSettings):
         default=False,
         description="batch norm and ReLU before the pooling, as in the authors' release",
     )
+    tune_epochs: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="select 'perturbation': epochs that train w at a tenth of lr between two "
+        "decisions",
+    )
+    rating_images: int | None = Field(
+        default=None,
+        ge=1,
+        description="images of half B that a supernet is rated on; none: all of them",
+    )
 
     @model_validator(mode="after")
     def _epochs_fit(self) -> Self:
@@ -198,6 +222,29 @@ class SearchSettings(StageSettings):
 
 class OperationSettings(SearchSettings):
     """The operation search (Sec. 4.2): which operations each edge keeps."""
+
+    select: Literal["argmax", "perturbation"] = Field(
+        default="argmax",
+        description="keep the operations that score most, or those that the trained supernet "
+        "misses most (DARTS-PT)",
+    )
+    beta_decay: float | None = Field(
+        default=None,
+        ge=0,
+        le=1e6,
+        description="weight of β-decay in the step of α, reached in a line over the epochs; "
+        "none: the method's own (50 for beta-darts, 0 for the others)",
+    )
+    oles: float | None = Field(
+        default=None,
+        ge=-1,
+        le=1,
+        description="freeze an operation's weights when its training and validation gradients "
+        "have a smaller cosine; none: the method's own (0.4 for oles, never for the others)",
+    )
+    oles_steps: int = Field(
+        default=20, ge=1, le=1_000_000, description="steps of α that this cosine is the mean of"
+    )
 
 
 class TopologySettings(SearchSettings):
@@ -235,11 +282,26 @@ class TopologySettings(SearchSettings):
         default=False,
         description="train β on half B and w on half A instead of both on all (Eq. 10)",
     )
+    select: Literal["argmax", "average", "supernet", "perturbation"] = Field(
+        default="argmax",
+        description="which edges: the largest β; the largest mean of β over the steps with T "
+        "from 0.5 to 0.15; the least loss in the supernet, one-hot; or those that a supernet "
+        "with uniform weights misses most (DARTS-PT)",
+    )
+    rate: bool = Field(
+        default=False,
+        description="also note the supernet's loss for single topologies in topology.json",
+    )
     weight_half: bool = Field(
         default=False,
         description="half A alone in the leading epochs that train w alone, as in the authors' "
         "release",
     )
+
+    @property
+    def by_beta(self) -> bool:
+        """Whether β says which edges are kept, and which cell would be next."""
+        return self.select in ("argmax", "average")
 
     @model_validator(mode="after")
     def _annealing_and_edges_fit(self) -> Self:
@@ -264,6 +326,14 @@ class TrainSettings(StageSettings):
     schedule: Literal["cosine", "linear"] = Field(
         default="cosine", description="how the learning rate falls"
     )
+    anneal: Literal["epoch", "step"] = Field(
+        default="epoch",
+        description="change the learning rate after every epoch, or after every step: it then "
+        "rises on a line through the warm-up and falls to lr_min at the last step",
+    )
+    decay_norms: bool = Field(
+        default=True, description="weight decay also on batch norms and biases"
+    )
     nesterov: bool = Field(default=False, description="Nesterov's momentum")
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="label smoothing of the loss"
@@ -280,6 +350,50 @@ class TrainSettings(StageSettings):
     colour_jitter: bool = Field(
         default=False, description="random brightness, contrast, saturation (0.4) and hue (0.2)"
     )
+
+    published_epochs: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="epochs of the baseline 'published', which has the time of the search too; "
+        "none: epochs",
+    )
+
+
+class HalvingSettings(Settings):
+    """Successive halving between the search and the training: which cell is trained."""
+
+    cells: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="cells that compete, trained on half A and judged on half B: the searched "
+        "one, published, probable and random ones; below 2: the searched cell is taken",
+    )
+    epochs: int = Field(
+        default=2,
+        ge=1,
+        le=100_000,
+        description="passes of every cell over half A in the first round; the sum doubles with "
+        "each further round, and the worse half of the cells leaves",
+    )
+
+    @property
+    def on(self) -> bool:
+        """Whether there is anything to choose from."""
+        return self.cells > 1
+
+    def rounds(self, cells: int) -> tuple[tuple[int, int], ...]:
+        """(cells, epochs of each) of every round: 8 cells are followed by 4 and by 2."""
+        found: list[tuple[int, int]] = []
+        while cells > 1:
+            found.append((cells, self.epochs * 2 ** max(0, len(found) - 1)))
+            cells = -(-cells // 2)
+        return tuple(found)
+
+    def all_epochs(self, cells: int) -> int:
+        """Passes over half A in all rounds together, over so many cells."""
+        return sum(count * epochs for count, epochs in self.rounds(cells))
 
 
 class Recipe(Settings):
@@ -328,7 +442,15 @@ class Recipe(Settings):
         description="parts of a batch whose gradients are added before a step",
     )
     baselines: Annotated[tuple[Baseline, ...], Field(strict=False)] = Field(
-        default=("random",), description="cells trained beside the found one: random, darts-policy"
+        default=("random",),
+        description="networks trained beside the found cell's: that of a random cell, of the "
+        "darts-policy, of a published cell (train.published_epochs), a plain one",
+    )
+    nominal_images: int | None = Field(
+        default=None,
+        ge=1,
+        description="training images that the epochs are meant for: on fewer or more, epochs "
+        "grow or fall with the root of the ratio when the run begins; none: epochs as they are",
     )
     checkpoint_minutes: float = Field(
         default=5.0,
@@ -339,6 +461,7 @@ class Recipe(Settings):
     data: DataSettings = DataSettings()
     operations: OperationSettings
     topology: TopologySettings
+    halving: HalvingSettings = HalvingSettings()
     train: TrainSettings
     budget: BudgetSettings = BudgetSettings()
 
@@ -353,6 +476,15 @@ class Recipe(Settings):
             raise ValueError("method holds a null: leave the setting out instead")
         if len(set(self.baselines)) < len(self.baselines):
             raise ValueError("baselines names the same cell twice")
+        return self
+
+    @model_validator(mode="after")
+    def _a_budget_goes_by_beta(self) -> Self:
+        if self.budget.limited and not self.topology.by_beta:
+            raise ValueError(
+                f"a budget is kept to by the order of β, and topology.select = "
+                f"'{self.topology.select}' does not go by it: set it to argmax or average"
+            )
         return self
 
     @property

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from dots.report.charts.lines import Frame, Series, line_chart
 from dots.report.reading import Run
-from dots.report.wording import stage_name
+from dots.report.wording import BASELINES, STAGES, stage_name
 
 TRAINING = "train"
 _TITLES = {"loss": "Loss", "accuracy": "Accuracy in %", "lr": "Learning rate"}
@@ -27,7 +27,7 @@ class StageCurves:
 def stage_curves(run: Run) -> list[StageCurves]:
     """Loss and accuracy of the search stages, then of all trained cells together."""
     result: list[StageCurves] = []
-    for stage in ("operations", "topology"):
+    for stage in (name for name in STAGES if not name.startswith(TRAINING)):
         series = {key: _search(run, stage, key) for key in _TITLES}
         caption = (
             "Of the supernet on training images, averaged over each epoch while the weights "
@@ -67,7 +67,7 @@ def _search(run: Run, stage: str, key: str) -> list[Series]:
 
 
 def _training(run: Run, stages: Sequence[str], key: str) -> list[Series]:
-    order = ["train", "train-random", "train-darts-policy"]
+    order = ["train", *(f"train-{name}" for name in BASELINES)]
     ordered = [s for s in order if s in stages] + [s for s in stages if s not in order]
     return [
         Series(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from dots.common.errors import UserError
-from dots.report.reading import FOUND, Run
+from dots.report.reading import FOUND, SEARCHED, Run
 from dots.report.wording import node as node_name
 from dots.space.edge_combinations import NodeChoices, node_choices
 from dots.space.search_space import CellSpec, SearchSpace, named_space
@@ -27,8 +27,8 @@ def space_of(run: Run) -> SearchSpace | None:
 
 
 def operations_on(run: Run, kind: str, source: int, target: int) -> tuple[str, ...]:
-    """The operations that the found cell has on the edge source -> target; often none."""
-    genotype = run.genotypes.get(FOUND)
+    """The operations that the searched cell has on the edge source -> target; often none."""
+    genotype = run.genotypes.get(SEARCHED, run.genotypes.get(FOUND))
     if genotype is None or kind not in genotype.cells:
         return ()
     nodes = genotype.cells[kind].nodes

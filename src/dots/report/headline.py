@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
+from dots.recipe.settings import HalvingSettings
 from dots.report.intervals import wilson
 from dots.report.reading import Run
 from dots.report.verdict import test_images
 from dots.report.wording import NONE, amount, duration, percent, stage_name
+
+SEARCH_STAGES = ("operations", "topology", "halving")
 
 
 @dataclass(frozen=True)
@@ -67,15 +72,30 @@ def stage_rows(run: Run) -> list[StageRow]:
 
 def _stages(run: Run) -> Iterator[str]:
     present = dict.fromkeys(row.stage for row in run.metrics)
-    planned = [s for s in ("operations", "topology", "train") if planned_epochs(run, s)]
+    planned = [s for s in (*SEARCH_STAGES, "train") if planned_epochs(run, s)]
     yield from planned
     yield from (stage for stage in present if stage not in planned)
 
 
 def planned_epochs(run: Run, stage: str) -> int | None:
     """How many epochs the recipe asks of a stage; every trained cell takes as many."""
-    epochs = run.setting(f"{'train' if stage.startswith('train') else stage}.epochs")
+    if stage == "halving":
+        return _halving_epochs(run)
+    name = "train.epochs" if stage.startswith("train") else f"{stage}.epochs"
+    longer = run.setting("train.published_epochs") if stage == "train-published" else None
+    epochs = longer or run.setting(name)
     return epochs if isinstance(epochs, int) and epochs > 0 else None
+
+
+def _halving_epochs(run: Run) -> int | None:
+    """Those of all cells: as many as there were, or as many as the recipe asks for."""
+    if run.halving is not None:
+        return sum(cell.epochs for cell in run.halving.cells)
+    try:
+        settings = HalvingSettings.model_validate(run.setting("halving"))
+    except ValidationError:  # a run from before there was such a stage, or a damaged recipe
+        return None
+    return settings.all_epochs(settings.cells) or None
 
 
 def _cut_short(run: Run, stage: str) -> str:

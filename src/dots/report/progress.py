@@ -10,8 +10,8 @@ from statistics import median
 from dots.common.errors import UserError
 from dots.common.records import LOCK, METRICS, ArchitectureRow, MetricRow
 from dots.report.graph import choices_of, space_of
-from dots.report.headline import planned_epochs
-from dots.report.reading import FOUND, Run
+from dots.report.headline import SEARCH_STAGES, planned_epochs
+from dots.report.reading import FOUND, SEARCHED, Run
 from dots.space.discretise import derive_darts, derive_dots
 from dots.space.genotype import Genotype
 from dots.space.search_space import SearchSpace
@@ -69,8 +69,9 @@ def standing_of(run: Run) -> Standing:
     current = None if finished else next((s.name for s in stages if not s.over), None)
     left = [s.seconds_left for s in stages if not s.over]
     known = [seconds for seconds in left if seconds is not None]
-    genotype = run.genotypes.get(FOUND)
-    title = "found cell"
+    genotype, title = run.genotypes.get(FOUND), "found cell"
+    if genotype is None:
+        genotype, title = run.genotypes.get(SEARCHED), "searched cell"
     if genotype is None:
         genotype, title = current_genotype(run), "cell if the search ended now"
     latest = run.metrics[-1].stage if run.metrics else None
@@ -94,7 +95,7 @@ def _stage_names(run: Run) -> Iterator[str]:
     """The stages that the recipe plans, in order, then any others that ran."""
     baselines = run.setting("baselines")
     cells = [f"train-{name}" for name in baselines] if isinstance(baselines, list) else []
-    planned = [s for s in ("operations", "topology", "train", *cells) if planned_epochs(run, s)]
+    planned = [s for s in (*SEARCH_STAGES, "train", *cells) if planned_epochs(run, s)]
     yield from planned
     yield from dict.fromkeys(row.stage for row in run.metrics if row.stage not in planned)
 

@@ -22,6 +22,7 @@ from dots.common.records import (
     ArchitectureRow,
     Candidates,
     DataRecord,
+    Halving,
     KnownSizes,
     MetricRow,
     Record,
@@ -34,13 +35,14 @@ from dots.common.records import (
 from dots.space.genotype import Genotype
 
 FOUND = "found"
+SEARCHED = "searched"
 KNOWN_FILES = (
     records.RECIPE,
     records.ENVIRONMENT,
     records.METRICS,
     records.ARCHITECTURE,
     *records.GENOTYPES.values(),
-    *(model.file for model in (DataRecord, Candidates, TopologyRecord, Alternatives)),
+    *(model.file for model in (DataRecord, Candidates, TopologyRecord, Alternatives, Halving)),
     *(model.file for model in (Samples, KnownSizes, TestRecord, Result)),
 )
 
@@ -62,6 +64,7 @@ class Run:
     candidates: Candidates | None
     topology: TopologyRecord | None
     alternatives: Alternatives | None
+    halving: Halving | None
     genotypes: Mapping[str, Genotype]
     samples: Samples | None
     sizes: KnownSizes | None
@@ -121,6 +124,7 @@ def read_run(path: Path) -> Run:
         candidates=reader.record(Candidates),
         topology=reader.record(TopologyRecord),
         alternatives=reader.record(Alternatives),
+        halving=reader.record(Halving),
         genotypes=reader.genotypes(result),
         samples=reader.record(Samples),
         sizes=reader.record(KnownSizes),

@@ -12,7 +12,8 @@ from dots.report.charts.points import Dot, Estimate, interval_chart, scatter_cha
 from dots.report.intervals import difference, wilson
 from dots.report.reading import FOUND, Run
 from dots.report.trained_network import Subject, subject
-from dots.report.wording import amount, duration, percent, points
+from dots.report.wording import BASELINES, amount, duration, percent, points, visible
+from dots.zoo import PUBLISHED
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,17 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Competitor:
+    """A cell of the successive halving as text, and whether it won."""
+
+    origin: str
+    epochs: int
+    validation: str
+    seconds: str
+    won: bool
+
+
+@dataclass(frozen=True)
 class Worth:
     """The verdict in a sentence, what to hold against it, the table and the figures."""
 
@@ -37,6 +49,7 @@ class Worth:
     verdict: str
     remarks: tuple[str, ...]
     rows: tuple[Row, ...]
+    halving: tuple[Competitor, ...]
     intervals: Markup | None
     scatters: tuple[Markup, ...]
 
@@ -55,7 +68,7 @@ def trained_cells(run: Run) -> dict[str, Trained]:
     if run.result is None:
         return {}
     cells: dict[str, Trained] = {FOUND: run.result}
-    order = ("random", "darts-policy")
+    order = BASELINES
     names = sorted(run.result.baselines, key=lambda n: (order.index(n) if n in order else 9, n))
     return cells | {name: run.result.baselines[name] for name in names}
 
@@ -73,11 +86,12 @@ def worth(run: Run) -> Worth | None:
         verdict=_verdict(tested, count)
         if trained.kind == "found"
         else _unsearched(trained, tested),
-        remarks=tuple(_remarks(tested, count, trained)),
+        remarks=(*_origin(run), *_at_equal_time(run, tested), *_remarks(tested, count, trained)),
         rows=tuple(
             _row(trained.title_of(name), name, numbers, cells[FOUND])
             for name, numbers in cells.items()
         ),
+        halving=tuple(_competitors(run)),
         intervals=_intervals(tested, count, trained),
         scatters=tuple(_scatters(run, tested, trained)) if len(tested) > 1 or run.sizes else (),
     )
@@ -99,6 +113,25 @@ def _row(title: str, name: str, numbers: Trained, found: Trained) -> Row:
     )
 
 
+def _competitors(run: Run) -> Iterator[Competitor]:
+    """Who got furthest first."""
+    halving = run.halving
+    if halving is None:
+        return
+    rounds = sorted(
+        halving.cells,
+        key=lambda cell: (-len(cell.validation), *(-v.accuracy for v in cell.validation[-1:])),
+    )
+    for cell in sorted(rounds, key=lambda cell: cell.origin != halving.winner):
+        yield Competitor(
+            visible(cell.origin),
+            cell.epochs,
+            ", ".join(percent(value.accuracy, 1) for value in cell.validation),
+            duration(cell.seconds),
+            cell.origin == halving.winner,
+        )
+
+
 def _accuracy(numbers: Trained) -> float:
     return numbers.test_accuracy or 0.0
 
@@ -110,29 +143,81 @@ def _images(gap: float, count: int | None) -> str:
     return f", {images} of {count} test images" if images != 1 else f", one of {count} test images"
 
 
+OPPONENTS = {
+    "random": "the random cell",
+    "published": "the published cell, trained longer",
+    "plain": "the plain network",
+}
+"""What the found cell must beat for its search to have been worth it."""
+
+
 def _verdict(cells: Mapping[str, Trained], count: int | None) -> str:
-    if "random" not in cells:
+    against = {name: _accuracy(cells[name]) for name in OPPONENTS if name in cells}
+    if "random" not in against:
         return (
             "This run cannot say: no random cell was trained beside the found one. "
             "Any cell of the space may do as well."
         )
-    found, random = _accuracy(cells[FOUND]), _accuracy(cells["random"])
-    gap = found - random
-    pair = f"{percent(found)} against {percent(random)}{_images(gap, count)}"
+    best = max(against, key=lambda name: against[name])
+    words, found, theirs = OPPONENTS[best], _accuracy(cells[FOUND]), against[best]
+    gap = found - theirs
+    pair = f"{percent(found)} against {percent(theirs)}{_images(gap, count)}"
     if round(10_000 * gap) == 0:
         return (
-            f"No difference: the found cell and the random cell both reached {percent(found)}. "
+            f"No difference: the found cell and {words} both reached {percent(found)}. "
             f"On this run the search did not pay off."
         )
     if gap < 0:
         return (
-            f"No: the random cell won by {points(-gap).lstrip('+')} ({pair}). "
+            f"No: {words} won by {points(-gap).lstrip('+')} ({pair}). "
             f"On this run the search did not pay off."
         )
-    sure = count is not None and difference(found, random, count)[0] > 0
+    sure = count is not None and difference(found, theirs, count)[0] > 0
     opening = "In this one run, yes" if sure else "Perhaps"
     lead = points(gap).lstrip("+")
-    return f"{opening}: the found cell is ahead of the random cell by {lead} ({pair})."
+    others = len(against) - 1
+    more = ", and of the others by more" if others > 1 else ", and of the other by more"
+    rest = more if others else ""
+    return f"{opening}: the found cell is ahead of {words} by {lead} ({pair}){rest}."
+
+
+def _origin(run: Run) -> Iterator[str]:
+    """Which cell won the halving, and what that says of the search."""
+    if run.halving is None:
+        return
+    last = {
+        cell.origin: cell.validation[-1].accuracy for cell in run.halving.cells if cell.validation
+    }
+    winner, own = run.halving.winner, last.get("searched")
+    reached = percent(last.get(winner), 1)
+    if winner in PUBLISHED:
+        yield (
+            f"The found cell is a published one, {winner}: of {len(last)} cells it was the best on "
+            f"half B ({reached}; the searched cell left with {percent(own, 1)}). "
+            f"dots train {winner} DATA would have trained it without a search."
+        )
+    elif winner.startswith("random"):
+        yield (
+            f"The found cell is a random one: of {len(last)} cells it was the best on half B "
+            f"({reached}; the searched cell left with {percent(own, 1)})."
+        )
+    else:
+        kind = "the searched one" if winner == "searched" else f"{winner}, named by the search"
+        yield f"The found cell is {kind}: of {len(last)} cells the best on half B ({reached})."
+
+
+def _at_equal_time(run: Run, cells: Mapping[str, Trained]) -> Iterator[str]:
+    """What the published cell had, against what the found one took."""
+    if "published" not in cells or run.result is None:
+        return
+    own = [run.result.search_seconds, run.result.train_seconds]
+    if None in own:
+        return
+    spent = duration(sum(seconds or 0.0 for seconds in own))
+    yield (
+        f"The published cell was trained for {duration(cells['published'].train_seconds)}, with "
+        f"no search; search and training of the found cell took {spent}."
+    )
 
 
 def _unsearched(trained: Subject, cells: Mapping[str, Trained]) -> str:

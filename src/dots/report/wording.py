@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Sequence
+
+from dots.common.text import plain
 
 NONE = "–"
 STAGES = {
     "operations": "Operation search",
+    "operations-perturbation": "Selection of operations",
     "topology": "Topology search",
+    "topology-perturbation": "Selection of edges",
+    "halving": "Successive halving",
     "train": "Training the found cell",
     "train-random": "Training the random cell",
     "train-darts-policy": "Training the DARTS-policy cell",
+    "train-published": "Training the published cell",
+    "train-plain": "Training the plain network",
 }
-CELLS = {"found": "Found cell", "random": "Random cell", "darts-policy": "DARTS-policy cell"}
+CELLS = {
+    "found": "Found cell",
+    "searched": "Searched cell",
+    "random": "Random cell",
+    "darts-policy": "DARTS-policy cell",
+    "published": "Published cell, trained longer",
+    "plain": "Plain network",
+}
+BASELINES = ("random", "darts-policy", "published", "plain")
 _OPERATIONS = {
     "none": "zero",
     "skip_connect": "skip",
@@ -93,17 +107,8 @@ def number(value: object) -> str:
 
 
 def visible(text: str, limit: int = _PRINTED_NAME) -> str:
-    """A name with control characters written out and a length that fits a table.
-
-    Line breaks and other characters that have no shape, or that turn the direction of
-    writing, become their escapes, so that two different names never look the same.
-    """
-    shown = "".join(
-        char.encode("unicode_escape").decode()
-        if unicodedata.category(char) in {"Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn"}
-        else char
-        for char in text
-    )
+    """A name with control characters written out (`plain`) and a length that fits a table."""
+    shown = plain(text)
     if len(shown) > limit:
         shown = shown[: limit - 1] + "…"
     return shown or "(empty)"
@@ -113,7 +118,8 @@ def stage_name(stage: str) -> str:
     """A stage of a run in words."""
     if stage in STAGES:
         return STAGES[stage]
-    return f"Training {stage.removeprefix('train-')}" if stage.startswith("train-") else stage
+    own = stage.removeprefix("train-")
+    return f"Training {own}" if own != stage else visible(stage)
 
 
 def cell_name(key: str) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dots.common.errors import UserError
+from dots.common.text import csv_cell, plain
 from dots.data import prepare
 from dots.data.info import DataInfo
 
@@ -108,5 +109,5 @@ def csv_lines(predictions: Iterator[Prediction], top: int) -> Iterator[str]:
 
 def _csv_line(cells: Sequence[str]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
+    csv.writer(text, lineterminator="").writerow([csv_cell(plain(cell)) for cell in cells])
     return text.getvalue()

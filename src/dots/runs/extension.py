@@ -24,7 +24,9 @@ def extended(recipe: Recipe, kind: str, epochs: int) -> Recipe:
     """The recipe with so many more epochs of training. Raises UserError for a search alone."""
     if kind not in ("run", "train"):
         raise UserError("--extend adds epochs to a training: this run is a search only")
-    train = recipe.train.model_copy(update={"epochs": recipe.train.epochs + epochs})
+    lengths = {name: getattr(recipe.train, name) for name in ("epochs", "published_epochs")}
+    longer = {name: length and length + epochs for name, length in lengths.items()}
+    train = recipe.train.model_copy(update=longer)
     return recipe.model_copy(update={"train": train})
 
 

@@ -19,7 +19,7 @@ from dots.space.genotype import Genotype
 class Machine:
     """What belongs to the machine and not to the recipe; it changes no result on one device.
 
-    `device` as in `dots.training.processes.make_fabric`; `devices` and `nodes` count processes;
+    `device` as in `dots.training.processes.start_processes`; `devices` and `nodes` count processes;
     `workers` processes decode images that are streamed from disk; `latency_table` is a file
     of `dots profile`, for a recipe with a latency target.
     """
@@ -81,8 +81,10 @@ def dry_recipe(recipe: Recipe) -> Recipe:
     search = {**once, "weight_epochs": 0, "lr_epochs": None, "lr_offset": 0}
     return recipe.model_copy(
         update={
+            "nominal_images": None,
             "operations": recipe.operations.model_copy(update=search),
             "topology": recipe.topology.model_copy(update=search),
-            "train": recipe.train.model_copy(update=once),
+            "halving": recipe.halving.model_copy(update=once),
+            "train": recipe.train.model_copy(update={**once, "published_epochs": None}),
         }
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from dots.common.files import telling_full_disk, write_text
 from dots.common.records import METRICS, METRICS_TABLE
+from dots.common.text import csv_cell
 from dots.runs.jsonlines import JsonLines, Row
 
 
@@ -128,4 +129,4 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 def _cell(value: Any) -> Any:
     if isinstance(value, list | dict | bool):
         return json.dumps(value)
-    return value
+    return csv_cell(value) if isinstance(value, str) else value

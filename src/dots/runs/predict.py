@@ -17,7 +17,7 @@ from dots.networks.saved import TrainedModel, load_model
 from dots.runs.classify import Prediction, predict
 from dots.runs.directory import RunDirectory
 from dots.training.evaluate import TestResult, evaluate
-from dots.training.processes import make_fabric
+from dots.training.processes import find_device
 
 _BATCH = 256
 
@@ -48,10 +48,11 @@ def evaluate_run(
         spec,
         info,
         splits_folder=run if _is_own(run, spec) else None,
+        label=RunDirectory.read(run).recipe.data.label,
         download=download,
         skip_corrupt=skip_corrupt,
     )
-    place = make_fabric(device).device
+    place = find_device(device)
     batches = Batches(
         images,
         torch.arange(len(images)),
@@ -80,7 +81,7 @@ class RunClassifier:
     """The network of a run as a `dots.runs.classify.Classifier`, on a device."""
 
     def __init__(self, run: Path, device: str | None = None) -> None:
-        self._place = make_fabric(device).device
+        self._place = find_device(device)
         self._trained = load(run).to(self._place)
 
     @property

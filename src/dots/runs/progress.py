@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from dots.common.text import plain
 from dots.space.genotype import Genotype
 
 _SHORT = {
@@ -81,7 +82,7 @@ class Shown:
         self.done, self.started = 0, 0.0
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(plain(text), highlight=False, markup=False, soft_wrap=True)
 
     def reading(self, done: int, total: int) -> None:
         """Images decoded so far; done where both are 0."""
@@ -143,9 +144,9 @@ class Shown:
             line += f"  T {row['temperature']:.3g}"
         if "beta_entropy" in row:
             line += f"  undecided {100 * row['beta_entropy']:.0f} %"
-        if genotype is not None:
-            line += f"\n{'':13}{short_cell(genotype)}"
         self.say(line)
+        if genotype is not None:
+            self.say(f"{'':13}{short_cell(genotype)}")
 
     def stage_done(self, name: str) -> None:
         self._stop()

@@ -46,7 +46,7 @@ def _mistakes(data: ImageData, mistakes: Sequence[Mistake], session: Session) ->
         shuffle=False,
         seed=session.recipe.seed,
         stream="mistakes",
-        device=session.fabric.device,
+        device=session.processes.device,
     ).batch(0, 0)
     return [
         Picture(

@@ -1,4 +1,4 @@
-"""The whole program, top to bottom: operations, topology, training, test, report.
+"""The whole program, top to bottom: operations, topology, halving, training, test, report.
 
 Every stage leaves a file in the run directory and is skipped where the file is there, so a
 run that was interrupted goes on where it was, and any stage can start from a file.
@@ -6,10 +6,13 @@ run that was interrupted goes on where it was, and any stage can start from a fi
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.common.records import (
@@ -17,31 +20,46 @@ from dots.common.records import (
     EXTENSIONS,
     GENOTYPE,
     GENOTYPES,
+    HALVING,
     POLICY_GENOTYPE,
     RANDOM_GENOTYPE,
+    SEARCHED_GENOTYPE,
     TEST,
     TRUTH,
     Result,
     TestRecord,
+    TopologyRecord,
 )
 from dots.common.seeding import isolated_random_state, seed_step
+from dots.data import Batches
 from dots.nas.budget.alternatives import alternatives
+from dots.nas.finalists import Finalist, finalists, published
 from dots.nas.operation_search import OperationStage
-from dots.nas.topology_search import TopologyStage, new_topology, topology_record
+from dots.nas.successive_halving import SuccessiveHalving, halving_record
+from dots.nas.topology_search import TopologyStage, new_topology
 from dots.networks.saved import save_network
-from dots.networks.specification import DARTS, CellTrainee, Network, Trainee
+from dots.networks.specification import DARTS, CellTrainee, Network, ReferenceTrainee, Trainee
+from dots.recipe.settings import Baseline, StageSettings, TrainSettings
+from dots.recipe.shares import baseline_settings
+from dots.runs.directory import RunDirectory
 from dots.runs.extension import earlier
 from dots.runs.finetune import INITIAL, start_from
+from dots.runs.restarts import FEWEST_STEPS, MOST, record_restart, restarts, slowed
 from dots.runs.samples import sample_pictures
+from dots.runs.selection import selected_operations, selected_topology
 from dots.runs.session import Session, new_supernet
 from dots.runs.truth import Truth
 from dots.space.candidates import CandidateFile, read_candidates, to_record
 from dots.space.discretise import derive_darts
 from dots.space.genotype import Genotype
 from dots.space.retain import retain
+from dots.training.chance import chance, unlearned
 from dots.training.evaluate import TestResult, evaluate
-from dots.training.processes import barrier, gathered
+from dots.training.loop import NonFiniteLossError
 from dots.training.stage import TrainingStage
+
+SEARCHES = ("operations", "topology", "halving")
+"""What the names of the stages begin with that search."""
 
 
 def run_everything(session: Session, given: CandidateFile | None = None) -> dict[str, Any]:
@@ -51,9 +69,14 @@ def run_everything(session: Session, given: CandidateFile | None = None) -> dict
 
 
 def search(session: Session, given: CandidateFile | None = None) -> Genotype:
-    """Both search stages, or the second alone from given candidates."""
+    """The search stages, or those after the first from given candidates."""
+    if session.run.has(GENOTYPE):
+        return Genotype.load(session.run.path / GENOTYPE)
     candidates = given or search_operations(session)
-    return search_topology(session, candidates)
+    searched = search_topology(session, candidates)
+    if session.recipe.halving.on:
+        return choose_cell(session, candidates, searched)
+    return searched
 
 
 def search_operations(session: Session) -> CandidateFile:
@@ -72,22 +95,23 @@ def search_operations(session: Session) -> CandidateFile:
         strategy, settings.epochs, session.batches(own, settings, "operations"), held_out
     )
     session.loop.run(stage)
-    scores = strategy.scores()
+    note_unlearned_search(session, "operations", own)
+    scores, policy = selected_operations(session, strategy, own)
     kept = retain(space, scores, recipe.retain)
     if session.main:
-        save_genotype(session, POLICY_GENOTYPE, strategy.derive())
+        save_genotype(session, POLICY_GENOTYPE, policy)
         run.write_record(to_record(space, recipe.strategy, recipe.retain, scores, kept))
-    barrier(session.fabric)
+    session.processes.barrier()
     return CandidateFile(kept, scores)
 
 
 def search_topology(session: Session, found: CandidateFile) -> Genotype:
     """Stage 2 (Sec. 4.1): which edges does each node keep?"""
-    if not session.run.has(GENOTYPE):
-        session.before_stage("topology")
+    name = SEARCHED_GENOTYPE if session.recipe.halving.on else GENOTYPE
+    if session.run.has(name):
+        return Genotype.load(session.run.path / name)
+    session.before_stage("topology")
     recipe, run, data = session.recipe, session.run, session.data
-    if run.has(GENOTYPE):
-        return Genotype.load(run.path / GENOTYPE)
     settings, allowance = recipe.topology, session.allowance
     allowance.check(found.candidates)
     topology = new_topology(session.space, settings)
@@ -111,9 +135,12 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
         alone,
     )
     session.loop.run(stage)
-    record = topology_record(stage, settings)
-    known = allowance.known(found.candidates, record)
-    genotype = allowance.choose(known, stage.genotype())
+    note_unlearned_search(session, "topology", own)
+    record, genotype = selected_topology(session, stage)
+    known = None
+    if settings.by_beta:
+        known = allowance.known(found.candidates, record)
+        genotype = allowance.choose(known, genotype)
     if session.main:
         if found.scores is not None and not run.has(POLICY_GENOTYPE):
             save_genotype(session, POLICY_GENOTYPE, derive_darts(session.space, found.scores))
@@ -121,9 +148,54 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
         if known is not None:
             others = alternatives(known, allowance.tables, allowance.limits, genotype)
             run.write_record(others)
-        save_genotype(session, GENOTYPE, genotype)
-    barrier(session.fabric)
+        save_genotype(session, name, genotype)
+    session.processes.barrier()
     return genotype
+
+
+def choose_cell(session: Session, found: CandidateFile, searched: Genotype) -> Genotype:
+    """Stage 3: of several cells the one whose network is best on half B is trained."""
+    session.before_stage("halving")
+    recipe, run, data = session.recipe, session.run, session.data
+    policy = Genotype.load(run.path / POLICY_GENOTYPE) if run.has(POLICY_GENOTYPE) else None
+    known = None
+    if recipe.topology.by_beta:
+        known = session.allowance.known(found.candidates, TopologyRecord.read(run.path))
+    cells = finalists(
+        recipe.halving.cells,
+        searched,
+        session.allowance,
+        policy=policy,
+        known=known,
+        seed=recipe.seed,
+    )
+    session.watcher.say(f"halving: {', '.join(cell.origin for cell in cells)}")
+    stage = SuccessiveHalving(
+        cells,
+        recipe.halving,
+        recipe.train,
+        session.engine(),
+        session.batches(data.half_a, recipe.train, "halving"),
+        partial(_finalist_network, session),
+        partial(classified, session, rows=data.half_b),
+        session.watcher.say,
+    )
+    session.loop.run(stage)
+    if session.main:
+        run.write_record(halving_record(stage, run.metrics.rows()))
+        save_genotype(session, GENOTYPE, stage.winner.genotype)
+    session.processes.barrier()
+    return stage.winner.genotype
+
+
+def _finalist_network(session: Session, cell: Finalist) -> Network:
+    """The network of a cell as the training makes it, each with the same random numbers."""
+    recipe = session.recipe
+    with isolated_random_state():
+        seed_step(recipe.seed, "halving", "weights")
+        trainee = cell_trainee(session, cell.genotype)
+        network = trainee.build(auxiliary=recipe.train.auxiliary > 0, fast=recipe.fast_kernels)
+    return session.engine().place_network(network)
 
 
 def record_truth(session: Session, truth: Truth) -> None:
@@ -146,57 +218,64 @@ def cell_trainee(session: Session, genotype: Genotype, skeleton: str = DARTS) ->
 
 
 def train_and_test(session: Session, trainee: Trainee) -> dict[str, Any]:
-    """Stage 3: a network and its baselines, trained from scratch by one recipe, tested."""
+    """Stage 4: a network and its baselines, trained from scratch by one recipe, tested."""
     if isinstance(trainee, CellTrainee) and session.main and not session.run.has(GENOTYPE):
         save_genotype(session, GENOTYPE, trainee.genotype)
     session.before_stage("train")
-    train_network(session, trainee, "train")
-    for name, cell in baseline_cells(session).items():
-        train_network(session, cell_trainee(session, cell), f"train-{name}")
+    train_network(session, trainee, "train", session.recipe.train)
+    for name in session.recipe.baselines:
+        other = baseline(session, name)
+        if other is not None and _can_be_built(session, name, other):
+            train_network(session, other, f"train-{name}", baseline_settings(session.recipe, name))
     return write_result(session)
 
 
-def baseline_cells(session: Session) -> dict[str, Genotype]:
-    """The cells that the found one is compared with, by name."""
-    cells: dict[str, Genotype] = {}
-    run = session.run
-    for name in session.recipe.baselines:
-        if name == "random":
-            cells[name] = session.allowance.random_cell(session.recipe.seed)
+def baseline(session: Session, name: Baseline) -> Trainee | None:
+    """What the found cell is compared with by that name; None where the run has no such."""
+    run, info = session.run, session.data.info
+    match name:
+        case "random":
+            cell = session.allowance.random_cell(session.recipe.seed)
             if session.main:
-                save_genotype(session, RANDOM_GENOTYPE, cells[name])
-        elif run.has(POLICY_GENOTYPE):
-            cells[name] = Genotype.load(run.path / POLICY_GENOTYPE)
-    return {name: cell for name, cell in cells.items() if _can_be_built(session, name, cell)}
+                save_genotype(session, RANDOM_GENOTYPE, cell)
+        case "darts-policy":
+            if not run.has(POLICY_GENOTYPE):
+                return None
+            cell = Genotype.load(run.path / POLICY_GENOTYPE)
+        case "published":
+            known = next(published(session.allowance), None)
+            if known is None:
+                return None
+            cell = known.genotype
+        case "plain":
+            return ReferenceTrainee("plain", len(info.classes), info.channels, info.image_size)
+    return cell_trainee(session, cell)
 
 
-def _can_be_built(session: Session, name: str, cell: Genotype) -> bool:
+def _can_be_built(session: Session, name: str, trainee: Trainee) -> bool:
     """A search may end in a cell without any connection; that is said, and no run fails of it."""
     try:
-        cell.check_buildable()
+        if isinstance(trainee, CellTrainee):
+            trainee.genotype.check_buildable()
+        else:
+            trainee.cost(session.data.info.image_size)
     except UserError as error:
-        session.watcher.say(f"the {name} cell is not trained: {error}")
+        session.watcher.say(f"the {name} network is not trained: {error}")
         return False
     return True
 
 
-def train_network(session: Session, trainee: Trainee, stage_name: str) -> None:
+def train_network(
+    session: Session, trainee: Trainee, stage_name: str, settings: TrainSettings
+) -> None:
     """Train a network on all training images and test it once, after the last epoch."""
-    recipe, data, run = session.recipe, session.data, session.run
+    data, run = session.data, session.run
     if run.has(_test_file(stage_name)):
         return
-    settings = recipe.train
-    with isolated_random_state():
-        seed_step(recipe.seed, stage_name, "weights")
-        network = trainee.build(auxiliary=settings.auxiliary > 0, fast=recipe.fast_kernels)
-    if stage_name == "train" and run.has(INITIAL):
-        start_from(network, run.path / INITIAL)
-    session.engine().place_network(network)
     everything = torch.arange(len(data.train))
     batches = session.batches(everything, settings, "train")
-    stage = TrainingStage(network, settings, session.engine(), batches, stage_name)
-    session.loop.run(stage)
-    result = _test(session, network.float())
+    network = _trained(session, trainee, batches, stage_name, settings)
+    result = classified(session, network.float())
     cost = trainee.cost(data.info.image_size)
     content = TestRecord(
         **result.summary(),
@@ -212,24 +291,92 @@ def train_network(session: Session, trainee: Trainee, stage_name: str) -> None:
             pictures = sample_pictures(batches, data, result.mistakes, session)
             run.write_record(pictures)
         run.write_json(_test_file(stage_name), content)  # last: it says that the rest is there
-    barrier(session.fabric)
+    session.processes.barrier()
+
+
+def _trained(
+    session: Session, trainee: Trainee, batches: Batches, stage_name: str, asked: TrainSettings
+) -> Network:
+    """The trained network; one that did not learn begins again with a smaller learning rate."""
+    recipe, run = session.recipe, session.run
+    while True:
+        attempt = len(restarts(run, stage_name))
+        settings = slowed(asked, attempt)
+        with isolated_random_state():
+            seed_step(recipe.seed, stage_name, "weights")
+            network = trainee.build(auxiliary=settings.auxiliary > 0, fast=recipe.fast_kernels)
+        if stage_name == "train" and run.has(INITIAL):
+            start_from(network, run.path / INITIAL)
+        session.engine().place_network(network)
+        stage = TrainingStage(network, settings, session.engine(), batches, stage_name)
+        last = attempt == MOST or stage.epochs * stage.steps < FEWEST_STEPS
+        try:
+            session.loop.run(stage, attempt)
+            reason = _unlearned(session, stage_name, settings, session.data.train.labels)
+        except NonFiniteLossError:
+            if last:
+                raise
+            reason = "its loss was not finite"
+        if not reason:
+            return network
+        begin = f"{stage_name} at a learning rate of {settings.lr:g} did not learn: {reason}"
+        if last:
+            session.note(f"{begin}; its network is no result")
+            return network
+        if session.main:
+            record_restart(run, stage_name, {"lr": settings.lr, "reason": reason})
+        session.processes.barrier()
+        session.note(f"{begin}; it began again at {slowed(asked, attempt + 1).lr:g}")
+
+
+def _unlearned(session: Session, stage_name: str, settings: StageSettings, labels: Tensor) -> str:
+    """Why a stage is no better than chance, or "".
+
+    The loss of a search holds more than that of the classes, so its accuracy alone counts.
+    """
+    rows = [row for row in session.run.metrics.rows() if row["stage"] == stage_name]
+    training = settings if isinstance(settings, TrainSettings) else None
+    by = chance(
+        labels,
+        len(session.data.info.classes),
+        smoothing=training.label_smoothing if training else 0.0,
+        weights=session.engine().class_weights,
+        auxiliary=training.auxiliary if training else math.inf,
+    )
+    return unlearned(rows, len(labels), by)
+
+
+def note_unlearned_search(session: Session, stage_name: str, rows: Tensor) -> None:
+    """Say of a search over these rows of the training images that it did not learn."""
+    settings = session.recipe.operations
+    reason = _unlearned(session, stage_name, settings, session.data.train.labels[rows])
+    if reason:
+        session.note(
+            f"the search of the {stage_name} did not learn: {reason}; "
+            "its choice is no better than a random one"
+        )
 
 
 def _test_file(stage_name: str) -> str:
     return stage_name.replace("train", "test", 1) + ".json"
 
 
-def _test(session: Session, network: Network) -> TestResult:
-    """Every test image once; each process takes a part of every batch."""
-    count = len(session.data.test)
-    settings = session.recipe.train
-    batches = session.batches(torch.arange(count), settings, "test", test=True)
-    rows = torch.cat([batches.rows(0, step) for step in range(batches.steps)])
+def classified(session: Session, network: Network, *, rows: Tensor | None = None) -> TestResult:
+    """Every test image once, or the training images `rows` [N], none of the test's.
+
+    Each process takes a part of every batch.
+    """
+    images = session.data.test if rows is None else session.data.train
+    rows = torch.arange(len(images)) if rows is None else rows
+    batches = session.plain_batches(images, rows, session.recipe.train, "test")
+    seen = torch.cat([batches.rows(0, step) for step in range(batches.steps)])
+    place = torch.zeros(len(images), dtype=torch.int64)
+    place[rows] = torch.arange(len(rows))
     return evaluate(
         network,
         batches.epoch(0),
         len(session.data.info.classes),
-        gather=lambda table: gathered(session.fabric, table, rows, count),
+        gather=lambda table: session.processes.gather(table, place[seen], len(rows)),
     )
 
 
@@ -240,13 +387,15 @@ def write_result(session: Session) -> dict[str, Any]:
     test = run.read_object(TEST) if run.has(TEST) else None
     result = _no_test() if test is None else _outcome(test)
     result |= {name: test[name] for name in ("reference", "skeleton") if test and name in test}
-    searched = [row for row in rows if row["stage"] in ("operations", "topology")]
+    searched = [row for row in rows if row["stage"].startswith(SEARCHES)]
+    judged = sum(row.get("validation_seconds", 0.0) for row in searched)
     result |= {
-        "search_seconds": _total(searched, "seconds"),
+        "search_seconds": round(_total(searched, "seconds") + judged, 3),
         "search_cpu_seconds": _total(searched, "cpu_seconds"),
         "train_seconds": _total([row for row in rows if row["stage"] == "train"], "seconds"),
         "seed": session.recipe.seed,
         "baselines": {},
+        **_origin(run),
         "notices": run.notices(),
     }
     for name in session.recipe.baselines:
@@ -256,7 +405,7 @@ def write_result(session: Session) -> dict[str, Any]:
             result["baselines"][name] = {
                 **_outcome(content),
                 "train_seconds": _total(trained, "seconds"),
-                "genotype": content["genotype"],
+                **_network_of(content),
             }
     if run.has(EXTENSIONS):
         result["before_extension"] = earlier(run)
@@ -266,6 +415,16 @@ def write_result(session: Session) -> dict[str, Any]:
     if session.main:
         run.write_record(record)
     return record.to_json()
+
+
+def _origin(run: RunDirectory) -> dict[str, Any]:
+    """Where the cell that won the halving comes from."""
+    return {"origin": run.read_object(HALVING).get("winner")} if run.has(HALVING) else {}
+
+
+def _network_of(content: dict[str, Any]) -> dict[str, Any]:
+    """The cell or the reference network that was tested."""
+    return {key: content[key] for key in ("genotype", "reference") if key in content}
 
 
 _OUTCOME = (

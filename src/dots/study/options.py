@@ -10,6 +10,7 @@ from typing import Any
 from dots.common.errors import UserError
 from dots.nas.plan import make_plan
 from dots.recipe import Recipe, recipe_from_json
+from dots.recipe.settings import HalvingSettings
 from dots.runs.launch import Machine
 from dots.runs.truth import Truth
 from dots.space.search_space import SearchSpace, named_space
@@ -72,8 +73,11 @@ class Options:
         make_plan(self.recipe)
 
     def seeded(self, seed: int, **changes: Any) -> Recipe:
-        """The recipe with a seed and other top-level settings changed, without baselines."""
-        settings = {"seed": seed, "baselines": (), **changes}
+        """The recipe with a seed and other top-level settings changed, for the method alone.
+
+        Without baselines, and without a halving that would take another cell than was searched.
+        """
+        settings = {"seed": seed, "baselines": (), "halving": HalvingSettings(), **changes}
         return recipe_from_json(self.recipe.model_copy(update=settings).to_json())
 
     def to_json(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from dots.common.text import plain
 from dots.runs.progress import duration
 from dots.study.execution.attempts import Record
 from dots.study.trial import Trial
@@ -72,7 +73,7 @@ class Bar:
         line = f"{time.strftime('%H:%M:%S')}  {trial.name}  {duration(record.seconds)}"
         if record.error is not None:
             line += f"  FAILED after {record.attempts} attempts: {record.error}"
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(plain(line), highlight=False, markup=False, soft_wrap=True)
         self._show(queued)
 
     def _show(self, queued: Counter[str], description: str | None = None) -> None:

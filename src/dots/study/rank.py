@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from dots.space.discretise import build_genotype
 from dots.space.edge_combinations import EdgeChoice
@@ -23,11 +24,29 @@ DOTS = "DOTS: joint log-probability of β"
 DARTS = "DARTS: summed edge importance"
 EDGES = "PC-DARTS: summed edge weights"
 SIGMOID = "edge-level sigmoid: joint log-probability"
-OTHERS = {
-    EDGES: {"parameterisation": "edges", "edges": "pairs"},
-    SIGMOID: {"parameterisation": "sigmoid", "edges": "pairs"},
-}
+AVERAGE = "β: mean over T from 0.5 to 0.15"
+BEST = "β: at the temperature that is best for the other seeds"
+HELD_OUT = "β trained on held-out images"
+SUPERNET = "supernet: minus the loss, one-hot γ"
+PERTURBED = "DARTS-PT: summed loss without each edge"
+OTHERS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        EDGES: {"parameterisation": "edges", "edges": "pairs"},
+        SIGMOID: {"parameterisation": "sigmoid", "edges": "pairs"},
+        HELD_OUT: {"held_out": True},
+        PERTURBED: {"select": "perturbation", "rate": True},
+    }
+)
+"""Measures with a topology search of their own, and its settings."""
+NEXT_TO_BETA = (
+    "Beside the last β: its mean over the steps with T from 0.5 to 0.15; β after the epoch that "
+    "ranks best for the other seeds; the loss of the same supernet with each topology, one-hot; "
+    "and from the same operations a search of β on held-out images, and a supernet with uniform "
+    "weights of which single edges are taken away. By epoch: what β would have given after each "
+    "epoch of its search, at temperature T."
+)
 MOST_PANEL_ROWS = 4
+ABOVE_DARTS = ("τ of one size minus DARTS'", 1, 2)
 
 
 @dataclass(frozen=True)
@@ -39,12 +58,37 @@ class Choice:
     parameters: int | None
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """A search, what is known of its family, and how β ranked that after each epoch."""
+
+    base: Found
+    judged: Row
+    by_epoch: list[Row]
+
+
+def best_epoch(histories: Sequence[Sequence[Row]]) -> int | None:
+    """The epoch whose β ranks topologies of one size best, mean over some seeds' histories.
+
+    The later of two that rank alike; None where there is no ranking.
+    """
+    best: tuple[float, int] | None = None
+    for epoch, entries in enumerate(zip(*histories, strict=True)):
+        known = [e["tau_equal_size"] for e in entries if e["tau_equal_size"] is not None]
+        if known:
+            mean = sum(known) / len(known)
+            best = max(best or (mean, epoch), (mean, epoch))
+    return None if best is None else best[1]
+
+
 class Rank(Study):
     """A family of topologies for each seed, rated by different weights.
 
-    The DOTS search decides the operations on all edges, and rates topologies by β. From these
-    operations PC-DARTS' edge weights and the edge-level sigmoid are searched anew. DARTS'
-    importance comes from the operation search.
+    The DOTS search decides the operations on all edges, and rates topologies by β: at its end,
+    by its mean, after an epoch chosen with the other seeds, and by the loss of its supernet.
+    From these operations PC-DARTS' edge weights, the edge-level sigmoid, β on held-out images
+    and a supernet to perturb are searched anew. DARTS' importance comes from the operation
+    search.
     """
 
     name: ClassVar[str] = "rank"
@@ -67,16 +111,17 @@ class Rank(Study):
 
     def measures(self) -> tuple[str, ...]:
         """What topologies are rated by."""
-        return (DOTS, DARTS, EDGES, SIGMOID)
+        return (DOTS, AVERAGE, BEST, HELD_OUT, SUPERNET, DARTS, EDGES, SIGMOID, PERTURBED)
 
     def base(self, seed: int) -> Trial:
         """The DOTS search."""
-        settings = {"parameterisation": "combinations", "edges": self.edges}
+        settings = {"parameterisation": "combinations", "edges": self.edges, "rate": True}
         return search_trial(self.options, with_topology(self.options.seeded(seed), **settings))
 
     def other(self, measure: str, seed: int, base: Found) -> Trial:
         """The search of another topology parameterisation, with the operations of `base`."""
-        recipe = with_topology(self.options.seeded(seed), **OTHERS[measure])
+        settings = {"parameterisation": "combinations", "edges": self.edges, **OTHERS[measure]}
+        recipe = with_topology(self.options.seeded(seed), **settings)
         operations = base.topology["operations"]
         candidates: Json = {
             "version": 1,
@@ -110,26 +155,35 @@ class Rank(Study):
         None while something is still to be done, {"error": ...} where it has failed.
         """
 
-    @abstractmethod
-    def rating(self, measure: str, base: Found) -> NodeRating | None:
-        """A rating that needs no search of its own, or None."""
-
     def rows(self, results: Results) -> list[Row]:
-        rows = []
+        rows, known, waiting = [], {}, False
         for seed in self.options.seeds:
             base = found_by(self.base(seed), results)
+            judged = self.judged(seed, base, results) if isinstance(base, Found) else None
+            waiting |= base is None or (isinstance(base, Found) and judged is None)
             if isinstance(base, str):
                 rows += [self.failed(measure, seed, base) for measure in self.measures()]
-            elif base is not None:
-                judged = self.judged(seed, base, results)
-                if judged is not None:
-                    made = (self._row(m, seed, base, judged, results) for m in self.measures())
-                    rows += [row for row in made if row is not None]
-        return rows
+            elif base is not None and judged is not None:
+                known[seed] = _Judged(base, judged, self._by_epoch(base, judged))
+        for seed in known:
+            others = {} if waiting else {s: each for s, each in known.items() if s != seed}
+            made = {m: self._row(m, seed, known[seed], others, results) for m in self.measures()}
+            if waiting:
+                del made[BEST]  # which goes by all seeds
+            found = [row for row in made.values() if row is not None]
+            rows += [self._above_darts(row, made[DARTS]) for row in found]
+        order = {seed: place for place, seed in enumerate(self.options.seeds)}
+        return sorted(rows, key=lambda row: order[row["seed"]])
 
     def _row(
-        self, measure: str, seed: int, base: Found, judged: Row, results: Results
+        self,
+        measure: str,
+        seed: int,
+        own: _Judged,
+        others: Mapping[int, _Judged],
+        results: Results,
     ) -> Row | None:
+        base, judged = own.base, own.judged
         if judged.get("error"):
             return self.failed(measure, seed, str(judged["error"]))
         found: Found | str | None = base
@@ -139,16 +193,56 @@ class Rank(Study):
             return None
         if isinstance(found, str):
             return self.failed(measure, seed, found)
-        rating = self.rating(measure, base)
-        if rating is None and measure == DARTS:
-            rating = summed(self.space, importance(self.space, base.scores, self.kind))
-        elif rating is None:
-            rating = rating_of_search(self.space, found.topology, self.kind)
-        row = self.row(measure, seed, base, judged, rating)
-        return {**row, "by_epoch": self._by_epoch(base, judged) if measure == DOTS else None}
+        epoch = best_epoch([each.by_epoch for each in others.values() if each.by_epoch])
+        if measure == BEST and epoch is None:
+            return self.failed(measure, seed, "there is no other seed to choose by")
+        scores = self._scores(measure, base, found, epoch)
+        if scores is None:
+            return self.failed(measure, seed, "the search has noted no such rating")
+        row = self.row(measure, seed, base, judged, scores)
+        if measure == BEST and epoch is not None:
+            row["temperature"] = base.history[epoch]["temperature"]
+        return {**row, "by_epoch": own.by_epoch if measure == DOTS else None}
+
+    def _scores(
+        self, measure: str, base: Found, found: Found, epoch: int | None
+    ) -> list[float] | None:
+        """The rating of each topology of the family; None where the search did not note it."""
+        space, kind, topology = self.space, self.kind, found.topology
+        if measure == SUPERNET:
+            return self._supernet_scores(base)
+        if measure == DARTS:
+            return self.scores(base, summed(space, importance(space, base.scores, kind)))
+        if measure == BEST and epoch is not None:
+            rating = by_epoch.rating_after(space, base.history[epoch], self.edges, kind)
+            return self.scores(base, rating)
+        if measure == PERTURBED:
+            edges = topology.get("edge_importance")
+            return self.scores(base, summed(space, edges[kind])) if edges else None
+        if measure == AVERAGE:
+            if not topology.get("mean_beta"):
+                return None
+            topology = {**topology, "beta": topology["mean_beta"]}
+        return self.scores(base, rating_of_search(space, topology, kind))
+
+    def _supernet_scores(self, base: Found) -> list[float] | None:
+        """Minus the loss that the supernet itself has with each topology."""
+        rated = base.topology.get("supernet_losses", {}).get(self.kind, [])
+        table = {tuple(map(tuple, topology)): -loss for topology, loss in rated}
+        found = [table.get(topology) for topology in self.topologies(base)]
+        known = [score for score in found if score is not None]
+        return known if len(known) == len(found) else None
+
+    def _above_darts(self, row: Row, darts: Row | None) -> Row:
+        """The row with how much better it ranks topologies of one size than DARTS does."""
+        own, other = row["tau_equal_size"], darts["tau_equal_size"] if darts else None
+        known = own is not None and other is not None and row["measure"] != DARTS
+        return {**row, "above_darts": own - other if known else None}
 
     def _by_epoch(self, base: Found, judged: Row) -> list[Row]:
         """How β after each epoch ranks, so that what annealing does to the ranking is seen."""
+        if judged.get("error"):
+            return []
         found = []
         for entry in base.history:
             rating = by_epoch.rating_after(self.space, entry, self.edges, self.kind)
@@ -166,8 +260,10 @@ class Rank(Study):
         """ "tau" and "tau_equal_size" of some scores."""
 
     @abstractmethod
-    def row(self, measure: str, seed: int, base: Found, judged: Row, rating: NodeRating) -> Row:
-        """The row of a measure and seed."""
+    def row(
+        self, measure: str, seed: int, base: Found, judged: Row, scores: Sequence[float]
+    ) -> Row:
+        """The row of a measure and seed, from its rating of each topology."""
 
     def failed(self, measure: str, seed: int, error: str) -> Row:
         """The row of what could not be done: the keys of `common`, all null but the error."""
@@ -183,6 +279,8 @@ class Rank(Study):
             "topologies": None,
             "tau": None,
             "tau_equal_size": None,
+            "above_darts": None,
+            "temperature": None,
             "regret": None,
             "accuracy": None,
             "best_accuracy": None,
@@ -238,6 +336,7 @@ class Rank(Study):
         """Columns that the table summarises: heading, scale and digits of each."""
         return {
             "tau": ("Kendall τ", 1, 2),
+            "above_darts": ABOVE_DARTS,
             "regret": ("regret, points", 100, 2),
         }
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from dots.space.edge_combinations import EdgeChoice
 from dots.study.base import Results, Row
 from dots.study.judges import TableJudge
-from dots.study.rank import DARTS, DOTS, EDGES, Choice, Rank
+from dots.study.rank import ABOVE_DARTS, DARTS, DOTS, EDGES, NEXT_TO_BETA, OTHERS, Choice, Rank
 from dots.study.ratings import NodeRating, Topology, all_topologies, edge_count, rate
 from dots.study.searches import Found
 from dots.study.statistics import kendall_tau
@@ -36,7 +36,7 @@ class RankBenchmark(Rank):
         return (*super().measures(), COUNT)
 
     def expected(self) -> int:
-        return 3 * len(self.options.seeds)
+        return (1 + len(OTHERS)) * len(self.options.seeds)
 
     def topologies(self, base: Found) -> tuple[Topology, ...]:
         return tuple(all_topologies(self.space))
@@ -46,15 +46,20 @@ class RankBenchmark(Rank):
         cells = (self.genotype(base, topology) for topology in self.topologies(base))
         return {"accuracies": [table.look_up(cell)[column].accuracy / 100 for cell in cells]}
 
-    def rating(self, measure: str, base: Found) -> NodeRating | None:
-        return edge_count if measure == COUNT else None
+    def _scores(
+        self, measure: str, base: Found, found: Found, epoch: int | None
+    ) -> list[float] | None:
+        if measure == COUNT:
+            return self.scores(base, edge_count)
+        return super()._scores(measure, base, found, epoch)
 
     def common(self, measure: str, seed: int, base: Found | None) -> Row:
         return {**super().common(measure, seed, base), "sizes": None}
 
-    def row(self, measure: str, seed: int, base: Found, judged: Row, rating: NodeRating) -> Row:
+    def row(
+        self, measure: str, seed: int, base: Found, judged: Row, scores: Sequence[float]
+    ) -> Row:
         topologies, accuracies = self.topologies(base), judged["accuracies"]
-        scores = self.scores(base, rating)
         allowed = [self._may_choose(measure, topology) for topology in topologies]
         best = _best(scores, allowed)
         kept = self.genotype(base, topologies[best[0]])
@@ -88,6 +93,7 @@ class RankBenchmark(Rank):
         return {
             "tau": ("Kendall τ", 1, 2),
             "tau_equal_size": ("τ at equal size", 1, 2),
+            "above_darts": ABOVE_DARTS,
             "regret": ("regret, points", 100, 2),
         }
 
@@ -101,8 +107,8 @@ class RankBenchmark(Rank):
             f"measure's own rule keeps (two edges a node for {DARTS.partition(':')[0]} and "
             f"{EDGES.partition(':')[0]}, the most probable for {DOTS.partition(':')[0]} and the "
             "sigmoid, all for the count). Where every topology is about equally accurate, as "
-            "with skip connections alone, τ means little: look at the spread in the figure. By "
-            "epoch: what β would have given after each epoch of its search, at temperature T."
+            "with skip connections alone, τ means little: look at the spread in the figure. "
+            f"{NEXT_TO_BETA}"
         )
 
 

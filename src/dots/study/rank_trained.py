@@ -11,7 +11,7 @@ from dots.common.errors import UserError
 from dots.space.edge_combinations import EdgeChoice, combinations
 from dots.study.base import Results, Row
 from dots.study.judges import TrainingJudge
-from dots.study.rank import Choice, Rank
+from dots.study.rank import ABOVE_DARTS, NEXT_TO_BETA, OTHERS, Choice, Rank
 from dots.study.ratings import NodeRating, Topology
 from dots.study.searches import Found
 from dots.study.statistics import kendall_tau
@@ -54,7 +54,7 @@ class RankTrained(Rank):
 
     def expected(self) -> int:
         pairs = math.comb(INCOMING, 2)
-        return len(self.options.seeds) * (3 + pairs * self.options.train_seeds)
+        return len(self.options.seeds) * (1 + len(OTHERS) + pairs * self.options.train_seeds)
 
     def topologies(self, base: Found) -> tuple[Topology, ...]:
         """The found topology with each pair at the node in place of its own."""
@@ -100,16 +100,14 @@ class RankTrained(Rank):
             "parameters": parameters,
         }
 
-    def rating(self, measure: str, base: Found) -> None:
-        return None
-
     def common(self, measure: str, seed: int, base: Found | None) -> Row:
         more = ("deviations", "single_accuracies", "noise", "spread", "tau_between_seeds")
         return {**super().common(measure, seed, base), **dict.fromkeys(more)}
 
-    def row(self, measure: str, seed: int, base: Found, judged: Row, rating: NodeRating) -> Row:
+    def row(
+        self, measure: str, seed: int, base: Found, judged: Row, scores: Sequence[float]
+    ) -> Row:
         topologies = self.topologies(base)
-        scores = self.scores(base, rating)
         accuracies, deviations = judged["accuracies"], judged["deviations"]
         best = max(range(len(scores)), key=scores.__getitem__)
         kept = self.genotype(base, topologies[best])
@@ -137,6 +135,7 @@ class RankTrained(Rank):
     def columns(self) -> dict[str, tuple[str, float, int]]:
         return {
             "tau": ("Kendall τ", 1, 2),
+            "above_darts": ABOVE_DARTS,
             "regret": ("regret, points", 100, 2),
             "noise": ("noise of training, points", 100, 2),
             "spread": ("spread of pairs, points", 100, 2),
@@ -154,8 +153,7 @@ class RankTrained(Rank):
             "deviation of the means, which noise alone makes larger than zero. 'τ between seeds' "
             "is how well one training ranks the pairs of another: where it is near zero, no "
             "rating can be seen to be right. Regret: accuracy of the best pair minus that of the "
-            "best rated. By epoch: what β would have given after each epoch of its search, at "
-            "temperature T."
+            f"best rated. {NEXT_TO_BETA}"
         )
 
 

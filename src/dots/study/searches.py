@@ -25,6 +25,8 @@ def search_trial(options: Options, recipe: Recipe, candidates: Json | None = Non
         recipe.retain,
         topology.parameterisation,
         str(topology.edges),
+        *(["held-out"] if topology.held_out else []),
+        *([topology.select] if topology.select != "argmax" else []),
         f"seed{recipe.seed}",
     ]
     spec = search_spec(options.data, recipe, options.machine, candidates)

@@ -105,7 +105,7 @@ def _search(spec: Mapping[str, Any], folder: Path) -> Json:
 
 
 def _total(rows: list[Json], stage: str, column: str) -> float:
-    return round(sum(float(row[column]) for row in rows if row["stage"] == stage), 3)
+    return round(sum(float(row[column]) for row in rows if row["stage"].startswith(stage)), 3)
 
 
 def _last(rows: list[Json], stage: str, column: str) -> float | None:

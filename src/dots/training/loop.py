@@ -17,6 +17,7 @@ from dots.data.batch import Batch
 from dots.space.genotype import Genotype
 from dots.training.engine import StepResult
 from dots.training.memory_guard import MemoryGuard
+from dots.training.processes import Processes
 
 NO_STEP = 2**62
 """Beyond all steps."""
@@ -50,7 +51,7 @@ class Stage(Protocol):
 class Journal(Protocol):
     """Where a stage's record goes; see `dots.runs.journal`."""
 
-    def resume_point(self, stage: str) -> State | None: ...
+    def resume_point(self, stage: str, attempt: int) -> State | None: ...
     def save(self, stage: str, epoch: int, step: int, state: State) -> None: ...
     def epoch_done(self, row: dict[str, Any], snapshot: dict[str, Any] | None) -> None: ...
 
@@ -72,9 +73,8 @@ class Interrupted(Exception):  # noqa: N818 - not an error: the state is saved
         self.signal = signal
 
 
-def _own(value: Tensor) -> Tensor:
-    """What a single process has is what all have."""
-    return value
+class NonFiniteLossError(UserError):
+    """A loss was infinite or not a number."""
 
 
 @dataclass
@@ -105,19 +105,12 @@ class Meter:
         self.correct += result.correct
         self.images += result.images
 
-    def read(
-        self,
-        add: Callable[[Tensor], Tensor] = _own,
-        largest: Callable[[Tensor], Tensor] = _own,
-    ) -> tuple[float, float, int]:
-        """(mean loss, accuracy, first bad step or -1) of all processes.
-
-        `add` and `largest` reduce a tensor over them.
-        """
+    def read(self, processes: Processes) -> tuple[float, float, int]:
+        """(mean loss, accuracy, first bad step or -1) of all processes."""
         totals = torch.stack([self.loss, self.correct, self.loss.new_tensor(float(self.images))])
-        loss, correct, images = add(totals).tolist()
+        loss, correct, images = processes.sum(totals).tolist()
         # The first bad step is the largest of its negatives; where there is none, the least.
-        bad = int(largest(torch.where(self.first_bad < 0, -NO_STEP, -self.first_bad)))
+        bad = int(processes.max(torch.where(self.first_bad < 0, -NO_STEP, -self.first_bad)))
         return loss / images, correct / images, -1 if bad == -NO_STEP else -bad
 
     def numbers(self) -> Tensor:
@@ -148,42 +141,34 @@ class Clock:
         self.wall, self.cpu = wall, cpu
 
 
-def _kept(network: nn.Module) -> None:
-    """The running statistics of a single process stay."""
-
-
 @dataclass
 class Loop:
     """Runs stages.
 
     `stop_signal` returns the number of a signal that asks to stop, or None. Besides the end
     of each epoch, state is saved after `save_every` seconds. `max_steps` ends each epoch
-    early (for a dry run). `sum_over_processes` and `largest_of_processes` reduce a tensor
-    over all ranks, `share_statistics` makes the running statistics of a network the same.
-    This is process `rank` of `world`. `guard` takes a step again where memory runs out.
+    early (for a dry run). `guard` takes a step again where memory runs out.
     """
 
     seed: int
-    device: torch.device
+    processes: Processes
     journal: Journal
     watcher: Watcher
     stop_signal: Callable[[], int | None]
-    sum_over_processes: Callable[[Tensor], Tensor] = _own
-    largest_of_processes: Callable[[Tensor], Tensor] = _own
-    share_statistics: Callable[[nn.Module], None] = _kept
-    rank: int = 0
-    world: int = 1
     guard: MemoryGuard | None = None
     save_every: float = 300.0
     max_steps: int | None = None
+    attempt: int = field(default=0, init=False)
 
-    def run(self, stage: Stage) -> None:
+    def run(self, stage: Stage, attempt: int = 0) -> None:
         """Drive `stage` from where it was left to its end.
 
-        Raises UserError when a loss is not finite, Interrupted when asked to stop.
+        What an earlier `attempt` left is not taken up: its rows are forgotten.
+
+        Raises NonFiniteLossError for such a loss, Interrupted when asked to stop.
         """
-        point = self.journal.resume_point(stage.name)
-        epoch, step, meter = 0, 0, Meter(self.device)
+        point = self.journal.resume_point(stage.name, attempt)
+        epoch, step, meter = 0, 0, Meter(self.processes.device)
         if point is not None:
             epoch, step = point["epoch"], point["step"]
             stage.load_state(point["stage"])
@@ -191,12 +176,13 @@ class Loop:
             ended = epoch >= stage.epochs or point.get("stopped", True)
             if point["finished"] and ended:  # else it has been given more epochs
                 return
+        self.attempt = attempt
         self.watcher.stage_started(stage.name, stage.epochs, stage.steps, epoch)
         with isolated_random_state():
             while epoch < stage.epochs:
                 self._epoch(stage, epoch, step, meter)
                 done = stage.finished(epoch)
-                epoch, step, meter = epoch + 1, 0, Meter(self.device)
+                epoch, step, meter = epoch + 1, 0, Meter(self.processes.device)
                 finished = done or epoch == stage.epochs
                 self._save(stage, epoch, step, meter, finished=finished, stopped=done)
                 if done:
@@ -217,7 +203,7 @@ class Loop:
             meter.add(step, self._step(stage, epoch, step, pair))
             network = stage.module()
             if network is not None:
-                self.share_statistics(network)
+                self.processes.average_statistics(network)
             step += 1
             clock.tick()
             self.watcher.stepped(epoch, step)
@@ -241,9 +227,9 @@ class Loop:
         return take() if self.guard is None else self.guard.step(stage, epoch, step, take)
 
     def _record(self, stage: Stage, epoch: int, meter: Meter) -> None:
-        loss, accuracy, first_bad = meter.read(self.sum_over_processes, self.largest_of_processes)
+        loss, accuracy, first_bad = meter.read(self.processes)
         if first_bad >= 0 or not math.isfinite(loss):
-            raise UserError(
+            raise NonFiniteLossError(
                 f"the loss is not finite in stage {stage.name}, epoch {epoch}, step "
                 f"{max(first_bad, 0)}: lower the learning rate (lr, arch_lr), clip gradients "
                 "(clip), or leave bf16 (precision)"
@@ -275,6 +261,7 @@ class Loop:
             "epoch": epoch,
             "step": step,
             "finished": finished,
+            "attempt": self.attempt,
             "stopped": stopped,  # by itself, before its last epoch
             "stage": stage.state(),
             "meter": self._meters(meter),
@@ -283,18 +270,19 @@ class Loop:
 
     def _meters(self, meter: Meter) -> State:
         """What all processes have counted, a row for each."""
-        table = torch.zeros(self.world, 4, dtype=torch.float64)
-        table[self.rank] = meter.numbers()
-        if self.world > 1:
-            table = self.sum_over_processes(table.to(self.device)).cpu()
+        processes = self.processes
+        table = torch.zeros(processes.world, 4, dtype=torch.float64)
+        table[processes.rank] = meter.numbers()
+        if processes.world > 1:
+            table = processes.sum(table.to(processes.device)).cpu()
         return {"table": table, "seconds": meter.seconds, "cpu_seconds": meter.cpu_seconds}
 
     def _restore(self, meter: Meter, state: State) -> None:
         """Each process takes its own row; the first takes all where their number has changed."""
         table: Tensor = state["table"]
-        if len(table) == self.world:
-            meter.take(table[self.rank])
-        elif self.rank == 0:
+        if len(table) == self.processes.world:
+            meter.take(table[self.processes.rank])
+        elif self.processes.main:
             meter.take(torch.cat([table[:, :3].sum(0), table[:, 3].max()[None]]))
         meter.seconds, meter.cpu_seconds = state["seconds"], state["cpu_seconds"]
 
@@ -305,7 +293,7 @@ class Loop:
         """
         due = saved is not None and time.monotonic() - saved > self.save_every
         wishes = torch.tensor([self.stop_signal() or 0, int(due)])
-        if self.world > 1:  # a single process has nothing to wait for
-            wishes = wishes.to(self.device)
-        asked, due_anywhere = self.largest_of_processes(wishes).tolist()
+        if self.processes.world > 1:  # a single process has nothing to wait for
+            wishes = wishes.to(self.processes.device)
+        asked, due_anywhere = self.processes.max(wishes).tolist()
         return asked, bool(due_anywhere)

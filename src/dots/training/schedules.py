@@ -12,7 +12,7 @@ def geometric(start: float, end: float, position: int, count: int) -> float:
     return float(start * (end / start) ** (position / (count - 1)))
 
 
-def linear(start: float, end: float, position: int, count: int) -> float:
+def linear(start: float, end: float, position: float, count: int) -> float:
     """A straight line from `start` at position 0 to `end` at position count - 1."""
     if count <= 1:
         return end

@@ -60,6 +60,7 @@ class TrainingStage:
             weight_decay=settings.weight_decay,
             clip=settings.clip,
             nesterov=settings.nesterov,
+            decay_norms=settings.decay_norms,
         )
 
     @property
@@ -87,9 +88,11 @@ class TrainingStage:
         return loss, logits
 
     def step(self, epoch: int, step: int, pair: Pair) -> StepResult:
-        rank = self.engine.fabric.global_rank
+        rank = self.engine.processes.rank
         if rank:  # other paths are dropped than on the main process; the rest draws nothing
             seed_step(torch.initial_seed(), "rank", rank)
+        if self.settings.anneal == "step":
+            self.optimiser.set_epoch(epoch + step / self.steps)
         result = self.engine.gradients(pair[0], self._objective, self.optimiser.parameters)
         self.optimiser.apply()
         return result

@@ -21,7 +21,11 @@ from dots.common.records import GENOTYPE
 from dots.space.genotype import Genotype
 from dots.space.search_space import DARTS_OPERATIONS
 
-__all__ = ["ZooEntry", "entries", "find", "load", "names", "resolve"]
+__all__ = ["PUBLISHED", "ZooEntry", "entries", "find", "load", "names", "resolve"]
+
+
+PUBLISHED = ("DOTS_C10", "PC_DARTS_C10", "GDAS_V1")
+"""The cells that a searched one competes with, the first of them above all."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,13 @@ from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.nas.strategies import STRATEGIES, find_strategy
-from dots.nas.strategies.base import GradientSearch, OperationSearch, Phase, ScoreTable
+from dots.nas.strategies.base import (
+    GradientSearch,
+    OperationSearch,
+    Phase,
+    ScoreTable,
+    SupernetSearch,
+)
 from dots.networks.derived import DerivedNetwork
 from dots.recipe.settings import OperationSettings
 from dots.space.retain import RETAIN_SCHEMES, retain
@@ -30,6 +36,9 @@ from helpers.contracts import build, drive, run, same
 every_strategy = pytest.mark.parametrize("name", STRATEGIES)
 every_gradient_search = pytest.mark.parametrize(
     "name", [name for name, cls in STRATEGIES.items() if issubclass(cls, GradientSearch)]
+)
+every_supernet_search = pytest.mark.parametrize(
+    "name", [name for name, cls in STRATEGIES.items() if issubclass(cls, SupernetSearch)]
 )
 
 PHASES: tuple[Phase, ...] = ("weights", "architecture", "evaluation")
@@ -162,10 +171,10 @@ def test_a_step_of_alpha_leaves_w_and_a_step_of_w_leaves_alpha(name: str) -> Non
     assert not same(alphas, contracts.copied(search.architecture_parameters()))
 
 
-@every_gradient_search
+@every_supernet_search
 def test_only_the_operations_that_it_needs_run(name: str) -> None:
     search = build(name, WITHOUT_ZERO, fast=True)
-    assert isinstance(search, GradientSearch)
+    assert isinstance(search, SupernetSearch)
     search.step(0, small.batch(images=4), small.batch(images=4, seed=1))
     for phase in PHASES:
         with contracts.counted(search) as calls, torch.no_grad():
@@ -183,10 +192,10 @@ def test_only_the_operations_that_it_needs_run(name: str) -> None:
         assert all(min(fewest, there[edge]) <= runs[edge] <= most for edge in there)
 
 
-@every_gradient_search
+@every_supernet_search
 def test_every_weight_that_ran_gets_a_gradient_and_no_other(name: str) -> None:
     search = build(name, WITHOUT_ZERO, fast=True)
-    assert isinstance(search, GradientSearch)
+    assert isinstance(search, SupernetSearch)
     with contracts.counted(search) as calls:
         search.weight_step(small.batch())
     inside = set()
@@ -257,7 +266,7 @@ def test_evaluation_is_deterministic_and_changes_nothing(name: str) -> None:
     assert not first.requires_grad
     assert torch.equal(random_state, torch.get_rng_state())
     assert same(search.state(), before)
-    if isinstance(search, GradientSearch):
+    if isinstance(search, SupernetSearch):
         assert search.supernet.training
 
 

@@ -88,7 +88,7 @@ def test_measuring_latency_draws_nothing_and_is_in_microseconds() -> None:
 @pytest.mark.parametrize("space", [darts_space(), nasbench201_space()])
 def test_the_expected_network_is_the_mean_of_derived_ones(space: SearchSpace) -> None:
     """With stem, preprocessing and classifier, and the edges that a node keeps."""
-    shape = Shape(cells=6, channels=4, image_channels=3, classes=5)
+    shape = Shape(cells=3, channels=4, image_channels=3, classes=5)
     costs, rest = resource_costs(space, shape, 16, "multiply-adds", CPU)
     columns = len(space.operations)
     uniform = {k: torch.full((len(space.cell.edges), columns), 1 / columns) for k in space.kinds}

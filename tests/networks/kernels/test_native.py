@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from dots.common.errors import UserError
 from dots.networks.kernels import native
 from dots.networks.kernels.native import build
 from dots.networks.kernels.node_sum import Term, combine
@@ -126,9 +127,18 @@ def _rows(maps: list[Tensor], weights: list[Tensor]) -> list[tuple[Tensor, Tenso
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a fresh process looks for its library."""
     monkeypatch.setattr(native, "HERE", tmp_path)
+    monkeypatch.delenv(native.CHOICE, raising=False)
     native.kernels.cache_clear()
     yield tmp_path
     native.kernels.cache_clear()
+
+
+def _copy_all(folder: Path) -> None:
+    """The sources, and the libraries that were built of them."""
+    here = Path(native.__file__).parent
+    built = (native.LIBRARIES[kind] for kind in KINDS)
+    for name in (*built, *build.SOURCES, *build.HEADERS):
+        shutil.copy(here / name, folder)
 
 
 def test_without_a_library_there_are_no_kernels(folder: Path) -> None:
@@ -145,9 +155,7 @@ def test_a_library_that_does_not_load_is_not_used(folder: Path) -> None:
 
 @pytest.mark.skipif(not KINDS, reason="no kernels were built")
 def test_the_best_library_for_the_processor_is_used(folder: Path) -> None:
-    here = Path(native.__file__).parent
-    for name in (*native.LIBRARIES.values(), *build.SOURCES, *build.HEADERS):
-        shutil.copy(here / name, folder)
+    _copy_all(folder)
     assert native.kernels() is not None
     assert native.kind() == KINDS[0] == environment.collect([])["kernels"]
     assert native.kernels_for(torch.zeros(1), torch.zeros(1, dtype=torch.float64)) is None
@@ -155,11 +163,37 @@ def test_the_best_library_for_the_processor_is_used(folder: Path) -> None:
         assert native.kernels_for(torch.zeros(1)) is None
 
 
+@pytest.mark.parametrize("choice", [*KINDS, "none"])
+def test_other_kernels_can_be_chosen(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, choice: str
+) -> None:
+    _copy_all(folder)
+    monkeypatch.setenv(native.CHOICE, choice.lower())
+    assert native.kind() == choice == environment.collect([])["kernels"]
+
+
+@pytest.mark.parametrize("choice", ["sse", "none "])
+def test_kernels_that_do_not_exist_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, choice: str
+) -> None:
+    monkeypatch.setenv(native.CHOICE, choice)
+    with pytest.raises(UserError, match=rf"DOTS_KERNELS='{choice}': on this processor choose of"):
+        native.kernels()
+
+
+@pytest.mark.skipif(not native.runnable(), reason="no kernels can be used here")
+def test_chosen_kernels_that_were_not_built_are_missed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(native.CHOICE, native.runnable()[0])
+    with pytest.raises(UserError, match=r"build them by 'python -m dots\.networks"):
+        native.kernels()
+
+
 @pytest.mark.skipif(not KINDS, reason="no kernels were built")
 def test_a_library_of_other_sources_is_not_used(folder: Path) -> None:
     """As after an update of a checkout that was not built anew."""
-    for name in (*native.LIBRARIES.values(), *build.SOURCES, *build.HEADERS):
-        shutil.copy(Path(native.__file__).parent / name, folder)
+    _copy_all(folder)
     with (folder / build.SOURCES[0]).open("a") as source:
         source.write("// changed\n")
     assert native.kernels() is None
@@ -172,25 +206,27 @@ def test_building_anew_gives_the_libraries(tmp_path: Path) -> None:
     for name in (*build.SOURCES, *build.HEADERS):
         shutil.copy(native.HERE / name, tmp_path)
     before = {path.name for path in tmp_path.iterdir()}
-    assert set(build.build(tmp_path)) == set(native.LIBRARIES.values())
-    assert {path.name for path in tmp_path.iterdir()} == before | set(native.LIBRARIES.values())
+    assert set(build.build(tmp_path)) == set(build.variants())
+    assert {path.name for path in tmp_path.iterdir()} == before | set(build.variants())
     native.Kernels(tmp_path / native.LIBRARIES[KINDS[0]])
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nothing is built elsewhere")
+@pytest.mark.skipif(os.name != "posix", reason="nothing is built elsewhere")
 @pytest.mark.parametrize("compiler", ["/nowhere/c++", "false"])
+@pytest.mark.parametrize("machine", ["x86_64", "arm64"])
 def test_without_a_compiler_nothing_is_built_and_a_line_says_so(
+    machine: str,
     compiler: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("CXX", compiler)
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("platform.machine", lambda: machine)
     for name in (*build.SOURCES, *build.HEADERS):
         shutil.copy(native.HERE / name, tmp_path)
     before = list(tmp_path.iterdir())
     assert build.build(tmp_path) == ()
     assert list(tmp_path.iterdir()) == before
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split(" was not built: ")[0] for line in lines] == list(build.VARIANTS)
+    assert [line.split(" was not built: ")[0] for line in lines] == list(build.variants())

@@ -25,7 +25,7 @@ SYNONYMS = {
 }
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".jp2", ".png", ".bmp", ".gif", ".tif", ".tiff"),
-    *(".webp", ".avif", ".ppm", ".pgm", ".pbm", ".pnm"),
+    *(".webp", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".hif"),
 )
 CLUTTER = frozenset(("thumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"))
 

@@ -10,7 +10,7 @@ import torch
 from dots.common.errors import UserError
 from dots.data.decode import ImageError, open_image
 from dots.data.sources.folder import SYNONYMS
-from dots.data.sources.parquet import IMAGE_COLUMNS, LABEL_COLUMNS
+from dots.data.sources.parquet import IMAGE_COLUMNS, label_columns, label_notices
 from dots.data.sources.records import Raw
 from dots.data.sources.source import Part, Source, make_source, unique_names
 
@@ -22,11 +22,12 @@ def is_hub_name(spec: object) -> bool:
     return isinstance(spec, str) and spec.startswith(PREFIX)
 
 
-def read_hub(spec: str, *, download: bool = True) -> Source:
+def read_hub(spec: str, *, download: bool = True, label: str | None = None) -> Source:
     """Read `hf:NAME` or `hf:NAME:CONFIGURATION` up to the labels; no image is decoded.
 
     The image column is the first of that type, the label column `label`, `labels`,
-    `fine_label`, or the only one with class names. Code of the data set's own is never run.
+    `fine_label`, or the only one with class names, where none is named. No code of the data set is
+    ever run.
     Raises UserError where the library is absent, there is no such data set, or a column lacks.
     """
     try:
@@ -51,28 +52,32 @@ def read_hub(spec: str, *, download: bool = True) -> Source:
     ) as error:
         line = " ".join(str(error).split())[:200]
         raise UserError(f"cannot load {spec!r} from the hub: {line}") from None
+    said: dict[str, None] = {}
     parts = {
-        SYNONYMS[key.lower()]: _part(split, f"{spec} ({key})")
+        SYNONYMS[key.lower()]: _part(split, f"{spec} ({key})", label, said)
         for key, split in loaded.items()
         if key.lower() in SYNONYMS
     }
     if "train" not in parts:
         raise UserError(f"{spec!r} has no part 'train', only {', '.join(map(repr, loaded))}")
-    return make_source(name.rstrip("/").rpartition("/")[2] or "hub", parts, flip=True)
+    short = name.rstrip("/").rpartition("/")[2] or "hub"
+    return make_source(short, parts, flip=True, notices=tuple(said))
 
 
-def _part(split: Any, where: str) -> Part:
+def _part(split: Any, where: str, label: str | None, said: dict[str, None]) -> Part:
     import datasets
 
     features = split.features
     images = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
     images += [name for name in IMAGE_COLUMNS if name in features and name not in images]
     named = [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
-    labels = [name for name in LABEL_COLUMNS if name in features]
-    labels += named if len(named) == 1 else []
+    labels = [name for name in label_columns(label) if name in features]
+    labels += named if len(named) == 1 and label is None else []
     for columns, what in ((images, "image"), (labels, "label")):
         if not columns:
-            raise UserError(f"{where} has no {what} column; it has {', '.join(features)}")
+            wanted = f"{what} column" + (f" {label!r}" if label and what == "label" else "")
+            raise UserError(f"{where} has no {wanted}; it has {', '.join(features)}")
+    said |= dict.fromkeys(label_notices(labels[0], features))
     column = images[0]
     plain = split.cast_column(column, datasets.Image(decode=False))
     values = list(split.with_format(None)[labels[0]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,14 @@ from dots.common.errors import UserError
 from dots.data.decode import ImageError, open_image
 from dots.data.sources.folder import SYNONYMS
 from dots.data.sources.records import Raw
-from dots.data.sources.source import Part, Source, join_parts, make_source, unique_names
+from dots.data.sources.source import (
+    Part,
+    Source,
+    join_parts,
+    make_source,
+    shortlist,
+    unique_names,
+)
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -32,20 +40,21 @@ def parquet_files(folder: Path) -> list[Path]:
     return []
 
 
-def read_parquet(path: Path) -> Source:
+def read_parquet(path: Path, label: str | None = None) -> Source:
     """Read a parquet file, or a folder of them, up to the labels; no image is decoded.
 
     Images are in the column `img` or `image` (a struct with `bytes`, or bytes); labels in
-    `label`, `labels` or `fine_label` (integers, whose names may stand in the schema's
-    metadata, or text). Files whose names start with train, validation or test (or synonyms)
-    are those parts; without such names all files are the training part.
+    `label`, `labels` or `fine_label`, or the column named (integers, whose names may stand in
+    the schema's metadata, or text). Files whose names start with train, validation or test (or
+    synonyms) are those parts; without such names all files are the training part.
 
     Raises UserError for a file that is no parquet, or lacks the columns.
     """
     files = [path] if path.is_file() else parquet_files(path)
     parts: dict[str, list[Part]] = {}
+    said: dict[str, None] = {}
     for file in files:
-        parts.setdefault(_part_of(file), []).append(_read_file(file))
+        parts.setdefault(_part_of(file), []).append(_read_file(file, label, said))
     if "train" not in parts:
         if set(parts) - {"?"}:
             raise UserError(f"{str(path)!r} has no parquet file whose name starts with 'train'")
@@ -53,7 +62,7 @@ def read_parquet(path: Path) -> Source:
     parts.pop("?", None)
     joined = {key: join_parts(_same_names(several)) for key, several in parts.items()}
     named = _names_from_train(joined)
-    return make_source(path.resolve().stem or "parquet", named, flip=True)
+    return make_source(path.resolve().stem or "parquet", named, flip=True, notices=tuple(said))
 
 
 def _part_of(file: Path) -> str:
@@ -87,13 +96,14 @@ def _with_names(part: Part, names: tuple[str, ...]) -> Part:
     return Part(part.records, part.labels, names)
 
 
-def _read_file(file: Path) -> Part:
+def _read_file(file: Path, label: str | None, said: dict[str, None]) -> Part:
     import pyarrow as pa
 
     records = ParquetRecords(file)
     try:
         schema = records.file.schema_arrow
-        column = _column(file, schema.names, LABEL_COLUMNS, "label")
+        column = _column(file, schema.names, label_columns(label), "label")
+        said |= dict.fromkeys(label_notices(column, schema.names))
         values = records.file.read(columns=[column])[column].to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"cannot read {str(file)!r} as parquet: {_line(error)}") from None
@@ -107,6 +117,21 @@ def _read_file(file: Path) -> Part:
         raise UserError(f"{str(file)!r}: the column {column!r} holds neither integers nor text")
     tensor = torch.tensor([-1 if v is None else v for v in values], dtype=torch.int64)
     return Part(records, tensor, _class_names(file, schema.metadata, column, int(tensor.max())))
+
+
+def label_columns(label: str | None) -> tuple[str, ...]:
+    """The columns that may hold the labels, the first choice first: the one named, or all."""
+    return LABEL_COLUMNS if label is None else (label,)
+
+
+def label_notices(taken: str, columns: Iterable[str]) -> Iterator[str]:
+    """A line where other columns might hold the labels as well as the one that was taken."""
+    others = [name for name in columns if "label" in name.lower() and name != taken]
+    if others:
+        yield (
+            f"labels are taken from the column {taken!r}; --set data.label={others[0]} takes "
+            f"another ({shortlist(others)})"
+        )
 
 
 def _column(file: Path, names: list[str], wanted: tuple[str, ...], what: str) -> str:

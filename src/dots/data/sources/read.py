@@ -21,8 +21,18 @@ from dots.data.sources.torchvision import canonical, read_torchvision, torchvisi
 Spec = str | Path | Dataset[Any] | tuple[Dataset[Any], Dataset[Any]]
 
 
-def read_source(spec: Spec, *, download: bool = True, skip_corrupt: bool = False) -> Source:
-    """Find out what `spec` is and read it up to the labels (see open_data)."""
+def read_source(
+    spec: Spec, *, download: bool = True, skip_corrupt: bool = False, label: str | None = None
+) -> Source:
+    """Find out what `spec` is and read it up to the labels (see open_data).
+
+    `label` names the column of the labels. Raises UserError where there are no columns, too.
+    """
+    if label is not None and not has_columns(spec):
+        raise UserError(
+            f"data.label={label}: only parquet files and data sets of the hub have columns; "
+            "leave it out"
+        )
     if isinstance(spec, tuple):
         return read_dataset(*spec)
     if not isinstance(spec, str | Path):
@@ -32,13 +42,13 @@ def read_source(spec: Spec, *, download: bool = True, skip_corrupt: bool = False
     if isinstance(spec, str) and canonical(spec) in torchvision_sets():
         return read_torchvision(spec, download=download)
     if isinstance(spec, str) and is_hub_name(spec):
-        return read_hub(spec, download=download)
+        return read_hub(spec, download=download, label=label)
     path = Path(spec).expanduser()
     try:
         if path.is_dir():
-            return _read_folder(path, skip_corrupt)
+            return _read_folder(path, skip_corrupt, label)
         if path.is_file():
-            return _read_file(path)
+            return _read_file(path, label)
     except (OSError, ValueError) as error:  # a name too long, or with a null byte
         raise UserError(f"cannot open {str(spec)!r}: {error}") from None
     names = ("digits", *torchvision_sets())
@@ -52,15 +62,23 @@ def read_source(spec: Spec, *, download: bool = True, skip_corrupt: bool = False
     )
 
 
-def _read_folder(path: Path, skip_corrupt: bool) -> Source:
+def has_columns(spec: Spec) -> bool:
+    """Whether the labels are in one of several columns: in parquet files and on the hub."""
+    if not isinstance(spec, str | Path):
+        return False
+    path = Path(spec).expanduser()
+    return is_hub_name(spec) or path.suffix.lower() == ".parquet" or bool(parquet_files(path))
+
+
+def _read_folder(path: Path, skip_corrupt: bool, label: str | None) -> Source:
     if parquet_files(path):
-        return read_parquet(path)
+        return read_parquet(path, label)
     return read_folder(path, skip_corrupt=skip_corrupt)
 
 
-def _read_file(path: Path) -> Source:
+def _read_file(path: Path, label: str | None) -> Source:
     if path.suffix.lower() == ".parquet":
-        return read_parquet(path)
+        return read_parquet(path, label)
     if path.suffix.lower() == ".npz":
         return read_npz(path)
     raise UserError(

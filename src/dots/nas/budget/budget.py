@@ -125,15 +125,15 @@ class Allowance:
         ]
         return max(shares, default=-1.0)
 
-    def random_cell(self, seed: int) -> Genotype:
+    def random_cell(self, seed: int, number: int = 0) -> Genotype:
         """A uniformly random cell; with limits the first of a thousand draws within them.
 
-        If there is none, the draw that exceeds them least.
+        If there is none, the draw that exceeds them least. Another `number` draws others.
         """
         if not self.limits:
-            return random_genotype(self.space, self.topology.edges, seed)
+            return random_genotype(self.space, self.topology.edges, seed, number * DRAWS)
         best: tuple[float, Genotype] | None = None
-        for draw in range(DRAWS):
+        for draw in range(number * DRAWS, (number + 1) * DRAWS):
             cell = random_genotype(self.space, self.topology.edges, seed, draw)
             excess = self._excess(cell)
             if excess <= 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dots.common.errors import UserError, did_you_mean
 from dots.nas.strategies.asap import Asap
 from dots.nas.strategies.base import OperationSearch
+from dots.nas.strategies.beta_darts import BetaDarts
 from dots.nas.strategies.darts import Darts
 from dots.nas.strategies.darts_minus import DartsMinus
 from dots.nas.strategies.darts_plus import DartsPlus
@@ -13,17 +14,21 @@ from dots.nas.strategies.dr_nas import DrNas
 from dots.nas.strategies.drop_nas import DropNas
 from dots.nas.strategies.fair_darts import FairDarts
 from dots.nas.strategies.gdas import Gdas
+from dots.nas.strategies.is_darts import IsDarts
 from dots.nas.strategies.merge_nas import MergeNas
+from dots.nas.strategies.oles import Oles
 from dots.nas.strategies.p_darts import PDarts
 from dots.nas.strategies.pc_darts import PcDarts
 from dots.nas.strategies.proxyless_nas import ProxylessNas
 from dots.nas.strategies.random_operations import RandomOperations
 from dots.nas.strategies.sdarts import SdartsAdv, SdartsRs
+from dots.nas.strategies.shapley_nas import ShapleyNas
 from dots.nas.strategies.snas import Snas
 from dots.nas.strategies.stac_nas import StacNas
 
 STRATEGIES: dict[str, type[OperationSearch]] = {
     "asap": Asap,
+    "beta-darts": BetaDarts,
     "darts": Darts,
     "darts-2nd": DartsSecondOrder,
     "darts-minus": DartsMinus,
@@ -32,13 +37,16 @@ STRATEGIES: dict[str, type[OperationSearch]] = {
     "drop-nas": DropNas,
     "fair-darts": FairDarts,
     "gdas": Gdas,
+    "is-darts": IsDarts,
     "merge-nas": MergeNas,
+    "oles": Oles,
     "p-darts": PDarts,
     "pc-darts": PcDarts,
     "proxyless-nas": ProxylessNas,
     "random": RandomOperations,
     "sdarts-adv": SdartsAdv,
     "sdarts-rs": SdartsRs,
+    "shapley-nas": ShapleyNas,
     "snas": Snas,
     "stac-nas": StacNas,
 }

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dots.common.seeding import isolated_random_state, seed_step
 from dots.data.batch import Batch
 from dots.nas.budget.penalty import CostPenalty
+from dots.nas.strategies.shared.early_stopping import OperationEarlyStopping
 from dots.networks.body import Shape
 from dots.networks.supernet import EdgeFactory, MixedEdge, Mixture, Supernet
 from dots.recipe.settings import OperationSettings
@@ -23,6 +24,7 @@ from dots.space.genotype import Genotype
 from dots.space.search_space import ZERO, Candidates, Groups, SearchSpace
 from dots.training.engine import Engine, StepResult, frozen
 from dots.training.optimisers import ArchitectureOptimiser, WeightOptimiser, search_weight_optimiser
+from dots.training.schedules import linear
 
 Phase = Literal["weights", "architecture", "evaluation"]
 """Whom a mixture is for: the weight step, the architecture step, or neither (no draws)."""
@@ -111,6 +113,8 @@ class OperationSearch(ABC):
     """True: w and α share the batches of all images; False: halves A and B."""
     published: ClassVar[Mapping[str, object]] = MappingProxyType({})
     """The settings of the operation search (`OperationSettings`) in the method's publication."""
+    regularisers: ClassVar[Mapping[str, object]] = MappingProxyType({})
+    """The method's own values of settings that a recipe may leave as none (β-decay, OLES)."""
     published_imagenet: ClassVar[Mapping[str, object] | None] = None
     """The same of its search on ImageNet, and settings of its own as "method.NAME"; None: it
     was not searched there, or by settings that are not known."""
@@ -179,24 +183,20 @@ class OperationSearch(ABC):
         """The inverse of `state`, on a freshly built strategy."""
 
 
-class GradientSearch(OperationSearch):
-    """Abstract: w by SGD and α by Adam on one supernet, w alone for the first epochs.
+class SupernetSearch(OperationSearch):
+    """Abstract: w by SGD on one supernet, alone for the first epochs.
 
-    A method says how α mixes (`mixtures`) and, where it differs, what is a step. α has one
+    A method says how the candidates mix (`mixtures`), and what is a step. A mixture has one
     row for each edge and one column for each of `searched_operations`.
     """
 
-    spread: ClassVar[float] = 1e-3
-    """Standard deviation of α at the start."""
-
     def __init__(self, context: SearchContext, method: MethodSettings) -> None:
         super().__init__(context, method)
-        self.settings = context.settings
+        unset = {n: v for n, v in self.regularisers.items() if getattr(context.settings, n) is None}
+        self.settings = context.settings.model_copy(update=unset)
         self.engine = context.engine
-        self.alpha = context.parameters(len(self.searched_operations()), self.spread)
         self.supernet = self.build_supernet()
         self.weight_optimiser = self.build_weight_optimiser()
-        self.architecture_optimiser = self.build_architecture_optimiser()
 
     def searched_operations(self) -> tuple[str, ...]:
         """What every edge chooses from: by default all operations of the space."""
@@ -214,36 +214,13 @@ class GradientSearch(OperationSearch):
     def build_weight_optimiser(self) -> WeightOptimiser:
         return search_weight_optimiser(self.supernet.parameters(), self.settings)
 
-    def architecture_parameters(self) -> list[nn.Parameter]:
-        """Everything that the architecture optimiser trains."""
-        return list(self.alpha.parameters())
-
-    def build_architecture_optimiser(self) -> ArchitectureOptimiser:
-        return ArchitectureOptimiser(self.architecture_parameters(), self.settings)
-
     @abstractmethod
     def mixtures(self, phase: Phase) -> Mixtures:
         """How the supernet mixes now, differentiable in the architecture parameters."""
 
-    def penalty(self) -> Tensor | None:
-        """What the architecture step adds to the classification loss."""
-        return None
-
-    def architecture_loss(self, loss: Tensor, mixtures: Mixtures) -> Tensor:
-        """What the architecture step minimises, from the classification loss under `mixtures`."""
-        penalty = self.penalty()
-        return loss if penalty is None else loss + penalty
-
     def operation_probabilities(self) -> dict[str, Tensor]:
         """How probable each candidate of the supernet is, [edges, candidates], differentiable."""
         return {kind: mixture.operations for kind, mixture in self.mixtures("evaluation").items()}
-
-    def within_budget(self, loss: Tensor) -> Tensor:
-        """`loss` with the gradient of what a budget adds; its value stays, for the record."""
-        if self.context.penalty is None:
-            return loss
-        excess = self.context.penalty(self.operation_probabilities(), self.supernet.candidates)
-        return loss + (excess - excess.detach())
 
     def weight_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """What the weight step minimises."""
@@ -259,25 +236,9 @@ class GradientSearch(OperationSearch):
     def set_epoch(self, epoch: int) -> None:
         self.weight_optimiser.set_epoch(epoch)
 
-    def step(self, epoch: int, batch: Batch, held_out: Batch | None) -> StepResult:
-        """First-order bi-level: α on half B first, then w on half A (Eq. 4, methods' order)."""
-        if held_out is not None:
-            self.architecture_step(held_out)
-        return self.weight_step(batch)
-
-    def architecture_step(self, batch: Batch) -> StepResult:
-        """One step of α at the current w."""
-
-        def objective(part: Batch) -> tuple[Tensor, Tensor]:
-            mixtures = self.mixtures("architecture")
-            logits = self.supernet(part.images, mixtures)
-            loss = self.engine.cross_entropy(logits, part.labels)
-            return self.within_budget(self.architecture_loss(loss, mixtures)), logits
-
-        with frozen(self.supernet):
-            result = self.engine.gradients(batch, objective, self.architecture_parameters())
-        self.architecture_optimiser.apply()
-        return result
+    def learning_weights(self) -> list[nn.Parameter]:
+        """The weights that a weight step moves."""
+        return self.weight_optimiser.parameters
 
     def weight_step(self, batch: Batch) -> StepResult:
         """One step of w at the current α."""
@@ -288,23 +249,8 @@ class GradientSearch(OperationSearch):
             logits = self.supernet(part.images, mixtures)
             return self.weight_loss(logits, part.labels), logits
 
-        result = self.engine.gradients(batch, objective, self.weight_optimiser.parameters)
+        result = self.engine.gradients(batch, objective, self.learning_weights())
         self.weight_optimiser.apply()
-        return result
-
-    def joint_step(self, batch: Batch) -> StepResult:
-        """One-level: w and α from one gradient at the old point (as Eq. 10)."""
-
-        def objective(part: Batch) -> tuple[Tensor, Tensor]:
-            mixtures = self.mixtures("architecture")
-            logits = self.supernet(part.images, mixtures)
-            loss = self.engine.cross_entropy(logits, part.labels)
-            return self.within_budget(self.architecture_loss(loss, mixtures)), logits
-
-        parameters = [*self.weight_optimiser.parameters, *self.architecture_parameters()]
-        result = self.engine.gradients(batch, objective, parameters)
-        self.weight_optimiser.apply()
-        self.architecture_optimiser.apply()
         return result
 
     @torch.no_grad()
@@ -329,17 +275,142 @@ class GradientSearch(OperationSearch):
 
     def state(self) -> dict[str, Any]:
         return {
-            "alpha": self.alpha.state_dict(),
             "supernet": self.supernet.state_dict(),
             "weight_optimiser": self.weight_optimiser.state(),
-            "architecture_optimiser": self.architecture_optimiser.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.alpha.load_state_dict(state["alpha"])
         self.supernet.load_state_dict(state["supernet"])
         self.weight_optimiser.load_state(state["weight_optimiser"])
+
+
+class GradientSearch(SupernetSearch):
+    """Abstract: α beside w, by Adam.
+
+    β-decay (Ye et al., CVPR 2022) and operation-level early stopping (OLES, Jiang et al.,
+    NeurIPS 2023) are settings of every such method.
+    """
+
+    spread: ClassVar[float] = 1e-3
+    """Standard deviation of α at the start."""
+    first_order: ClassVar[bool] = True
+    """Whether the step of α takes its gradient at the present w, which OLES looks at."""
+
+    def __init__(self, context: SearchContext, method: MethodSettings) -> None:
+        super().__init__(context, method)
+        self.alpha = context.parameters(len(self.searched_operations()), self.spread)
+        self.architecture_optimiser = self.build_architecture_optimiser()
+        self.beta_decay = 0.0
+        self.early_stopping = self.build_early_stopping()
+
+    def build_early_stopping(self) -> OperationEarlyStopping | None:
+        """OLES on the present supernet, where the settings ask for it."""
+        least = self.settings.oles
+        if least is None:
+            return None
+        return OperationEarlyStopping(self.supernet, least, self.settings.oles_steps)
+
+    def architecture_parameters(self) -> list[nn.Parameter]:
+        """Everything that the architecture optimiser trains."""
+        return list(self.alpha.parameters())
+
+    def build_architecture_optimiser(self) -> ArchitectureOptimiser:
+        return ArchitectureOptimiser(self.architecture_parameters(), self.settings)
+
+    def penalty(self) -> Tensor | None:
+        """What the architecture step adds to the classification loss."""
+        return None
+
+    def architecture_loss(self, loss: Tensor, mixtures: Mixtures) -> Tensor:
+        """What the architecture step minimises, from the classification loss under `mixtures`."""
+        penalty = self.penalty()
+        return loss if penalty is None else loss + penalty
+
+    def logits(self) -> list[Tensor]:
+        """α as tables whose rows are each normalised by themselves, [rows, operations]."""
+        return list(self.alpha.values())
+
+    def regularised(self, loss: Tensor) -> Tensor:
+        """`loss` with the gradients of β-decay and of a budget; its value stays, for the record.
+
+        β-decay is λ(e) times the mean over all edges of logsumexp(α) (β-DARTS, Eq. 12): its
+        gradient is the mixing weights themselves. With groups the sum over those of an edge.
+        """
+        if self.beta_decay:
+            rows = torch.cat([logits.logsumexp(1) for logits in self.logits()])
+            edges = len(self.alpha) * len(self.context.space.cell.edges)
+            decay = self.beta_decay * rows.sum() / edges
+            loss = loss + (decay - decay.detach())
+        if self.context.penalty is not None:
+            excess = self.context.penalty(self.operation_probabilities(), self.supernet.candidates)
+            loss = loss + (excess - excess.detach())
+        return loss
+
+    def set_epoch(self, epoch: int) -> None:
+        super().set_epoch(epoch)
+        weight, epochs = self.settings.beta_decay or 0.0, self.settings.epochs
+        self.beta_decay = linear(0.0, weight, epoch, epochs + 1)
+
+    def learning_weights(self) -> list[nn.Parameter]:
+        weights = super().learning_weights()
+        return weights if self.early_stopping is None else self.early_stopping.learning(weights)
+
+    def step(self, epoch: int, batch: Batch, held_out: Batch | None) -> StepResult:
+        """First-order bi-level: α on half B first, then w on half A (Eq. 4, methods' order)."""
+        if held_out is not None:
+            self.architecture_step(held_out)
+        return self.weight_step(batch)
+
+    def architecture_step(self, batch: Batch) -> StepResult:
+        """One step of α at the current w."""
+
+        def objective(part: Batch) -> tuple[Tensor, Tensor]:
+            mixtures = self.mixtures("architecture")
+            logits = self.supernet(part.images, mixtures)
+            loss = self.engine.cross_entropy(logits, part.labels)
+            return self.regularised(self.architecture_loss(loss, mixtures)), logits
+
+        alphas, stopping = self.architecture_parameters(), self.early_stopping
+        if stopping is None:
+            with frozen(self.supernet):
+                result = self.engine.gradients(batch, objective, alphas)
+        else:
+            with stopping.compared():
+                weights = self.learning_weights()
+                result = self.engine.gradients(batch, objective, [*alphas, *weights])
+        self.architecture_optimiser.apply()
+        return result
+
+    def joint_step(self, batch: Batch) -> StepResult:
+        """One-level: w and α from one gradient at the old point (as Eq. 10)."""
+
+        def objective(part: Batch) -> tuple[Tensor, Tensor]:
+            mixtures = self.mixtures("architecture")
+            logits = self.supernet(part.images, mixtures)
+            loss = self.engine.cross_entropy(logits, part.labels)
+            return self.regularised(self.architecture_loss(loss, mixtures)), logits
+
+        parameters = [*self.weight_optimiser.parameters, *self.architecture_parameters()]
+        result = self.engine.gradients(batch, objective, parameters)
+        self.weight_optimiser.apply()
+        self.architecture_optimiser.apply()
+        return result
+
+    def state(self) -> dict[str, Any]:
+        stopping = {} if self.early_stopping is None else {"oles": self.early_stopping.state()}
+        return {
+            "alpha": self.alpha.state_dict(),
+            **super().state(),
+            "architecture_optimiser": self.architecture_optimiser.state(),
+            **stopping,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self.alpha.load_state_dict(state["alpha"])
         self.architecture_optimiser.load_state(state["architecture_optimiser"])
+        if self.early_stopping is not None:
+            self.early_stopping.load_state(state["oles"])
 
 
 def group_columns(space: SearchSpace, groups: Groups) -> list[list[int]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from dots.nas.relaxation import group_softmax
 from dots.nas.strategies.base import (
@@ -44,6 +44,10 @@ class Darts(GradientSearch):
         if len(context.groups) > 1:
             for alpha in self.alpha.values():
                 nn.init.zeros_(alpha)
+
+    def logits(self) -> list[Tensor]:
+        columns = group_columns(self.context.space, self.context.groups)
+        return [alpha[:, group] for alpha in self.alpha.values() for group in columns]
 
     def mixtures(self, phase: Phase) -> Mixtures:
         columns = group_columns(self.context.space, self.context.groups)

@@ -23,6 +23,7 @@ class DartsSecondOrder(Darts):
     """
 
     name: ClassVar[str] = "darts-2nd"
+    first_order: ClassVar[bool] = False
 
     def step(self, epoch: int, batch: Batch, held_out: Batch | None) -> StepResult:
         if held_out is not None:
@@ -46,7 +47,7 @@ class DartsSecondOrder(Darts):
 
         def budgeted(part: Batch) -> tuple[Tensor, Tensor]:
             loss, logits = objective(part)
-            return self.within_budget(loss), logits
+            return self.regularised(loss), logits
 
         def train(wanted: Sequence[nn.Parameter]) -> StepResult:
             return self.engine.gradients(batch, objective, wanted)

@@ -18,6 +18,7 @@ from dots.common.errors import UserError, did_you_mean, shown
 from dots.networks.count import Cost, module_cost
 from dots.networks.reference.densenet import DenseNetBC
 from dots.networks.reference.mobilenet import MobileNet
+from dots.networks.reference.plain import Plain
 from dots.networks.reference.proxyless import ProxylessNAS
 from dots.networks.reference.shufflenet import ShuffleNet
 from dots.networks.reference.vision import inception, mnasnet, shufflenet_v2
@@ -80,6 +81,9 @@ REFERENCES: Mapping[str, Reference] = MappingProxyType(
                 notes="torchvision ships MnasNet-B1; MnasNet-92 is not shipped.",
             ),
             _reference("proxylessnas", "ProxylessNAS (ICLR 2019), GPU", "dots"),
+            _reference(
+                "plain", "none", "dots", 32, "Four 3×3 convolutions: what a search must beat."
+            ),
         ]
     )
 )
@@ -145,6 +149,8 @@ def _build(name: str, classes: int, channels: int, small: bool) -> nn.Module:
             return shufflenet_v2(classes, channels, small=small)
         case "mnasnet":
             return mnasnet(classes, channels, small=small)
+        case "plain":
+            return Plain(classes, channels, small=small)
         case "proxylessnas":
             return ProxylessNAS(classes, channels, small=small)
     raise ValueError(name)

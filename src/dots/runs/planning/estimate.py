@@ -11,10 +11,12 @@ import torch
 from dots.data import DataInfo
 from dots.nas.plan import Plan
 from dots.recipe import Recipe
+from dots.recipe.shares import baseline_settings
 from dots.runs.planning.steps import STAGES, alone, rehearse, settle
 from dots.runs.progress import duration
 
 FIRST_IMAGES = 4
+PLAIN_SHARE = 0.25  # of a cell's step: roughly what a step of the plain network takes
 LONGEST_STEP = 1.0  # seconds: a step that would take longer is measured on fewer images
 
 Step = Callable[[int], None]
@@ -22,13 +24,19 @@ Step = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Counts:
-    """Images of an epoch, by stage, of a test, and of half A (0: unknown)."""
+    """Images of an epoch, by stage, of a test, and of the halves (0: unknown)."""
 
     operations: int
     topology: int
     train: int
     test: int = 0
     half_a: int = 0
+    half_b: int = 0
+
+    @property
+    def halves(self) -> int:
+        """Images of both halves."""
+        return self.half_a + self.half_b
 
 
 @dataclass(frozen=True)
@@ -114,21 +122,25 @@ def parts(
     `candidates`: the operation search is given, not done.
     """
     wanted = {
-        "run": ["operations", "topology", "train"],
-        "search": ["operations", "topology"],
+        "run": ["operations", "topology", "halving", "train"],
+        "search": ["operations", "topology", "halving"],
         "operations": ["operations"],
         "train": ["train"],
     }[kind]
     if candidates:
         wanted.remove("operations")
+    if "halving" in wanted and not recipe.halving.on:
+        wanted.remove("halving")
     plan = [_part(recipe, counts, speed, stage, stage) for stage in wanted]
     if "train" in wanted:
-        names = [name for name in recipe.baselines if kind == "run" or name == "random"]
+        names = [name for name in recipe.baselines if kind == "run" or name != "darts-policy"]
         plan += [_part(recipe, counts, speed, "train", f"train-{name}") for name in names]
     return plan
 
 
 def _part(recipe: Recipe, counts: Counts, speed: Speed, stage: str, name: str) -> Part:
+    if stage == "halving":
+        return _halving(recipe, counts, speed)
     images = {
         "operations": counts.operations,
         "topology": counts.topology,
@@ -136,9 +148,10 @@ def _part(recipe: Recipe, counts: Counts, speed: Speed, stage: str, name: str) -
     }[stage]
     steps = -(-images // settings_batch(recipe, stage))
     if stage == "train":
-        epochs = recipe.train.epochs
+        epochs = baseline_settings(recipe, name.removeprefix("train-")).epochs
         tested = counts.test / recipe.train.batch / 3  # forward only
-        seconds = speed.late[stage] * (epochs * steps + tested)
+        share = PLAIN_SHARE if name == "train-plain" else 1.0
+        seconds = share * speed.late[stage] * (epochs * steps + tested)
         return Part(name, epochs, steps, seconds)
     settings = recipe.operations if stage == "operations" else recipe.topology
     first, early_steps = settings.weight_epochs, steps
@@ -147,6 +160,15 @@ def _part(recipe: Recipe, counts: Counts, speed: Speed, stage: str, name: str) -
     late = steps * (settings.epochs - first) * speed.late[stage]
     seconds = early_steps * first * speed.early[stage] + late
     return Part(name, settings.epochs, steps, seconds)
+
+
+def _halving(recipe: Recipe, counts: Counts, speed: Speed) -> Part:
+    """All rounds; a judgement is a pass over half B, forward only."""
+    settings, batch = recipe.halving, recipe.train.batch
+    steps = -(-counts.half_a // batch)
+    epochs = settings.all_epochs(settings.cells)
+    judged = sum(count for count, _ in settings.rounds(settings.cells)) * counts.half_b / batch / 3
+    return Part("halving", epochs, steps, speed.late["train"] * (epochs * steps + judged))
 
 
 def later(plan: Sequence[Part]) -> dict[str, float]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from dots.common.errors import UserError
 from dots.recipe import Recipe
+from dots.recipe.shares import with_search_share, with_training_share
 from dots.runs.planning.estimate import Counts, Part, Speed, parts
 from dots.runs.progress import duration
 
@@ -23,6 +24,8 @@ MARGIN = 0.85
 """The share of the time that is planned: a busy machine, checkpoints, report need the rest."""
 RESERVED = 0.5
 """The least share of it that the final training keeps, as far as it wants it."""
+
+PUBLISHED = "published"
 
 _ATTEMPTS, _STEP = 120, 0.95
 
@@ -94,8 +97,8 @@ class TimeLimit:
 
         def remaining(of: Recipe) -> list[Part]:
             plan = self.plan(of, slower)
-            start = next(i for i, part in enumerate(plan) if part.name == stage)
-            return plan[start:]
+            names = [part.name for part in plan]
+            return plan[names.index(stage if stage in names else "train") :]
 
         return cut(recipe, remaining(recipe), left, remaining, None)
 
@@ -114,12 +117,14 @@ def cut(
     """Cut epochs so that `plan`, the stages that are left, takes at most `usable` seconds.
 
     The training, baselines included, keeps its time or RESERVED of all, whichever is less,
-    and more where the searches leave it; both searches are cut alike. `again` plans a cut
-    recipe. Baselines go before the last epochs do.
+    and more where the searches leave it; the searches are cut alike. `again` plans a cut
+    recipe. The published baseline goes first, the others before the last epochs do.
     """
     total = sum(part.seconds for part in plan)
     if total <= usable:
         return recipe
+    if PUBLISHED in recipe.baselines:  # it takes as long as all the rest
+        return _without(PUBLISHED, recipe, usable, again, limit)
     search = sum(part.seconds for part in plan if not part.name.startswith("train"))
     train = total - search
     for_train = min(train, max(RESERVED * usable, usable - search))
@@ -132,13 +137,12 @@ def cut(
     shorter = recipe
     for attempt in range(_ATTEMPTS):  # a stage that keeps one epoch may take more than its share
         less = _STEP**attempt
-        shorter = _cut_search(recipe, shares[0] * less, names) if search else recipe
-        shorter = _cut_train(shorter, min(shares[1], 2 * less)) if train else shorter
+        shorter = with_search_share(recipe, shares[0] * less, names) if search else recipe
+        shorter = with_training_share(shorter, min(shares[1], 2 * less)) if train else shorter
         if sum(part.seconds for part in again(shorter)) <= usable:
             return shorter
     if recipe.baselines:
-        bare = recipe.model_copy(update={"baselines": ()})
-        return cut(bare, again(bare), usable, again, limit)
+        return _without(recipe.baselines[-1], recipe, usable, again, limit)
     if limit is None:
         return shorter
     least = sum(part.seconds for part in again(shorter)) / MARGIN
@@ -149,29 +153,9 @@ def cut(
     )
 
 
-def _cut_search(recipe: Recipe, share: float, names: set[str]) -> Recipe:
-    update: dict[str, Any] = {}
-    for name in ("operations", "topology"):
-        settings = getattr(recipe, name)
-        if name not in names:
-            continue
-        epochs = max(1, int(settings.epochs * share))
-        alone = int(settings.weight_epochs * share)
-        changes: dict[str, Any] = {"epochs": epochs, "weight_epochs": min(alone, epochs - 1)}
-        changes["warmup_epochs"] = min(int(settings.warmup_epochs * share), epochs)
-        if settings.weight_epochs == settings.epochs:
-            changes["weight_epochs"] = epochs
-        if settings.lr_epochs is not None:
-            changes["lr_offset"] = int(settings.lr_offset * share)
-            horizon = round(settings.lr_epochs * share)
-            changes["lr_epochs"] = max(horizon, changes["lr_offset"] + epochs)
-        update[name] = settings.model_copy(update=changes)
-    return recipe.model_copy(update=update)
-
-
-def _cut_train(recipe: Recipe, share: float) -> Recipe:
-    settings = recipe.train
-    epochs = max(1, int(settings.epochs * share))
-    warmup = min(int(settings.warmup_epochs * share), epochs)
-    changed = settings.model_copy(update={"epochs": epochs, "warmup_epochs": warmup})
-    return recipe.model_copy(update={"train": changed})
+def _without(
+    baseline: str, recipe: Recipe, usable: float, again: Any, limit: float | None
+) -> Recipe:
+    kept = tuple(name for name in recipe.baselines if name != baseline)
+    fewer = recipe.model_copy(update={"baselines": kept})
+    return cut(fewer, again(fewer), usable, again, limit)

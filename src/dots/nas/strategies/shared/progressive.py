@@ -51,6 +51,11 @@ class NarrowingSearch(GradientSearch):
         """The mixing weights [edges, operations of the space], 0 where there is no candidate."""
         return {kind: self.narrowing.softmax(kind, alpha) for kind, alpha in self.alpha.items()}
 
+    def logits(self) -> list[Tensor]:
+        """α of the candidates; -∞ elsewhere, which no softmax weighs."""
+        kept = self.narrowing.kept
+        return [alpha.masked_fill(~kept[kind], -torch.inf) for kind, alpha in self.alpha.items()]
+
     def mixtures(self, phase: Phase) -> Mixtures:
         return {
             kind: Mixture(self.narrowing.gather(kind, weights))
@@ -65,6 +70,7 @@ class NarrowingSearch(GradientSearch):
         old, old_optimiser = self.supernet, self.weight_optimiser
         self.supernet = self.build_supernet()
         self.weight_optimiser = self.build_weight_optimiser()
+        self.early_stopping = self.build_early_stopping()
         if carry:
             carry_over(old, old_optimiser.sgd, self.supernet, self.weight_optimiser.sgd)
 
@@ -165,7 +171,7 @@ class StagedSearch(NarrowingSearch):
     def build_weight_optimiser(self) -> WeightOptimiser:
         optimiser = super().build_weight_optimiser()
         if self.restarts:
-            optimiser.rate = self.stage_rate
+            optimiser.rate = lambda epoch: self.stage_rate(int(epoch))
         return optimiser
 
     def stage_rate(self, epoch: int) -> float:

@@ -2,13 +2,16 @@
 
 They are built with the package where there is a C++ compiler (`hatch_build.py`), as a shared
 library with a C interface for each kind of processor. Without it everything runs on PyTorch's
-own kernels, more slowly and with the same results up to rounding.
+own kernels, more slowly and with the same results up to rounding. The environment variable
+DOTS_KERNELS chooses others than the processor's best: avx512, avx2, neon or none.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import os
+import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -17,13 +20,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dots.networks.kernels.native.build import digest
+from dots.common.errors import UserError
+from dots.networks.kernels.native.build import MACHINES, digest
 
 HERE = Path(__file__).parent
 LIBRARIES: Mapping[str, str] = MappingProxyType(
-    {"AVX512": "kernels-avx512.so", "AVX2": "kernels-avx2.so"}
+    {"AVX512": "kernels-avx512.so", "AVX2": "kernels-avx2.so", "NEON": "kernels-neon.so"}
 )
-"""The library for what PyTorch calls the processor's capability."""
+CHOICE = "DOTS_KERNELS"
 KERNEL_SIZES = (3, 5, 7)
 """Of depthwise convolutions that they compute."""
 
@@ -55,6 +59,7 @@ class Kernels:
         library.dots_sources.restype = ctypes.c_char_p
         if library.dots_sources().decode() != digest(path.parent):
             raise OSError(f"{path} was built from other sources")
+        self.kind = path.stem.removeprefix("kernels-").upper()
         library.dots_lanes.restype = ctypes.c_ssize_t
         self.fewest_channels = int(library.dots_lanes())
         """Of the maps of blocks; sums take any number."""
@@ -212,21 +217,42 @@ class Kernels:
         return out
 
 
+def runnable() -> tuple[str, ...]:
+    """The kinds of kernels that this processor can run, the best first."""
+    if MACHINES.get(platform.machine().lower()) == "arm":
+        return ("NEON",)
+    kinds = ("AVX512", "AVX2")  # as PyTorch calls what a processor is capable of
+    capability = torch.backends.cpu.get_cpu_capability()
+    return kinds[kinds.index(capability) :] if capability in kinds else ()
+
+
 @functools.cache
 def kernels() -> Kernels | None:
-    """Those for this processor; None where there are none that can be used."""
-    name = LIBRARIES.get(torch.backends.cpu.get_cpu_capability())
-    if name is None or not (HERE / name).is_file():
-        return None
-    try:
-        return Kernels(HERE / name)
-    except OSError:  # built from other sources, for another system, or PyTorch has no OpenMP
-        return None
+    """Those in use; None where there are none that can be used.
+
+    Raises UserError where DOTS_KERNELS asks for what is not there.
+    """
+    asked = os.environ.get(CHOICE, "").upper()
+    kinds = runnable()
+    if asked and asked not in (*kinds, "NONE"):
+        choices = ", ".join((*kinds, "NONE")).lower()
+        raise UserError(f"{CHOICE}={os.environ[CHOICE]!r}: on this processor choose of {choices}")
+    for kind in [asked] if asked else kinds[:1]:
+        try:
+            return None if kind == "NONE" else Kernels(HERE / LIBRARIES[kind])
+        except OSError as error:  # not built, or from other sources, or for another system
+            if asked:
+                raise UserError(
+                    f"{CHOICE}={os.environ[CHOICE]!r}: {error}; build them by "
+                    "'python -m dots.networks.kernels.native'"
+                ) from None
+    return None
 
 
 def kind() -> str:
-    """For which processor the kernels in use are, or "none"."""
-    return "none" if kernels() is None else torch.backends.cpu.get_cpu_capability()
+    """Of the kernels in use: AVX512, AVX2, NEON or "none"."""
+    found = kernels()
+    return "none" if found is None else found.kind
 
 
 def kernels_for(*tensors: Tensor) -> Kernels | None:

@@ -15,12 +15,22 @@ from pathlib import Path
 
 SOURCES = ("blocks.cpp", "joined.cpp", "sums.cpp")
 HEADERS = ("vectors.h", "moments.h", "products.h", "depthwise.h")
-FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fPIC", "-fopenmp")
-VARIANTS = {
-    "kernels-avx512.so": ("-DLANES=16", "-march=x86-64-v4", "-mprefer-vector-width=512"),
-    "kernels-avx2.so": ("-DLANES=8", "-march=x86-64-v3"),
+FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fPIC")
+VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "x86": {
+        "kernels-avx512.so": ("-DLANES=16", "-march=x86-64-v4", "-mprefer-vector-width=512"),
+        "kernels-avx2.so": ("-DLANES=8", "-march=x86-64-v3"),
+    },
+    "arm": {"kernels-neon.so": ("-DLANES=4",)},
 }
-"""For each kind of processor; the process that uses them chooses one."""
+"""For each kind of processor; the process that uses them chooses one. Every 64-bit ARM has Neon."""
+MACHINES = {"x86_64": "x86", "amd64": "x86", "aarch64": "arm", "arm64": "arm"}
+
+
+def variants() -> dict[str, tuple[str, ...]]:
+    """The libraries of this kind of machine, and the compiler's flags for each."""
+    known = os.name == "posix" and MACHINES.get(platform.machine().lower())
+    return VARIANTS[known] if known else {}
 
 
 def digest(folder: Path) -> str:
@@ -31,9 +41,7 @@ def digest(folder: Path) -> str:
 
 def build(folder: Path) -> tuple[str, ...]:
     """Compile the sources in `folder` there: the names of the libraries that could be built."""
-    if platform.machine().lower() not in ("x86_64", "amd64") or os.name != "posix":
-        return ()
-    return tuple(name for name, flags in VARIANTS.items() if _compiles(folder, name, flags))
+    return tuple(name for name, flags in variants().items() if _compiles(folder, name, flags))
 
 
 def _compiles(folder: Path, name: str, flags: tuple[str, ...]) -> bool:
@@ -45,7 +53,6 @@ def _compiles(folder: Path, name: str, flags: tuple[str, ...]) -> bool:
             objects = [str(Path(place, f"{source}.o")) for source in SOURCES]
             for source, target in zip(sources, objects, strict=True):
                 _run([*compiler, *FLAGS, *flags, origin, "-c", source, "-o", target])
-            # Without OpenMP's own library: the process has it from PyTorch, and must have one.
             _run([*compiler, "-shared", *objects, "-o", str(Path(place, name))])
             os.replace(Path(place, name), folder / name)
     except (OSError, subprocess.CalledProcessError) as error:

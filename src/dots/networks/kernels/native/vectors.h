@@ -1,7 +1,10 @@
 // Vectors of LANES floats, aligned buffers, sums, and threads.
 #pragma once
 
+#include <dlfcn.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -81,13 +84,34 @@ template <class Value>
     }
 }
 
+// Runs f(data) on some threads at once: that of PyTorch's own OpenMP, since a second pool would
+// fight with it for the processors. Found by its name, so that no compiler needs an OpenMP; null
+// where PyTorch has none.
+using Team = void (*)(void (*f)(void*), void* data, unsigned threads, unsigned flags);
+
+inline Team team() {
+    static const auto found = reinterpret_cast<Team>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+    return found;
+}
+
 // work(first, last) of `count` items on some threads. What is computed does not depend on them.
-// They are those of PyTorch's own OpenMP: a second pool would fight with it for the processors.
 template <class Work>
 inline void parallel(Index count, Index threads, Work work) {
     threads = std::max<Index>(1, std::min(threads, count));
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (Index t = 0; t < threads; ++t) work(count * t / threads, count * (t + 1) / threads);
+    struct Shares {
+        Work& work;
+        Index count, threads;
+        std::atomic<Index> next;
+    } shares{work, count, threads, {0}};
+    const auto take = [](void* all) {
+        auto& [work, count, threads, next] = *static_cast<Shares*>(all);
+        for (Index t; (t = next++) < threads;)
+            work(count * t / threads, count * (t + 1) / threads);
+    };
+    if (threads > 1 && team())
+        team()(take, &shares, unsigned(threads), 0);
+    else
+        take(&shares);
 }
 
 }  // namespace dots

@@ -1,0 +1,95 @@
+"""Which cells enter the successive halving: the searched one and those that could beat it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+
+from dots.common.errors import UserError
+from dots.nas.budget.budget import Allowance
+from dots.nas.budget.distribution import Beliefs
+from dots.nas.budget.most_probable import top_cells
+from dots.space.genotype import Genotype
+from dots.space.search_space import SearchSpace
+from dots.zoo import PUBLISHED, load
+
+SEARCHED = "searched"
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A cell and where it comes from: "searched", "probable-2", "random-1", a name of the zoo."""
+
+    origin: str
+    genotype: Genotype
+
+
+def finalists(
+    count: int,
+    searched: Genotype,
+    allowance: Allowance,
+    *,
+    policy: Genotype | None = None,
+    known: Beliefs | None = None,
+    seed: int = 0,
+) -> tuple[Finalist, ...]:
+    """Up to `count` different cells within the budget, the searched one first.
+
+    Then come published cells, the DARTS policy's, and by turns a random cell and the next
+    most probable one of the topology search (`known`). No random cell is the one that
+    `allowance.random_cell(seed)` gives, against which the outcome is compared.
+    """
+    drawn = (
+        Finalist(f"random-{draw}", allowance.random_cell(seed, draw)) for draw in range(1, count)
+    )
+    others = chain(
+        published(allowance),
+        (Finalist("darts-policy", policy),) if policy is not None else (),
+        _by_turns(drawn, _probable(count, known, allowance)),
+    )
+    kept = [Finalist(SEARCHED, searched)]
+    for one in others:
+        if len(kept) >= count:
+            break
+        new = all(one.genotype != other.genotype for other in kept)
+        if new and _allowed(one.genotype, allowance):
+            kept.append(one)
+    return tuple(kept)
+
+
+def published(allowance: Allowance) -> Iterator[Finalist]:
+    """The published cells that the space has and the budget allows."""
+    for name in PUBLISHED:
+        cell = load(name).genotype
+        if _in_space(cell, allowance.space) and allowance.fits(cell):
+            yield Finalist(name, Genotype(cell.cells, allowance.space.name))
+
+
+def _in_space(genotype: Genotype, space: SearchSpace) -> bool:
+    return tuple(genotype.cells) == space.kinds and all(
+        len(cell.nodes) == space.cell.nodes
+        and cell.concat == space.cell.concat
+        and all(edge.op in space.operations for edges in cell.nodes for edge in edges)
+        for cell in genotype.cells.values()
+    )
+
+
+def _probable(count: int, known: Beliefs | None, allowance: Allowance) -> Iterable[Finalist]:
+    if known is None:
+        return []
+    cells = top_cells(known, allowance.tables, count, allowance.limits)
+    return [Finalist(f"probable-{rank}", cell.genotype) for rank, cell in enumerate(cells, 1)]
+
+
+def _by_turns(*groups: Iterable[Finalist]) -> Iterator[Finalist]:
+    for row in zip_longest(*groups):
+        yield from (one for one in row if one is not None)
+
+
+def _allowed(genotype: Genotype, allowance: Allowance) -> bool:
+    try:
+        genotype.check_buildable()
+    except UserError:
+        return False
+    return allowance.fits(genotype)

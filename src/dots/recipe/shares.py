@@ -1,0 +1,83 @@
+"""Epochs by a share of their number: to fit the time, or the number of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container
+from typing import Any
+
+from dots.recipe.settings import HalvingSettings, Recipe, TrainSettings
+
+SEARCHES = ("operations", "topology", "halving")
+
+
+def fitted_to_images(recipe: Recipe, train: int, searched: int) -> Recipe:
+    """The recipe with the epochs that it means for so many images of training and search.
+
+    Where `nominal_images` is set, epochs go with one over the root of the number of images:
+    steps grow with the root of it, few images get more epochs, and many take no more than
+    their share of the time. The searches, which take at most `data.search_limit` images, are
+    measured by those.
+    """
+    nominal = recipe.nominal_images
+    if nominal is None:
+        return recipe
+    few = min(nominal, recipe.data.search_limit or nominal)
+    shorter = with_search_share(recipe, (few / searched) ** 0.5)
+    fitted = with_training_share(shorter, (nominal / train) ** 0.5)
+    return fitted.model_copy(update={"nominal_images": None})
+
+
+def with_search_share(recipe: Recipe, share: float, names: Container[str] = SEARCHES) -> Recipe:
+    """The recipe with `share` times the epochs in the search stages `names`; one at least."""
+    update: dict[str, Any] = {}
+    for name in ("operations", "topology"):
+        settings = getattr(recipe, name)
+        if name not in names:
+            continue
+        epochs = max(1, int(settings.epochs * share))
+        alone = int(settings.weight_epochs * share)
+        changes: dict[str, Any] = {"epochs": epochs, "weight_epochs": min(alone, epochs - 1)}
+        changes["warmup_epochs"] = min(int(settings.warmup_epochs * share), epochs)
+        if settings.weight_epochs == settings.epochs:
+            changes["weight_epochs"] = epochs
+        if settings.lr_epochs is not None:
+            changes["lr_offset"] = int(settings.lr_offset * share)
+            horizon = round(settings.lr_epochs * share)
+            changes["lr_epochs"] = max(horizon, changes["lr_offset"] + epochs)
+        update[name] = settings.model_copy(update=changes)
+    if "halving" in names:
+        update["halving"] = _halving(recipe.halving, share)
+    return recipe.model_copy(update=update)
+
+
+def _halving(settings: HalvingSettings, share: float) -> HalvingSettings:
+    """Fewer epochs a cell; below one, fewer cells; below two, none."""
+    epochs = settings.epochs * share
+    if epochs >= 1:
+        return settings.model_copy(update={"epochs": int(epochs)})
+    cells = int(settings.cells * epochs)
+    return settings.model_copy(update={"epochs": 1, "cells": cells if cells > 1 else 0})
+
+
+def with_training_share(recipe: Recipe, share: float) -> Recipe:
+    """The recipe with `share` times the epochs of training; one at least."""
+    settings = recipe.train
+    published = settings.published_epochs and max(1, int(settings.published_epochs * share))
+    shorter = with_epochs(settings, max(1, int(settings.epochs * share)))
+    train = shorter.model_copy(update={"published_epochs": published})
+    return recipe.model_copy(update={"train": train})
+
+
+def with_epochs(settings: TrainSettings, epochs: int) -> TrainSettings:
+    """A training of so many epochs, with the same share of them for the warm-up."""
+    warmup = math.ceil(settings.warmup_epochs * epochs / settings.epochs)
+    return settings.model_copy(update={"epochs": epochs, "warmup_epochs": min(warmup, epochs - 1)})
+
+
+def baseline_settings(recipe: Recipe, name: str) -> TrainSettings:
+    """How a baseline is trained: as the found cell, a published one longer where set."""
+    train = recipe.train
+    if name != "published" or train.published_epochs is None:
+        return train
+    return with_epochs(train, train.published_epochs)

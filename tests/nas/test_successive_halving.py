@@ -1,0 +1,179 @@
+"""Successive halving: who enters, who leaves, what a resume sees, and that planted cells win."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from dots.nas.budget.budget import Allowance
+from dots.nas.finalists import Finalist, finalists
+from dots.nas.successive_halving import LARGEST_LOSS, SuccessiveHalving, halving_record
+from dots.networks.body import Shape
+from dots.networks.count import network_cost
+from dots.networks.derived import DerivedNetwork
+from dots.recipe import BudgetSettings, preset
+from dots.recipe.settings import HalvingSettings
+from dots.runs.progress import Silent
+from dots.space.genotype import Cell, Edge, Genotype
+from dots.space.search_space import SearchSpace, darts_space, named_space
+from dots.training.evaluate import TestResult
+from dots.training.loop import Interrupted, Loop
+from dots.zoo import PUBLISHED
+from helpers import small
+from helpers.journals import Memory, SignalAfter
+
+SETTINGS = preset("quick").train
+
+
+def cell_of(op: str, nodes: int = 4) -> Genotype:
+    """The same operation on two edges of every node."""
+    rows = tuple((Edge(op, node), Edge(op, node + 1)) for node in range(nodes))
+    cell = Cell(rows, tuple(range(2, nodes + 2)))
+    return Genotype({"normal": cell, "reduce": cell})
+
+
+def allowance(space: SearchSpace | None = None, **budget: Any) -> Allowance:
+    return Allowance(
+        space or darts_space(), BudgetSettings(**budget), preset("tiny").topology, small.SHAPE, 16
+    )
+
+
+def test_the_searched_cell_is_first_and_no_cell_comes_twice() -> None:
+    searched = cell_of("skip_connect")
+    found = finalists(9, searched, allowance(), policy=searched, seed=3)
+    assert [cell.origin for cell in found] == ["searched", *PUBLISHED, *(
+        f"random-{draw}" for draw in range(1, 6)
+    )]  # fmt: skip
+    assert len({cell.genotype for cell in found}) == 9
+    assert allowance().random_cell(3) not in [cell.genotype for cell in found]
+    assert found == finalists(9, searched, allowance(), policy=searched, seed=3)
+
+
+def test_every_finalist_is_within_the_budget() -> None:
+    free = finalists(8, cell_of("skip_connect"), allowance(), policy=cell_of("sep_conv_5x5"))
+    sizes = [network_cost(cell.genotype, small.SHAPE, 16).parameters for cell in free]
+    limit = sorted(sizes)[3]
+    tight = allowance(max_parameters=limit)
+    found = finalists(8, cell_of("skip_connect"), tight, policy=cell_of("sep_conv_5x5"))
+    assert len(found) > 1
+    assert "darts-policy" not in [cell.origin for cell in found]
+    for cell in found:
+        assert network_cost(cell.genotype, small.SHAPE, 16).parameters <= limit
+
+
+@pytest.mark.parametrize("name", ["nasbench201", "s4"])
+def test_a_space_without_the_published_cells_does_without(name: str) -> None:
+    space = named_space(name)
+    searched = allowance(space).random_cell(0)
+    origins = [cell.origin for cell in finalists(4, searched, allowance(space))]
+    assert origins == ["searched", "random-1", "random-2", "random-3"]
+
+
+def test_the_rounds_halve_and_the_epochs_of_a_cell_double() -> None:
+    halving = HalvingSettings(cells=8, epochs=3)
+    assert halving.rounds(8) == ((8, 3), (4, 3), (2, 6))
+    assert halving.rounds(5) == ((5, 3), (3, 3), (2, 6))
+    assert halving.rounds(1) == ()
+    assert halving.all_epochs(8) == 8 * 3 + 4 * 3 + 2 * 6
+
+
+class Planted:
+    """A judge that knows how good each cell is."""
+
+    def __init__(self, accuracy: dict[str, float], loss: dict[str, float] | None = None) -> None:
+        self.accuracy, self.loss = accuracy, loss or {}
+
+    def __call__(self, network: Any) -> TestResult:
+        name = network.origin
+        loss = self.loss.get(name, 1.0)
+        return TestResult(self.accuracy[name], None, 0.0, loss, 4, [], ())
+
+
+def build(cell: Finalist) -> DerivedNetwork:
+    torch.manual_seed(0)
+    network = DerivedNetwork(cell.genotype, Shape(2, 2, 3, 5))
+    network.origin = cell.origin  # type: ignore[assignment]
+    return network
+
+
+def stage_of(judge: Any, *origins: str, epochs: int = 1, batches: Any = None) -> SuccessiveHalving:
+    cells = [Finalist(name, cell_of("skip_connect", 1)) for name in origins]
+    few: Any = batches or small.FewBatches(2)
+    halving = HalvingSettings(cells=len(cells), epochs=epochs)
+    return SuccessiveHalving(cells, halving, SETTINGS, small.engine(), few, build, judge)
+
+
+def drive(stage: SuccessiveHalving, journal: Memory, stop: Any = lambda: None) -> None:
+    device = torch.device("cpu")
+    Loop(
+        seed=5, device=device, journal=journal, watcher=Silent(), stop_signal=stop, save_every=0
+    ).run(stage)
+
+
+def test_the_worse_half_leaves_and_the_best_is_left() -> None:
+    stage, journal = stage_of(Planted({"a": 0.1, "b": 0.4, "c": 0.3, "d": 0.2}), *"abcd"), Memory()
+    drive(stage, journal)
+    assert stage.winner.origin == "b"
+    trained = [row["cell"] for row in journal.rows]
+    assert trained == [0, 1, 2, 3, 1, 2]
+    record = halving_record(stage, journal.rows).to_json()
+    assert record["winner"] == "b"
+    assert [cell["epochs"] for cell in record["cells"]] == [1, 2, 2, 1]
+    assert [len(cell["validation"]) for cell in record["cells"]] == [1, 2, 2, 1]
+
+
+def test_equal_accuracies_are_told_apart_by_the_loss_then_by_the_order() -> None:
+    stage = stage_of(
+        Planted({"a": 0.5, "b": 0.5, "c": 0.5}, {"a": 0.7, "b": 0.6, "c": 0.6}), *"abc"
+    )
+    drive(stage, Memory())
+    assert stage.winner.origin == "b"
+
+
+def test_a_network_that_diverges_loses_and_the_run_goes_on() -> None:
+    nan = float("nan")
+    stage = stage_of(Planted({"a": 0.9, "b": 0.1}, {"a": nan}), *"ab")
+    drive(stage, Memory())
+    assert stage.winner.origin == "b"
+    assert stage.judged[0] == [(0.0, LARGEST_LOSS)]
+
+
+def test_survivors_keep_their_weights() -> None:
+    """What is judged in a later round has been trained in the rounds before too."""
+    steps: dict[str, list[int]] = {"a": [], "b": []}
+
+    class Counting(Planted):
+        def __call__(self, network: Any) -> TestResult:
+            norm = next(m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
+            assert norm.num_batches_tracked is not None
+            steps[network.origin].append(int(norm.num_batches_tracked))
+            return super().__call__(network)
+
+    four = {"a": 0.4, "b": 0.3, "c": 0.1, "d": 0.1}
+    steps |= {"c": [], "d": []}
+    drive(stage_of(Counting(four), *"abcd", epochs=2), Memory())
+    assert steps == {"a": [4, 8], "b": [4, 8], "c": [4], "d": [4]}
+
+
+@pytest.mark.parametrize("stop", range(0, 16, 3))
+def test_a_stage_that_was_stopped_anywhere_ends_the_same(stop: int) -> None:
+    accuracies = {"a": 0.1, "b": 0.4, "c": 0.3, "d": 0.2}
+    whole, torn = Memory(), Memory()
+    first = stage_of(Planted(accuracies), *"abcd", epochs=2)
+    drive(first, whole)
+    with pytest.raises(Interrupted):
+        drive(stage_of(Planted(accuracies), *"abcd", epochs=2), torn, SignalAfter(stop))
+    again = stage_of(Planted(accuracies), *"abcd", epochs=2)
+    drive(again, torn)
+    assert again.winner == first.winner
+    for one, other in zip(whole.rows, torn.rows, strict=True):
+        assert {k: v for k, v in one.items() if "seconds" not in k} == {
+            k: v for k, v in other.items() if "seconds" not in k
+        }
+    for index, network in first.networks.items():
+        for one, other in zip(
+            network.state_dict().values(), again.networks[index].state_dict().values(), strict=True
+        ):
+            assert torch.equal(one, other)
