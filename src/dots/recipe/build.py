@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from dots.common.errors import UserError
 from dots.common.files import parse_json, read_text
+from dots.common.records import RECIPE
 from dots.recipe.fields import FREE_SECTION, SECTIONS, alternatives, settings_by_name, suggestion
 from dots.recipe.presets import DEFAULT_PRESET, PRESETS, fitted
 from dots.recipe.settings import Recipe
@@ -133,7 +134,7 @@ def flattened(recipe: Recipe) -> Iterator[tuple[str, Any]]:
 
 
 def _read(path: Path) -> Values:
-    path = path / "recipe.json" if path.is_dir() else path
+    path = path / RECIPE if path.is_dir() else path
     what, where = "a recipe", repr(str(path))
     text = read_text(path, what=what, limit=MAX_FILE_BYTES).removeprefix("\ufeff")
     if text.lstrip().startswith("{"):
