@@ -17,12 +17,12 @@ from typing import Any
 from torch import nn
 
 from dots.common.errors import UserError
+from dots.common.records import EXTENSIONS, RESULT, TEST
 from dots.networks.saved import TrainedModel, load_model
 from dots.networks.specification import CellTrainee, Trainee, trainee_of
 from dots.recipe import Recipe
 from dots.runs.directory import RunDirectory
 
-EXTENSIONS = "extensions.json"
 KEPT = ("test_accuracy", "test_top5", "balanced_accuracy", "test_loss", "train_seconds")
 
 
@@ -41,13 +41,13 @@ def reopen(run: RunDirectory) -> None:
 
     To be called before the recipe is changed: a run that dies in between is tested again.
     """
-    if run.has("test.json") and run.has("result.json"):
-        result = run.read_object("result.json")
+    if run.has(TEST) and run.has(RESULT):
+        result = run.read_object(RESULT)
         entry = {"epochs": run.recipe.train.epochs, **{name: result.get(name) for name in KEPT}}
         before = earlier(run)
         if entry not in before:
             run.write_json(EXTENSIONS, [*before, entry])
-    for path in (run.path / "test.json", *run.path.glob("test-*.json")):
+    for path in (run.path / TEST, *run.path.glob("test-*.json")):
         path.unlink(missing_ok=True)
 
 

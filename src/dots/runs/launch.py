@@ -11,18 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from dots.common.errors import UserError
+from dots.common.records import (
+    DATA,
+    GENOTYPE,
+    HALVES,
+    JOB,
+    LATENCY,
+    MACHINE,
+    PLAN,
+    SPLITS,
+    DataRecord,
+)
 from dots.common.threads import fit_maps
 from dots.data import ImageData, open_data
 from dots.data.sources.read import Spec
-from dots.data.splits import HALVES_FILE, check_halves, halves_record
-from dots.nas.budget.budget import LATENCY
+from dots.data.splits import check_halves, halves_record
 from dots.nas.plan import Plan, make_plan
 from dots.recipe import Recipe
 from dots.recipe.shares import SEARCHES, fitted_to_images
 from dots.runs.directory import RunDirectory, check_free
 from dots.runs.further_training import INITIAL, backbone, extended, reopen
-from dots.runs.job import JOB, Job, Machine, check_trainee, dry_recipe, read_job, trainee_for
-from dots.runs.limits import PLAN, Limits, checked_latencies, fitted
+from dots.runs.job import Job, Machine, check_trainee, dry_recipe, read_job, trainee_for
+from dots.runs.limits import Limits, checked_latencies, fitted
 from dots.runs.progress import Shown, Silent
 from dots.runs.session import Session, work_on
 from dots.space.candidates import read_candidates
@@ -32,9 +42,6 @@ from dots.zoo.nasbench201 import Truth
 
 __all__ = ["Job", "Machine", "begin", "dry_recipe", "execute", "resume"]
 
-DATA = "data.json"
-MACHINE = "machine.json"
-SPLITS = "splits.json"
 Watcher = Shown | Silent
 
 
@@ -73,7 +80,7 @@ def begin(
         if (Path(folder) / SPLITS).exists():
             files[SPLITS] = (Path(folder) / SPLITS).read_bytes()
     plan = _fitted_to_images(plan, data, watcher)
-    files[DATA], files[HALVES_FILE] = _json(describe(data)), _json(halves_record(data))
+    files[DATA], files[HALVES] = _json(describe(data)), _json(halves_record(data))
     name = name or _name_of(spec, data)
     with fit_maps(_largest_map(plan.recipe, data)):
         check_trainee(plan, data, job, genotype)
@@ -92,7 +99,7 @@ def begin(
         if job.weights is not None:
             files[INITIAL] = backbone(Path(job.weights), trainee_for(plan, data, job, genotype))
         if genotype is not None:
-            files["genotype.json"] = genotype.to_text().encode()
+            files[GENOTYPE] = genotype.to_text().encode()
         with (
             _create(processes, plan.recipe, out, name, command, files) as run,
             work_on(
@@ -134,8 +141,8 @@ def resume(
         with fit_maps(_largest_map(recipe, images)):
             _tell_differences(run, recipe, watcher, _place(processes))
             _check_same_data(run, images)
-            if run.has(HALVES_FILE):
-                check_halves(run.read_json(HALVES_FILE), images, repr(str(run.path / HALVES_FILE)))
+            if run.has(HALVES):
+                check_halves(run.read_json(HALVES), images, repr(str(run.path / HALVES)))
             if processes.main and extend:
                 reopen(run)
             if recipe != run.recipe:
@@ -229,15 +236,15 @@ def _name_of(spec: Spec, data: ImageData) -> str:
 
 def describe(data: ImageData) -> dict[str, Any]:
     """The content of data.json."""
-    return {
+    return DataRecord(
         **data.info.to_json(),
-        "source": data.where,
-        "train_images": len(data.train),
-        "test_images": len(data.test),
-        "half_a": len(data.half_a),
-        "half_b": len(data.half_b),
-        "notices": list(data.notices),
-    }
+        source=data.where,
+        train_images=len(data.train),
+        test_images=len(data.test),
+        half_a=len(data.half_a),
+        half_b=len(data.half_b),
+        notices=data.notices,
+    ).to_json()
 
 
 def _check_same_data(run: RunDirectory, data: ImageData) -> None:
@@ -281,7 +288,7 @@ def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dic
     plan, run = session.plan, session.run
     session.processes.barrier()  # a given genotype lies in the run directory
     given = None
-    if job.candidates is not None and not run.has("genotype.json"):
+    if job.candidates is not None and not run.has(GENOTYPE):
         given = read_candidates(Path(job.candidates), plan.space, plan.recipe.retain)
     if job.kind == "operations":
         stages.search_operations(session)
@@ -289,7 +296,7 @@ def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dic
         stages.search(session, given)
     elif job.kind == "train":
         if genotype is None and job.reference is None:
-            genotype = Genotype.load(run.path / stages.GENOTYPE)
+            genotype = Genotype.load(run.path / GENOTYPE)
         trainee = trainee_for(plan, session.images.data, job, genotype)
         stages.train_and_test(session, trainee)
     else:

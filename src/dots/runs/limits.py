@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dots.common.errors import UserError
+from dots.common.records import PLAN
 from dots.data import ImageData, ResidentImages
 from dots.nas.budget.latency import LatencyTable, measure_latencies
 from dots.nas.plan import Plan, make_plan, stage_shape
@@ -19,8 +20,6 @@ from dots.runs.session import Session
 from dots.space.search_space import Candidates
 from dots.training.memory_guard import is_out_of_memory, release
 from dots.training.processes import Processes
-
-PLAN = "plan.json"
 
 
 @dataclass(frozen=True)

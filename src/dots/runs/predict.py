@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.common.files import read_json
+from dots.common.records import JOB, SPLITS
 from dots.common.text import csv_cell, plain
 from dots.data import Batches, open_test, prepare
 from dots.data.info import DataInfo
@@ -78,9 +79,9 @@ def evaluate_run(
 
 def _is_own(run: Path, spec: Spec) -> bool:
     """Whether these are the data of the run, whose split says what is the test part."""
-    if not (run / "splits.json").is_file() or not (run / "job.json").is_file():
+    if not (run / SPLITS).is_file() or not (run / JOB).is_file():
         return False
-    job = read_json(run / "job.json", what="what a run is for")
+    job = read_json(run / JOB, what="what a run is for")
     named = remembered(spec)
     return isinstance(job, dict) and named is not None and job.get("data") == named
 

@@ -8,25 +8,25 @@ from typing import Any
 import torch
 
 from dots.common.errors import UserError
+from dots.common.records import (
+    EXTENSIONS,
+    GENOTYPES,
+    HALVING,
+    TEST,
+    TRUTH,
+    Picture,
+    Result,
+    Samples,
+)
 from dots.data import Batches, pngs
 from dots.recipe import TrainSettings
 from dots.runs.directory import RunDirectory
-from dots.runs.further_training import EXTENSIONS, earlier
+from dots.runs.further_training import earlier
 from dots.runs.metrics import write_board
 from dots.runs.session import RunImages
 from dots.space.genotype import Genotype
 from dots.training.evaluate import Mistake
 from dots.zoo.nasbench201 import Truth
-
-HALVING = "halving.json"
-RESULT = "result.json"
-TRUTH = "truth.json"
-CELLS = {
-    "found": "genotype.json",
-    "random": "genotype-random.json",
-    "darts-policy": "genotype-darts-policy.json",
-}
-"""The files of a run's cells, by what they are called."""
 
 SEARCHES = ("operations", "topology", "halving")
 """What the names of the stages begin with that search."""
@@ -50,11 +50,11 @@ def finish(run: RunDirectory, truth: Truth | None = None) -> dict[str, Any]:
     cells = _cells(run)
     if truth is not None:
         names = {"truth": "found", "truth_without_topology_search": "darts-policy"}
-        run.write_json(
-            TRUTH, truth.describe({key: cells[n] for key, n in names.items() if n in cells})
-        )
-    result = collect_result(run)
-    run.write_json(RESULT, result)
+        known = {key: cells[name] for key, name in names.items() if name in cells}
+        run.write_record(truth.describe(known))
+    record = Result.model_validate(collect_result(run))
+    run.write_record(record)
+    result = record.to_json()
     run.sync()
     if run.writes:
         from dots.report import write_report
@@ -65,13 +65,13 @@ def finish(run: RunDirectory, truth: Truth | None = None) -> dict[str, Any]:
 
 
 def _cells(run: RunDirectory) -> dict[str, Genotype]:
-    return {name: Genotype.load(run.path / f) for name, f in CELLS.items() if run.has(f)}
+    return {name: Genotype.load(run.path / f) for name, f in GENOTYPES.items() if run.has(f)}
 
 
 def collect_result(run: RunDirectory) -> dict[str, Any]:
     """The content of result.json, from what the stages left."""
     rows = run.metrics.rows()
-    test = run.read_object("test.json") if run.has("test.json") else {}
+    test = run.read_object(TEST) if run.has(TEST) else {}
     result: dict[str, Any] = _outcome(test) if test else dict.fromkeys(OUTCOME)
     result |= {name: test[name] for name in ("reference", "skeleton") if name in test}
     searched = [row for row in rows if row["stage"].startswith(SEARCHES)]
@@ -123,27 +123,26 @@ def _total(rows: Rows, column: str) -> float:
 
 def sample_pictures(
     images: RunImages, settings: TrainSettings, mistakes: Sequence[Mistake]
-) -> dict[str, Any]:
+) -> Samples:
     """The content of samples.json: a batch as the network sees it, and the worst mistakes."""
     names = images.info.classes
     first = images.batches("train", "all", settings).batch(0, 0)
     pictures = pngs(first.images[:SHOWN], images.info)
     labels = first.labels[:SHOWN].tolist()
-    return {
-        "augmented": [
-            {"png": png, "label": names[label]} for png, label in zip(pictures, labels, strict=True)
-        ],
-        "mistakes": [
-            {
-                "png": png,
-                "label": names[mistake.label],
-                "predicted": names[mistake.predicted],
-                "confidence": mistake.confidence,
-                "index": mistake.index,
-            }
-            for png, mistake in zip(_mistaken(images, mistakes), mistakes, strict=True)
-        ],
-    }
+    augmented = [
+        Picture(png=png, label=names[label]) for png, label in zip(pictures, labels, strict=True)
+    ]
+    wrong = [
+        Picture(
+            png=png,
+            label=names[mistake.label],
+            predicted=names[mistake.predicted],
+            confidence=mistake.confidence,
+            index=mistake.index,
+        )
+        for png, mistake in zip(_mistaken(images, mistakes), mistakes, strict=True)
+    ]
+    return Samples(augmented=augmented, mistakes=wrong)
 
 
 def _mistaken(images: RunImages, mistakes: Sequence[Mistake]) -> list[str]:

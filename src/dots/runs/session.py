@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dots.common.records import LATENCY
 from dots.data import (
     Augmentation,
     Batches,
@@ -19,7 +20,7 @@ from dots.data import (
     ImageSet,
     class_weights,
 )
-from dots.nas.budget.budget import LATENCY, Allowance
+from dots.nas.budget.budget import Allowance
 from dots.nas.budget.latency import LatencyTable
 from dots.nas.plan import Plan
 from dots.recipe import Recipe, TrainSettings

@@ -12,6 +12,15 @@ import torch
 from torch import Tensor
 
 from dots.common.errors import UserError
+from dots.common.records import (
+    CANDIDATES,
+    GENOTYPE,
+    POLICY_GENOTYPE,
+    RANDOM_GENOTYPE,
+    SEARCHED_GENOTYPE,
+    TestRecord,
+    TopologyRecord,
+)
 from dots.nas.budget.alternatives import alternatives
 from dots.nas.finalists import Finalist, finalists, published
 from dots.nas.plan import Plan, stage_shape
@@ -26,20 +35,11 @@ from dots.runs.restarts import note_unlearned_search, train_until_learned
 from dots.runs.result import sample_pictures
 from dots.runs.selection import selected_operations, selected_topology
 from dots.runs.session import Session
-from dots.space.candidates import CandidateFile, read_candidates, to_json
+from dots.space.candidates import CandidateFile, read_candidates, to_record
 from dots.space.discretise import derive_darts
 from dots.space.genotype import Genotype
 from dots.space.retain import retain
 from dots.training.evaluate import TestResult, evaluate
-
-ALTERNATIVES = "alternatives.json"
-CANDIDATES = "candidates.json"
-GENOTYPE = "genotype.json"
-HALVING = "halving.json"
-POLICY_GENOTYPE = "genotype-darts-policy.json"
-RANDOM_GENOTYPE = "genotype-random.json"
-SEARCHED = "genotype-searched.json"
-TOPOLOGY = "topology.json"
 
 
 def run_everything(session: Session, given: CandidateFile | None = None) -> None:
@@ -73,7 +73,7 @@ def search_operations(session: Session) -> CandidateFile:
     scores, policy = selected_operations(session, stage.strategy, own)
     candidates = retain(space, scores, recipe.retain)
     run.write_text(POLICY_GENOTYPE, policy.to_text())
-    run.write_json(CANDIDATES, to_json(space, recipe.strategy, recipe.retain, scores, candidates))
+    run.write_record(to_record(space, recipe.strategy, recipe.retain, scores, candidates))
     session.engine.processes.barrier()
     return CandidateFile(candidates, scores)
 
@@ -81,7 +81,7 @@ def search_operations(session: Session) -> CandidateFile:
 def search_topology(session: Session, retained: CandidateFile) -> Genotype:
     """Stage 2 (Sec. 4.1): which edges does each node keep?"""
     run, images, allowance = session.run, session.images, session.allowance
-    name = SEARCHED if session.plan.recipe.halving.on else GENOTYPE
+    name = SEARCHED_GENOTYPE if session.plan.recipe.halving.on else GENOTYPE
     if run.has(name):
         return Genotype.load(run.path / name)
     plan = cut_to_time(session, "topology")
@@ -99,10 +99,10 @@ def search_topology(session: Session, retained: CandidateFile) -> Genotype:
         genotype = allowance.choose(known, genotype)
     if retained.scores is not None and not run.has(POLICY_GENOTYPE):
         run.write_text(POLICY_GENOTYPE, derive_darts(plan.space, retained.scores).to_text())
-    run.write_json(TOPOLOGY, record)
+    run.write_record(record)
     if known is not None and run.writes:
         others = alternatives(known, allowance.tables, allowance.limits, genotype)
-        run.write_json(ALTERNATIVES, others)
+        run.write_record(others)
     run.write_text(name, genotype.to_text())
     session.engine.processes.barrier()
     return genotype
@@ -115,7 +115,7 @@ def choose_cell(session: Session, retained: CandidateFile, searched: Genotype) -
     recipe, known = plan.recipe, None
     policy = Genotype.load(run.path / POLICY_GENOTYPE) if run.has(POLICY_GENOTYPE) else None
     if recipe.topology.by_beta:
-        known = allowance.known(retained.candidates, run.read_object(TOPOLOGY))
+        known = allowance.known(retained.candidates, TopologyRecord.read(run.path))
     cells = finalists(
         recipe.halving.cells, searched, allowance, policy=policy, known=known, seed=recipe.seed
     )
@@ -138,7 +138,7 @@ def choose_cell(session: Session, retained: CandidateFile, searched: Genotype) -
     )
     session.loop.run(stage)
     if run.writes:
-        run.write_json(HALVING, halving_record(stage, run.metrics.rows()))
+        run.write_record(halving_record(stage, run.metrics.rows()))
         run.write_text(GENOTYPE, stage.winner.genotype.to_text())
     session.engine.processes.barrier()
     return stage.winner.genotype
@@ -208,17 +208,17 @@ def train_network(
     result = classified(session, network.float())
     if stage_name == "train" and run.writes:
         save_network(run.path, network, images.info)
-        run.write_json("samples.json", sample_pictures(images, settings, result.mistakes))
+        run.write_record(sample_pictures(images, settings, result.mistakes))
     cost = trainee.cost(images.info.image_size)
-    content = {
+    record = TestRecord(
         **result.summary(),
-        "parameters": cost.parameters,
-        "multiply_adds": cost.multiply_adds,
+        parameters=cost.parameters,
+        multiply_adds=cost.multiply_adds,
         **trainee.to_json(),
-        "classes": list(images.info.classes),
-        "confusion": result.confusion,
-    }
-    run.write_json(test_file, content)  # last: it says that the rest is there
+        classes=images.info.classes,
+        confusion=result.confusion,
+    )
+    run.write_json(test_file, record.to_json())  # last: it says that the rest is there
     session.engine.processes.barrier()
 
 
