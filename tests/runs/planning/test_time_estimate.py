@@ -12,10 +12,10 @@ from dots.data import DataInfo
 from dots.nas.plan import make_plan
 from dots.nas.strategies import STRATEGIES
 from dots.recipe import build_recipe, preset
-from dots.runs.planning import estimate as planner
+from dots.runs.planning import time_estimate as planner
 from dots.runs.planning.memory_limit import bytes_of, fewest_parts, halved
 from dots.runs.planning.time_estimate import measure
-from dots.runs.planning.trial_steps import alone, rehearse
+from dots.runs.planning.trial_steps import single_engine, trial_steps
 
 INFO = DataInfo("x", ("a", "b", "c"), 1, 8, (0.5,), (0.2,), flip=True)
 SMALLEST = [
@@ -39,15 +39,15 @@ def test_a_long_step_is_measured_on_few_images(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_steps_of_every_strategy_can_be_rehearsed(strategy: str) -> None:
+def test_steps_of_every_strategy_can_be_tried(strategy: str) -> None:
     recipe = build_recipe("tiny", overrides=[*SMALLEST, f"strategy={strategy}", "fast=false"])
     before = torch.random.get_rng_state()
-    (rehearsal,) = rehearse(
-        make_plan(recipe), INFO, alone(torch.device("cpu")), stages=("operations",)
+    (trial,) = trial_steps(
+        make_plan(recipe), INFO, single_engine(torch.device("cpu")), stages=("operations",)
     )
-    assert rehearsal.early is not None
-    rehearsal.early(3)
-    rehearsal.late(3)
+    assert trial.early is not None
+    trial.early(3)
+    trial.late(3)
     assert torch.equal(before, torch.random.get_rng_state())
 
 
