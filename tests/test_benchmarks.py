@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,6 +69,24 @@ def test_startup(printed: Any) -> None:
     text = printed("startup", ["--repeats", "1"])
     assert re.search(rf"dots --help: {SPREAD} s .*; {VERDICT}", text, flags=re.MULTILINE)
     assert "heavy modules loaded: none" in text
+
+
+def test_worth(printed: Any, tmp_path: Path) -> None:
+    """A second call reads what the first did; what was lost is done again."""
+    few = [
+        "data.limit=40", "operations.epochs=1", "operations.weight_epochs=0", "topology.epochs=1",
+        "operations.cells=2", "topology.cells=2", "train.cells=2", "train.channels=2",
+        "train.epochs=1", "train.warmup_epochs=0", "halving.cells=2", "halving.epochs=1",
+    ]  # fmt: skip
+    words = [str(tmp_path), "--preset=tiny", "--device=cpu", "--seeds", "0"]
+    words += ["--data=digits,image_size=8", *(f"--set={one}" for one in few)]
+    text = printed("worth", words)
+    assert len(re.findall(r"^\| .* \|$", text, flags=re.MULTILINE)) == 1 + 6
+    kept = json.loads((tmp_path / "digits/seed0/plain network.json").read_text())
+    assert f"| plain network | {100 * kept['test_accuracy']:.2f} |" in text
+    (tmp_path / "digits/seed0/plain network.json").unlink()
+    again = printed("worth", words)
+    assert again.splitlines()[-10:] == text.splitlines()[-10:]
 
 
 def test_threads(printed: Any, monkeypatch: pytest.MonkeyPatch) -> None:

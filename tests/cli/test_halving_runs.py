@@ -144,7 +144,6 @@ def test_a_searched_cell_of_skips_loses_to_one_that_sees_more_than_the_stem(tmp_
         chosen = choose_cell(session, candidates, cell_of("skip_connect"))
     record = read(tmp_path / "run/halving.json")
     reached = [cell["validation"][-1]["accuracy"] for cell in record["cells"]]
-    print(reached)  # XX
     assert record["winner"] == "darts-policy"
     assert chosen == cell_of("sep_conv_5x5")
-    assert reached[0] < 0.7 < reached[1]
+    assert reached[0] + 0.1 < reached[1]

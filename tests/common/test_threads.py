@@ -13,7 +13,6 @@ import torch
 
 from dots.cli.app import run
 from dots.common import threads
-from dots.training.processes import make_fabric
 
 
 def said_by_openmp(code: str, **variables: str) -> str:
@@ -116,7 +115,7 @@ def test_processes_of_a_run_share_the_processors(
     eight: list[int], monkeypatch: pytest.MonkeyPatch, processes: int, expected: int
 ) -> None:
     monkeypatch.setattr(threads, "processors", lambda: 6)
-    make_fabric("cpu", devices=processes)
+    threads.fit_machine(processes)
     assert eight[-1] == expected
 
 

@@ -16,6 +16,7 @@ from dots.recipe import DataSettings
 from dots.runs.progress import Silent
 from dots.training.engine import StepResult
 from dots.training.loop import Interrupted, Loop, Pair, State
+from dots.training.processes import Processes
 from helpers.journals import Memory, SignalAfter
 
 EPOCHS, STEPS = 2, 4
@@ -87,7 +88,7 @@ class Looking:
 
 
 def _loop(journal: Memory, stop: Any = lambda: None) -> Loop:
-    return Loop(3, torch.device("cpu"), journal, Silent(), stop)
+    return Loop(3, Processes.single(torch.device("cpu")), journal, Silent(), stop)
 
 
 @pytest.fixture(scope="module")

@@ -87,10 +87,10 @@ def _serve() -> None:
     import dots.report
     import dots.runs.stages  # noqa: F401 - imported ahead
     from dots.runs import launch as jobs  # noqa: F401 - imported ahead
-    from dots.training.processes import make_fabric
+    from dots.training.processes import start_processes
 
     torch.set_num_threads(1)
-    make_fabric("cpu")
+    start_processes("cpu")
     sklearn.datasets.load_digits()
     for line in sys.stdin:
         print(json.dumps(_do(**json.loads(line))), flush=True)

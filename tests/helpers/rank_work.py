@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from dots.common.seeding import seed_step
@@ -26,10 +25,9 @@ from dots.nas.topology_search import TopologyStage
 from dots.networks.derived import DerivedNetwork
 from dots.runs import checkpoint_file as checkpoint
 from dots.space.search_space import darts_space
-from dots.training import processes as ranks
 from dots.training.engine import Engine
 from dots.training.evaluate import evaluate
-from dots.training.processes import launch, make_fabric
+from dots.training.processes import Processes, start_processes
 from helpers import searches, small
 from helpers.stages import SPACE, candidates_of, topology_settings
 
@@ -44,39 +42,46 @@ def part_of(whole: Batch, rank: int, world: int) -> Batch:
     return Batch(whole.images[piece], whole.labels[piece], count)
 
 
-def pieces(fabric: Fabric, count: int, seed: int = 0) -> Iterator[Batch]:
+def pieces(processes: Processes, count: int, seed: int = 0) -> Iterator[Batch]:
     for step in range(count):
         whole = small.batch(images=IMAGES, seed=seed + step)
-        yield part_of(whole, fabric.global_rank, fabric.world_size)
+        yield part_of(whole, processes.rank, processes.world)
 
 
-def strategies(fabric: Fabric) -> dict[str, Any]:
+def strategies(processes: Processes) -> dict[str, Any]:
     """Of every strategy: α, w and running statistics after each of three steps."""
-    return {name: list(_searched(fabric, name)) for name in STRATEGIES if name != "random"}
+    return {name: list(_searched(processes, name)) for name in STRATEGIES if name != "random"}
 
 
-def _searched(fabric: Fabric, name: str) -> Iterator[dict[str, Any]]:
+def _searched(processes: Processes, name: str) -> Iterator[dict[str, Any]]:
     strategy, space = STRATEGIES[name], darts_space(nodes=1)
     own, chosen = strategy.Settings(**QUICK.get(name, {})), searches.settings(cells=2)
     context = SearchContext(
-        space, small.SHAPE, chosen, Engine(fabric), 0, (space.operations,), image_size=8, fast=False
+        space,
+        small.SHAPE,
+        chosen,
+        Engine(processes),
+        0,
+        (space.operations,),
+        image_size=8,
+        fast=False,
     )
     search = strategy(context, own)
     assert isinstance(search, GradientSearch)
     search.begin_epoch(3)
     search.set_epoch(3)
-    held_out = list(pieces(fabric, 3, seed=50))
-    for step, batch in enumerate(pieces(fabric, 3)):
+    held_out = list(pieces(processes, 3, seed=50))
+    for step, batch in enumerate(pieces(processes, 3)):
         seed_step(0, "operations", 3, step)
         search.step(3, batch, held_out[step] if search.wants_architecture_batch(3) else None)
-        ranks.average_statistics(fabric, search.supernet)
+        processes.average_statistics(search.supernet)
         yield {
             "alpha": _copied(search.alpha.state_dict()),
             "weights": _copied(search.supernet.state_dict()),
         }
 
 
-def topology(fabric: Fabric) -> dict[str, Any]:
+def topology(processes: Processes) -> dict[str, Any]:
     """β, α' and w after each of three steps of the topology search."""
     candidates = candidates_of(SPACE, ("skip_connect", "sep_conv_3x3"))
     made = make_topology(
@@ -86,7 +91,7 @@ def topology(fabric: Fabric) -> dict[str, Any]:
     net = small.Supernet(SPACE, small.SHAPE, candidates)
     batches: Any = small.FewBatches()
     stage = TopologyStage(
-        SPACE, candidates, made, net, topology_settings(), Engine(fabric), batches
+        SPACE, candidates, made, net, topology_settings(), Engine(processes), batches
     )
     with torch.no_grad():
         stage.gates.alpha["normal"][0, 1] = -2  # underflows: this operation is removed
@@ -94,9 +99,9 @@ def topology(fabric: Fabric) -> dict[str, Any]:
     assert stage.gates.active
     stage.set_epoch(0)
     seen = []
-    for step, batch in enumerate(pieces(fabric, 3)):
+    for step, batch in enumerate(pieces(processes, 3)):
         stage.step(0, step, (batch, None))
-        ranks.average_statistics(fabric, net)
+        processes.average_statistics(net)
         seen.append(
             {
                 "beta": _copied(stage.topology.state_dict()),
@@ -107,7 +112,7 @@ def topology(fabric: Fabric) -> dict[str, Any]:
     return {"steps": seen, "genotype": stage.genotype().to_text()}
 
 
-def gradients(fabric: Fabric) -> dict[str, Any]:
+def gradients(processes: Processes) -> dict[str, Any]:
     """Of a supernet in float64 whose batch norms use their running statistics: of α and w."""
     net = small.supernet(darts_space(nodes=1), fast=False).double().eval()
     mixtures = small.random_mixtures(net, dtype=torch.float64, edges=False)
@@ -118,19 +123,19 @@ def gradients(fabric: Fabric) -> dict[str, Any]:
     alpha = dict(zip(mixtures, parameters[-len(mixtures) :], strict=True))
     results = {}
     for accumulate in (1, 2):
-        engine = Engine(fabric, accumulate=accumulate)
+        engine = Engine(processes, accumulate=accumulate)
 
         def objective(part: Batch, engine: Engine = engine) -> tuple[Tensor, Tensor]:
             now = {kind: small.Mixture(weights) for kind, weights in alpha.items()}
             logits = net(part.images.double(), now)
             return engine.cross_entropy(logits, part.labels), logits
 
-        engine.gradients(next(pieces(fabric, 1)), objective, parameters)
+        engine.gradients(next(pieces(processes, 1)), objective, parameters)
         results[str(accumulate)] = [p.grad.clone() for p in parameters if p.grad is not None]
     return results
 
 
-def test(fabric: Fabric) -> dict[str, Any]:
+def test(processes: Processes) -> dict[str, Any]:
     """The test of an untrained network on 23 images in batches of seven."""
     torch.manual_seed(1)
     network = DerivedNetwork(random_genotype(darts_space(nodes=1), "pairs", 0), small.SHAPE)
@@ -139,35 +144,35 @@ def test(fabric: Fabric) -> dict[str, Any]:
     batches, rows = [], []
     for start in range(0, 23, IMAGES):
         chunk = Batch(whole.images[start : start + 7].double(), whole.labels[start : start + 7], 0)
-        batches.append(part_of(chunk, fabric.global_rank, fabric.world_size))
+        batches.append(part_of(chunk, processes.rank, processes.world))
         index = Batch(torch.arange(start, min(start + 7, 23)), chunk.labels, 0)
-        rows.append(part_of(index, fabric.global_rank, fabric.world_size).images)
+        rows.append(part_of(index, processes.rank, processes.world).images)
     result = evaluate(
         network,
         batches,
         5,
-        gather=lambda table: ranks.gathered(fabric, table, torch.cat(rows), 23),
+        gather=lambda table: processes.gather(table, torch.cat(rows), 23),
     )
     mistakes = [[m.index, m.label, m.predicted, m.confidence] for m in result.mistakes]
     return {**result.summary(), "confusion": result.confusion, "mistakes": mistakes}
 
 
-def together(fabric: Fabric) -> dict[str, Any]:
+def together(processes: Processes) -> dict[str, Any]:
     """Sums, maxima, texts."""
-    rank = fabric.global_rank
+    rank = processes.rank
     return {
-        "sum": ranks.summed(fabric, torch.tensor([float(rank), 1.0])),
-        "largest": ranks.largest(fabric, torch.tensor([rank, -rank])),
-        "text": ranks.agreed_text(fabric, f"äöü {rank} " * (3 - rank)),
+        "sum": processes.sum(torch.tensor([float(rank), 1.0])),
+        "largest": processes.max(torch.tensor([rank, -rank])),
+        "text": processes.text(f"äöü {rank} " * (3 - rank)),
     }
 
 
-def death(fabric: Fabric) -> dict[str, Any]:
+def death(processes: Processes) -> dict[str, Any]:
     """The last process dies; the others wait for it."""
-    ranks.barrier(fabric)
-    if fabric.global_rank == fabric.world_size - 1:
+    processes.barrier()
+    if processes.rank == processes.world - 1:
         os._exit(9)
-    ranks.barrier(fabric)
+    processes.barrier()
     time.sleep(60)
     return {}
 
@@ -176,7 +181,7 @@ def _copied(state: dict[str, Any]) -> dict[str, Any]:
     return {name: value.clone() for name, value in state.items()}
 
 
-WORK: dict[str, Callable[[Fabric], dict[str, Any]]] = {
+WORK: dict[str, Callable[[Processes], dict[str, Any]]] = {
     "strategies": strategies,
     "topology": topology,
     "gradients": gradients,
@@ -187,8 +192,7 @@ WORK: dict[str, Callable[[Fabric], dict[str, Any]]] = {
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    fabric = make_fabric("cpu")
-    launch(fabric)
+    processes = start_processes("cpu")
     for what in sys.argv[2:]:
-        file = Path(sys.argv[1]) / f"{what}-{fabric.world_size}-{fabric.global_rank}.safetensors"
-        checkpoint.save(file, WORK[what](fabric))
+        file = Path(sys.argv[1]) / f"{what}-{processes.world}-{processes.rank}.safetensors"
+        checkpoint.save(file, WORK[what](processes))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from dots.data.batch import Batch
@@ -13,13 +12,14 @@ from dots.networks.body import Shape
 from dots.networks.supernet import Mixture, Supernet
 from dots.space.search_space import SearchSpace, darts_space
 from dots.training.engine import Engine
+from dots.training.processes import Processes
 
 SHAPE = Shape(cells=3, channels=4, image_channels=3, classes=5)
 
 
 def engine(**settings: object) -> Engine:
     """An engine on one CPU."""
-    return Engine(Fabric(accelerator="cpu", devices=1), **settings)  # type: ignore[arg-type]
+    return Engine(Processes.single(torch.device("cpu")), **settings)  # type: ignore[arg-type]
 
 
 def batch(images: int = 6, size: int = 8, classes: int = 5, seed: int = 0) -> Batch:

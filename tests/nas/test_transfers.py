@@ -15,6 +15,7 @@ from dots.recipe import Recipe, build_recipe
 from dots.runs.planning.steps import STAGES, alone, rehearse
 from dots.training.engine import StepResult
 from dots.training.loop import Loop, Meter
+from dots.training.processes import Processes
 from helpers import contracts
 from helpers.transfers import META, Transfers
 
@@ -75,7 +76,7 @@ def test_what_the_loop_adds_up() -> None:
 
 def test_a_meter_is_read_once_an_epoch_and_reads_little() -> None:
     with Transfers() as calls:
-        Meter(META).read()
+        Meter(META).read(Processes.single(META))
     assert sorted(calls) == [
         "torch.Tensor.__int__",
         "torch.Tensor.new_tensor",
@@ -85,7 +86,7 @@ def test_a_meter_is_read_once_an_epoch_and_reads_little() -> None:
 
 def _loop() -> Loop:
     nobody: Any = None
-    return Loop(0, META, journal=nobody, watcher=nobody, stop_signal=lambda: None)
+    return Loop(0, Processes.single(META), journal=nobody, watcher=nobody, stop_signal=lambda: None)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ from dots.recipe import (
     recipe_from_json,
     to_toml,
 )
+from dots.recipe.settings import HalvingSettings
+from dots.recipe.shares import fitted_to_images
 
 
 def cosine(stage: OperationSettings | TopologySettings, epoch: int) -> float:
@@ -362,3 +364,36 @@ def test_settings_built_in_python_are_checked_alike() -> None:
         OperationSettings(epochs=1, weight_epochs=2, cells=1, channels=1, batch=1, lr=1.0)
     with pytest.raises(UserError, match="three nodes"):
         Recipe.model_validate({**preset("tiny").to_json(), "space": "nasbench201", "nodes": 4})
+
+
+@pytest.mark.parametrize(
+    ("train", "searched", "epochs"),
+    [(3000, 3000, (5, 18, 36, 3)), (750, 750, (10, 36, 72, 6)), (12_000, 3000, (5, 9, 18, 3))],
+)
+def test_epochs_go_with_one_over_the_root_of_the_images(
+    train: int, searched: int, epochs: tuple[int, ...]
+) -> None:
+    recipe = preset("quick").model_copy(
+        update={"nominal_images": 3000, "halving": HalvingSettings(cells=6, epochs=3)}
+    )
+    recipe = changed(
+        recipe, ["operations.epochs=5", "train.epochs=18", "train.published_epochs=36"]
+    )
+    fitted = fitted_to_images(recipe, train, searched)
+    longer = fitted.train.published_epochs
+    found = (fitted.operations.epochs, fitted.train.epochs, longer, fitted.halving.epochs)
+    assert found == epochs
+    assert fitted_to_images(fitted, 10, 10) == fitted
+
+
+def test_who_sets_epochs_gets_them() -> None:
+    assert build_recipe().nominal_images is not None
+    assert build_recipe(overrides=["train.epochs=30"]).nominal_images is None
+    few = build_recipe(overrides=["train.epochs=3"]).train
+    assert (few.epochs, few.warmup_epochs, few.published_epochs) == (3, 1, 6)
+    own = ["train.epochs=3", "train.warmup_epochs=2", "train.published_epochs=5"]
+    train = build_recipe(overrides=own).train
+    assert (train.epochs, train.warmup_epochs, train.published_epochs) == (3, 2, 5)
+    both = build_recipe(overrides=["train.epochs=30", "nominal_images=100"])
+    assert (both.train.epochs, both.nominal_images) == (30, 100)
+    assert build_recipe("paper-cifar").nominal_images is None

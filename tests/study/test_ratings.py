@@ -11,17 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dots.nas.topology import EdgeCombinations, EdgeSigmoid, EdgeSoftmax, make_topology
-from dots.space.edge_combinations import combinations
+from dots.space.edge_combinations import combinations, node_choices
 from dots.space.search_space import SearchSpace, darts_space, nasbench201_space
 from dots.study.ratings import (
     all_topologies,
-    combination_log_probability,
     edge_count,
-    edge_softmax,
     importance,
     rate,
+    rating_by,
     rating_of_search,
-    sigmoid_log_probability,
 )
 from dots.zoo.nasbench201 import topologies
 
@@ -65,7 +63,7 @@ def test_joint_probability_is_the_product_over_nodes_and_sums_to_one(
     seed: int, temperature: float
 ) -> None:
     topology = EdgeCombinations(SPACE, "any", normalise=True)
-    rating = combination_log_probability(SPACE, raw(topology, seed), "any", temperature)
+    rating = rating_by(SPACE, topology.choices, raw(topology, seed), temperature)
     rated = {t: rate(rating, t) for t in all_topologies(SPACE)}
     assert math.fsum(math.exp(value) for value in rated.values()) == pytest.approx(1)
     tables = topology.probabilities(temperature)["normal"]
@@ -80,17 +78,18 @@ def test_joint_probability_is_the_product_over_nodes_and_sums_to_one(
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 1000))
 def test_temperature_changes_no_order(seed: int) -> None:
-    beta = raw(EdgeCombinations(SPACE, "any", normalise=True), seed)
+    topology = EdgeCombinations(SPACE, "any", normalise=True)
+    beta = raw(topology, seed)
     orders = []
     for temperature in (0.02, 1.0, 10.0):
-        rating = combination_log_probability(SPACE, beta, "any", temperature)
+        rating = rating_by(SPACE, topology.choices, beta, temperature)
         orders.append(sorted(all_topologies(SPACE), key=lambda t: rate(rating, t)))
     assert all(one == other for one, other in pairwise(orders))
 
 
 def test_edge_weights_sum_to_the_number_of_nodes_where_all_are_kept() -> None:
     beta = raw(EdgeSoftmax(SPACE, 2), 0)
-    rating = edge_softmax(SPACE, beta, 0.5)
+    rating = rating_by(SPACE, node_choices("edges"), beta, 0.5)
     everything = max(all_topologies(SPACE), key=lambda t: sum(map(len, t)))
     assert rate(rating, everything) == pytest.approx(3)
     weights = torch.softmax(torch.tensor(beta[2], dtype=torch.float64) / 0.5, 0)
@@ -99,7 +98,7 @@ def test_edge_weights_sum_to_the_number_of_nodes_where_all_are_kept() -> None:
 
 def test_sigmoid_probabilities_of_all_subsets_sum_to_one_minus_none() -> None:
     beta = raw(EdgeSigmoid(SPACE, 0.5), 0)
-    rating = sigmoid_log_probability(beta, 0.7)
+    rating = rating_by(SPACE, node_choices("sigmoid"), beta, 0.7)
     total = math.fsum(math.exp(rating(2, kept)) for kept in combinations(3, "any"))
     empty = math.prod(1 - 1 / (1 + math.exp(-value / 0.7)) for value in beta[2])
     assert total == pytest.approx(1 - empty)
@@ -107,7 +106,8 @@ def test_sigmoid_probabilities_of_all_subsets_sum_to_one_minus_none() -> None:
 
 def test_extreme_parameters_stay_finite() -> None:
     beta = [[0.0], [50.0, -50.0], [50.0, 0.0, -50.0]]
-    for rating in (sigmoid_log_probability(beta, 0.02), edge_softmax(SPACE, beta, 0.02)):
+    for name in ("sigmoid", "edges"):
+        rating = rating_by(SPACE, node_choices(name), beta, 0.02)
         assert all(math.isfinite(rate(rating, t)) for t in all_topologies(SPACE))
 
 

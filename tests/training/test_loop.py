@@ -13,6 +13,7 @@ from dots.common.errors import UserError
 from dots.runs.progress import Silent
 from dots.training.engine import StepResult
 from dots.training.loop import Interrupted, Loop, Meter, Pair, State
+from dots.training.processes import Processes
 from helpers import small
 from helpers.journals import Memory, SignalAfter
 
@@ -68,14 +69,26 @@ class Walk:
         self.position = state["position"].clone()
 
 
+ALONE = Processes.single(torch.device("cpu"))
+
+
+def _with(other: torch.Tensor) -> Processes:
+    """Two processes, of which the other has this value."""
+
+    class Two(Processes):
+        def max(self, value: torch.Tensor) -> torch.Tensor:
+            return torch.maximum(value, other)
+
+    return Two(ALONE.device)
+
+
 def _loop(journal: Memory, stop: Any = lambda: None, **settings: Any) -> Loop:
     return Loop(
         seed=5,
-        device=torch.device("cpu"),
+        processes=ALONE,
         journal=journal,
         watcher=Silent(),
         stop_signal=stop,
-        sum_over_processes=lambda value: value,
         **settings,
     )
 
@@ -152,7 +165,7 @@ def test_the_meter_remembers_the_first_bad_step() -> None:
     meter = Meter(torch.device("cpu"))
     for step, loss in enumerate([1.0, float("inf"), float("nan")]):
         meter.add(step, StepResult(torch.tensor(loss), torch.tensor(1.0), 2))
-    assert meter.read()[2] == 1
+    assert meter.read(ALONE)[2] == 1
 
 
 def test_the_first_bad_step_is_that_of_all_processes() -> None:
@@ -162,9 +175,9 @@ def test_the_first_bad_step_is_that_of_all_processes() -> None:
         for step in range(4):
             loss = torch.tensor(1.0 if step < first else float("nan"))
             meter.add(step, StepResult(loss, torch.tensor(1.0), 2))
-    other = torch.tensor(-meters[1].read()[2])
-    assert meters[0].read(largest=lambda mine: torch.maximum(mine, other))[2] == 1
+    other = torch.tensor(-meters[1].read(ALONE)[2])
+    assert meters[0].read(_with(other))[2] == 1
     good = Meter(torch.device("cpu"))
     good.add(0, StepResult(torch.tensor(1.0), torch.tensor(1.0), 2))
-    assert good.read()[2] == -1
-    assert good.read(largest=lambda mine: torch.maximum(mine, other))[2] == 1
+    assert good.read(ALONE)[2] == -1
+    assert good.read(_with(other))[2] == 1

@@ -12,6 +12,7 @@ from dots.common.errors import UserError
 from dots.data.batch import Batch
 from dots.training.engine import Engine, StepResult
 from dots.training.memory_guard import MemoryGuard, copied, is_out_of_memory
+from dots.training.processes import Processes
 from helpers import small
 
 
@@ -50,8 +51,8 @@ class Hungry:
 
 def _guarded(fits: int, processes: int = 1) -> tuple[Hungry, MemoryGuard, list[tuple[int, str]]]:
     said: list[tuple[int, str]] = []
-    engine = small.engine()
-    guard = MemoryGuard(engine, lambda parts, line: said.append((parts, line)), processes)
+    engine = Engine(Processes(torch.device("cpu"), world=processes))
+    guard = MemoryGuard(engine, lambda parts, line: said.append((parts, line)))
     return Hungry(engine, fits), guard, said
 
 

@@ -56,9 +56,9 @@ def check(
         print("\n".join(map(plain, _lines(facts))))
     if not no_estimate:
         from dots.runs.planning.forecast import forecast, suggested_preset
-        from dots.training.processes import make_fabric
+        from dots.training.processes import find_device
 
-        place = make_fabric(device).device
+        place = find_device(device)
         recipe = o.make_recipe(
             preset=preset or suggested_preset(facts, place),
             file=None,

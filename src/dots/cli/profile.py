@@ -46,7 +46,7 @@ def profile(
     """
     from dots.nas.budget.latency import measure_latencies
     from dots.space.search_space import named_space
-    from dots.training.processes import make_fabric
+    from dots.training.processes import find_device
 
     _check(images=images, repeats=repeats)
     made = o.make_recipe(
@@ -66,7 +66,7 @@ def profile(
         named_space(made.space, made.nodes),
         shape,
         side,
-        device=make_fabric(device).device,
+        device=find_device(device),
         batch=images,
         repeats=repeats,
     )

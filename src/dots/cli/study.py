@@ -76,9 +76,9 @@ class AskedStudy:
 
     def _machine(self) -> Machine:
         from dots.runs.launch import Machine
-        from dots.training.processes import make_fabric
+        from dots.training.processes import find_device
 
-        make_fabric(self.device)  # for its errors
+        find_device(self.device)  # for its errors
         device = "cuda" if _gpus(self.device) else self.device
         return Machine(device=device, download=not self.no_download)
 

@@ -99,7 +99,7 @@ def open_image(source: str | Path | bytes, where: str) -> Image.Image:
     with no_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            image = Image.open(file, formats=_formats())
+            image: Image.Image = Image.open(file, formats=_formats())
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             raise ImageError(where, f"it has more than {MAX_PIXELS} pixels") from None
         except UnidentifiedImageError:

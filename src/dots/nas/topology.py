@@ -13,7 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from dots.nas.relaxation import softmax
-from dots.space.edge_combinations import Combination, EdgeChoice, combinations
+from dots.space.edge_combinations import (
+    Combination,
+    EdgeChoice,
+    NodeChoices,
+    combinations,
+    node_choices,
+)
 from dots.space.search_space import SearchSpace
 
 
@@ -35,11 +41,14 @@ class Topology(nn.Module, ABC):
     """Topology parameters of every cell kind, and the edge weights γ they give.
 
     `beta` holds one parameter vector for each cell kind and intermediate node, zero at first.
+    `choices` says what nodes may keep, and what the values of a vector stand for.
     """
 
-    def __init__(self, space: SearchSpace, lengths: list[int]) -> None:
+    def __init__(self, space: SearchSpace, choices: NodeChoices) -> None:
         super().__init__()
         self.cell = space.cell
+        self.choices = choices
+        lengths = [len(choices.columns(len(incoming))) for incoming in space.cell.incoming]
         self.kinds = space.kinds
         self.beta = nn.ModuleDict(
             {kind: nn.ParameterList(torch.zeros(n) for n in lengths) for kind in space.kinds}
@@ -60,8 +69,12 @@ class Topology(nn.Module, ABC):
         """γ of the node's incoming edges, [incoming]."""
 
     @abstractmethod
+    def node_kept(self, node: int, beta: Tensor, temperature: float) -> Tensor:
+        """How probable each incoming edge is in the derived cell, [incoming]; differentiable."""
+
     def node_choice(self, node: int, beta: Tensor, temperature: float) -> Combination:
         """The combination that the node keeps at the last temperature."""
+        return self.choices.kept(len(self.cell.incoming[node]), beta.tolist())
 
     def edge_weights(self, temperature: float) -> dict[str, Tensor]:
         """γ for each cell kind, [edges], in the order of the cell's edges (Eqs. 6 and 7)."""
@@ -103,11 +116,9 @@ class EdgeCombinations(Topology):
     """DOTS: β over edge combinations, γ = (softmax(β / T) / N) · membership (Eqs. 5-7)."""
 
     def __init__(self, space: SearchSpace, edges: EdgeChoice, *, normalise: bool) -> None:
-        counts = [len(incoming) for incoming in space.cell.incoming]
-        tables = [membership(count, edges, normalise=normalise) for count in counts]
-        super().__init__(space, [len(table) for table in tables])
-        self.edges = edges
-        for node, table in enumerate(tables):
+        super().__init__(space, node_choices("combinations", edges))
+        for node, incoming in enumerate(space.cell.incoming):
+            table = membership(len(incoming), edges, normalise=normalise)
             self.register_buffer(f"membership{node}", table, persistent=False)
 
     def node_probabilities(self, beta: Tensor, temperature: float) -> Tensor:
@@ -117,9 +128,11 @@ class EdgeCombinations(Topology):
         table: Tensor = getattr(self, f"membership{node}")
         return self.node_probabilities(beta, temperature) @ table.to(beta.dtype)
 
-    def node_choice(self, node: int, beta: Tensor, temperature: float) -> Combination:
-        count = len(self.cell.incoming[node])
-        return combinations(count, self.edges)[int(beta.argmax())]
+    def node_kept(self, node: int, beta: Tensor, temperature: float) -> Tensor:
+        """The sum over the combinations that hold the edge."""
+        held = membership(len(self.cell.incoming[node]), self.choices.edges, normalise=False)
+        probabilities = self.node_probabilities(beta, temperature)
+        return probabilities @ held.to(probabilities)
 
 
 class EdgeSoftmax(Topology):
@@ -130,7 +143,7 @@ class EdgeSoftmax(Topology):
     """
 
     def __init__(self, space: SearchSpace, keep: int) -> None:
-        super().__init__(space, [len(incoming) for incoming in space.cell.incoming])
+        super().__init__(space, node_choices("edges", keep))
         self.keep = keep
 
     def node_probabilities(self, beta: Tensor, temperature: float) -> Tensor:
@@ -139,9 +152,10 @@ class EdgeSoftmax(Topology):
     def node_edge_weights(self, node: int, beta: Tensor, temperature: float) -> Tensor:
         return softmax(beta, temperature)
 
-    def node_choice(self, node: int, beta: Tensor, temperature: float) -> Combination:
-        best = beta.argsort(descending=True, stable=True)[: self.keep]
-        return tuple(sorted(best.tolist()))
+    def node_kept(self, node: int, beta: Tensor, temperature: float) -> Tensor:
+        """The edge's share times how many are kept, at most 1."""
+        probabilities = self.node_probabilities(beta, temperature)
+        return (probabilities * min(self.keep, len(probabilities))).clamp_max(1.0)
 
 
 class EdgeSigmoid(Topology):
@@ -152,7 +166,7 @@ class EdgeSigmoid(Topology):
     """
 
     def __init__(self, space: SearchSpace, threshold: float) -> None:
-        super().__init__(space, [len(incoming) for incoming in space.cell.incoming])
+        super().__init__(space, node_choices("sigmoid", threshold=threshold))
         self.threshold = threshold
 
     def node_probabilities(self, beta: Tensor, temperature: float) -> Tensor:
@@ -160,6 +174,9 @@ class EdgeSigmoid(Topology):
 
     def node_edge_weights(self, node: int, beta: Tensor, temperature: float) -> Tensor:
         return torch.sigmoid(beta / temperature)
+
+    def node_kept(self, node: int, beta: Tensor, temperature: float) -> Tensor:
+        return self.node_probabilities(beta, temperature)
 
     def node_choice(self, node: int, beta: Tensor, temperature: float) -> Combination:
         gamma = self.node_edge_weights(node, beta, temperature)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
+from dots.space.edge_combinations import NodeChoices, Parameterisation, node_choices
 from dots.space.search_space import named_space
 
 
@@ -262,7 +263,7 @@ class TopologySettings(SearchSettings):
         le=1e3,
         description="temperature of the retained operations over that of β",
     )
-    parameterisation: Literal["combinations", "edges", "sigmoid"] = Field(
+    parameterisation: Parameterisation = Field(
         default="combinations",
         description="β per edge combination (DOTS), per edge (PC-DARTS), or a sigmoid per edge",
     )
@@ -312,6 +313,11 @@ class TopologySettings(SearchSettings):
                 "weights on single edges cannot choose a number of edges"
             )
         return self
+
+    @property
+    def choices(self) -> NodeChoices:
+        """What the nodes of a cell may keep."""
+        return node_choices(self.parameterisation, self.edges, self.threshold)
 
 
 class TrainSettings(StageSettings):

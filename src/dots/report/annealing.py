@@ -10,8 +10,7 @@ from markupsafe import Markup
 
 from dots.common.records import ArchitectureRow
 from dots.report.charts.lines import Frame, Mark, Series, line_chart
-from dots.report.combos import columns, combination_name, relative_entropy
-from dots.report.graph import space_of
+from dots.report.graph import choices_of, column_names, relative_entropy, space_of
 from dots.report.reading import Run
 from dots.report.retained import operations_fixed, weights_over_time
 from dots.report.wording import kind_name
@@ -68,24 +67,21 @@ def _node_chart(
     fixed: int | None,
 ) -> Markup:
     width = len(values[-1][1])
-    edges, parameterisation = (
-        run.setting("topology.edges"),
-        run.setting("topology.parameterisation"),
-    )
-    table = columns(space.cell, node, edges, parameterisation, width)
+    choices = choices_of(run)
+    names = column_names(space.cell, node, choices, width)
     final = values[-1][1]
     ranked = sorted(range(width), key=lambda column: -final[column])
     named = ranked[: NAMED if width > NAMED else width]
     series = [
         Series(
-            label=combination_name(space.cell, table[column]) if table else f"no. {column + 1}",
+            label=names[column] if names else f"no. {column + 1}",
             points=[(epoch, node_values[column]) for epoch, node_values in values],
             style=named.index(column) if column in named else 0,
             quiet=column not in named,
         )
         for column in range(width)
     ]
-    what = "edges" if parameterisation in ("edges", "sigmoid") else "combinations"
+    what = "combinations" if choices.exclusive else "edges"
     frame = Frame(
         title=f"Node {node}: {width} {what}",
         x_label="epoch of the topology search",
@@ -139,8 +135,8 @@ def temperature_chart(run: Run) -> Markup | None:
 
 def entropy_chart(run: Run) -> Markup | None:
     """The mean entropy of the nodes' choices by cell kind: 1 undecided, 0 decided."""
-    if run.setting("topology.parameterisation") == "sigmoid":
-        return None  # independent edges: no distribution to take the entropy of
+    if not choices_of(run).distribution:
+        return None  # nothing to take the entropy of
     series: dict[str, list[tuple[float, float]]] = {}
     for row in run.architecture_rows("topology"):
         for kind, nodes in row.beta.items():

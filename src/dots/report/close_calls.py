@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dots.common.records import Topology
-from dots.report.combos import leading_pair, margin, relative_entropy
-from dots.report.graph import kept_in_topology, operations_on, space_of
+from dots.common.records import TopologyRecord
+from dots.report.graph import (
+    choices_of,
+    kept_in_topology,
+    leading_pair,
+    margin,
+    operations_on,
+    relative_entropy,
+    space_of,
+)
 from dots.report.reading import Run
 from dots.report.wording import kind_name, on_edges, percent
 from dots.space.search_space import ZERO, SearchSpace
@@ -26,23 +33,25 @@ def thin_leads(run: Run) -> Iterator[str]:
         yield from _edges(run, space, run.topology, kind, 2 * rate)
 
 
-def _nodes(run: Run, space: SearchSpace, record: Topology, kind: str, step: float) -> Iterator[str]:
-    if record.parameterisation != "combinations":
+def _nodes(
+    run: Run, space: SearchSpace, record: TopologyRecord, kind: str, step: float
+) -> Iterator[str]:
+    choices = choices_of(run)
+    if not choices.exclusive:
         return
     for node, values in enumerate(record.beta.get(kind, ())[: space.cell.nodes]):
         if len(values) < 2 or margin(values) >= step:
             continue
-        edges = run.setting("topology.edges")
-        (_, first), (_, second) = leading_pair(
-            space.cell, node, edges, record.parameterisation, values
-        )
+        (_, first), (_, second) = leading_pair(space.cell, node, choices, values)
         yield (
             f"Node {node} of the {kind_name(kind)} cell: β of {first} leads that of "
             f"{second} by {margin(values):.2g}. {_why(step)}"
         )
 
 
-def _edges(run: Run, space: SearchSpace, record: Topology, kind: str, step: float) -> Iterator[str]:
+def _edges(
+    run: Run, space: SearchSpace, record: TopologyRecord, kind: str, step: float
+) -> Iterator[str]:
     thin = []
     for edge, values in enumerate(record.alpha.get(kind, ())[: len(space.cell.edges)]):
         kept = values[: len(kept_in_topology(run, kind, edge))]
@@ -82,15 +91,15 @@ def _close_topology(run: Run) -> Iterator[str]:
     space, rows = space_of(run), run.architecture_rows("topology")
     if space is None or not rows:
         return
-    parameterisation = run.setting("topology.parameterisation")
+    choices = choices_of(run)
     for kind, nodes in rows[-1].beta.items():
         for index, values in enumerate(nodes[: space.cell.nodes]):
             where = f"Node {index} of the {kind_name(kind)} cell"
-            if parameterisation == "sigmoid":
+            if not choices.distribution:
                 close = [value for value in values if abs(value - 0.5) < CLOSE_LEAD / 2]
                 if close:
                     yield f"{where}: {len(close)} edges ended close to the threshold."
-            elif parameterisation != "edges" and len(values) > 1:
+            elif choices.exclusive and len(values) > 1:
                 yield from _close_node(run, space, index, values, where)
 
 
@@ -101,12 +110,7 @@ def _close_node(
     if lead >= CLOSE_LEAD and entropy <= CLOSE_ENTROPY:
         return
     (most, first), (next_most, second) = leading_pair(
-        space.cell,
-        index,
-        run.setting("topology.edges"),
-        run.setting("topology.parameterisation"),
-        values,
-        before="inputs ",
+        space.cell, index, choices_of(run), values, before="inputs "
     )
     yield (
         f"{where} was undecided at the end: {first} had {percent(most, 0)}, "

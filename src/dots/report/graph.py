@@ -1,10 +1,15 @@
-"""The cell graph that a run searched, and which of its edges ended in the found cell."""
+"""The cell that a run searched: its edges, what its nodes choose, what ended in the found cell."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from dots.common.errors import UserError
 from dots.report.reading import FOUND, SEARCHED, Run
-from dots.space.search_space import SearchSpace, named_space
+from dots.report.wording import node as node_name
+from dots.space.edge_combinations import NodeChoices, node_choices
+from dots.space.search_space import CellSpec, SearchSpace, named_space
 
 
 def space_of(run: Run) -> SearchSpace | None:
@@ -52,3 +57,57 @@ def group_names(run: Run) -> tuple[str, ...]:
     if count == 1:
         return ("Operation",)
     return tuple(f"Choice {index}" for index in range(1, count + 1))
+
+
+def choices_of(run: Run) -> NodeChoices:
+    """What nodes choose by the run's recipe; pairs of edges (Eq. 5) where it does not say."""
+    keys = ("parameterisation", "edges", "threshold")
+    name, edges, threshold = (run.setting(f"topology.{key}") for key in keys)
+    whole = edges == "any" or (isinstance(edges, int) and edges > 0)
+    try:
+        return node_choices(str(name), edges if whole else "pairs", threshold or 0.5)
+    except ValueError:
+        return node_choices("combinations", edges if whole else "pairs")
+
+
+def column_names(spec: CellSpec, node: int, choices: NodeChoices, width: int) -> list[str] | None:
+    """For each of `width` recorded values of a node the nodes that its edges come from: "{k−2, 1}".
+
+    None where the recorded values are not as many as the recipe implies.
+    """
+    incoming = spec.incoming[node]
+    columns = choices.columns(len(incoming))
+    if len(columns) != width:
+        return None
+    sources = [node_name(spec.edges[edge][0], spec.inputs) for edge in incoming]
+    return ["{" + ", ".join(sources[edge] for edge in column) + "}" for column in columns]
+
+
+def leading_pair(
+    spec: CellSpec, node: int, choices: NodeChoices, values: Sequence[float], before: str = ""
+) -> tuple[tuple[float, str], tuple[float, str]]:
+    """The two largest of a node's recorded values, each with the name of its combination.
+
+    `before` stands before the names; combinations that cannot be told are numbered.
+    """
+    names = column_names(spec, node, choices, len(values))
+    first, second = sorted(range(len(values)), key=lambda c: -values[c])[:2]
+
+    def named(column: int) -> tuple[float, str]:
+        return values[column], before + names[column] if names else f"combination {column + 1}"
+
+    return named(first), named(second)
+
+
+def relative_entropy(probabilities: Sequence[float]) -> float:
+    """The entropy of a distribution relative to the uniform one's: 0 decided, 1 undecided."""
+    if len(probabilities) < 2:
+        return 0.0
+    nats = -sum(p * math.log(p) for p in probabilities if p > 0)
+    return nats / math.log(len(probabilities))
+
+
+def margin(values: Sequence[float]) -> float:
+    """The lead of the largest value over the second; of a single value, the value itself."""
+    ordered = sorted(values, reverse=True)
+    return ordered[0] - ordered[1] if len(ordered) > 1 else ordered[0]

@@ -8,12 +8,14 @@ from pathlib import Path
 from markupsafe import Markup
 
 from dots.common.files import write_text
+from dots.common.records import REPORT
 from dots.report.alternatives import others
 from dots.report.annealing import entropy_chart, panels, temperature_chart
 from dots.report.close_calls import undecided
 from dots.report.confusion import confusion_view
 from dots.report.curves import stage_curves
 from dots.report.drawing.svg import cell_svg
+from dots.report.graph import choices_of
 from dots.report.headline import stage_rows, tiles
 from dots.report.pictures import pictures
 from dots.report.reading import FOUND, Run, read_run
@@ -57,7 +59,6 @@ def draw(name: str, genotype: Genotype) -> tuple[tuple[str, Markup], ...]:
     return tuple(result)
 
 
-REPORT = "report.html"
 _WORDS = {
     "space": "space {}",
     "strategy": "{} operation search",
@@ -96,7 +97,7 @@ def report_html(run: Run) -> str:
         drawings=drawings(run),
         tables=retained_tables(run),
         undecided=undecided(run),
-        choice=_choice(run),
+        choice=choices_of(run).words,
         panels=panels(run),
         temperature=temperature_chart(run),
         entropy=entropy_chart(run),
@@ -128,13 +129,3 @@ def _subtitle(run: Run) -> str:
         if isinstance(value, str | int):
             parts.append(words.format(visible(str(value))))
     return " · ".join(parts)
-
-
-def _choice(run: Run) -> str:
-    if run.setting("topology.parameterisation") in ("edges", "sigmoid"):
-        return "among its incoming edges, each with a weight of its own"
-    edges = run.setting("topology.edges")
-    if edges == "any":
-        return "one set of incoming edges, of any size"
-    size = edges if isinstance(edges, int) and edges != 2 else "two"
-    return f"one combination of {size} incoming edges"

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from dots.common.errors import UserError
-from dots.common.records import ArchitectureRow, MetricRow
-from dots.report.combos import columns
-from dots.report.graph import space_of
+from dots.common.records import LOCK, METRICS, ArchitectureRow, MetricRow
+from dots.report.graph import choices_of, space_of
 from dots.report.headline import SEARCH_STAGES, planned_epochs
 from dots.report.reading import FOUND, SEARCHED, Run
 from dots.space.discretise import derive_darts, derive_dots
@@ -122,13 +121,13 @@ def _pace(run: Run, name: str) -> float | None:
 
 def _is_stopped(run: Run) -> bool:
     """Whether the lock was given up: it holds who works on the run, and is emptied then."""
-    lock = run.path / "lock"
+    lock = run.path / LOCK
     return lock.is_file() and lock.stat().st_size == 0
 
 
 def _silence(run: Run) -> float | None:
     """Seconds since the last row, where that is far longer than an epoch takes."""
-    path = run.path / "metrics.jsonl"
+    path = run.path / METRICS
     if not run.metrics or not path.is_file():
         return None
     age = time.time() - path.stat().st_mtime
@@ -153,31 +152,16 @@ def current_genotype(run: Run) -> Genotype | None:
 def _from_topology(run: Run, space: SearchSpace, row: ArchitectureRow) -> Genotype | None:
     if run.candidates is None:
         return None
-    parameterisation = run.setting("topology.parameterisation")
-    edges = run.setting("topology.edges")
+    choices = choices_of(run)
     kept: dict[str, list[int]] = {}
     for kind in space.kinds:
         kept[kind] = []
-        for node, values in enumerate(row.beta[kind]):
-            table = columns(space.cell, node, edges, parameterisation, len(values))
-            if table is None:
+        for incoming, values in zip(space.cell.incoming, row.beta[kind], strict=False):
+            if len(values) != len(choices.columns(len(incoming))):
                 return None
-            chosen = _chosen(run, values, parameterisation, edges)
-            kept[kind] += sorted(edge for column in chosen for edge in table[column])
+            kept[kind] += [incoming[edge] for edge in choices.kept(len(incoming), values)]
     candidates = {
         kind: tuple(tuple(names) for names in rows)
         for kind, rows in run.candidates.candidates.items()
     }
     return derive_dots(space, candidates, row.alpha, kept)
-
-
-def _chosen(run: Run, values: list[float], parameterisation: object, edges: object) -> list[int]:
-    """The columns of β that the derivation takes."""
-    ranked = sorted(range(len(values)), key=lambda column: -values[column])
-    if parameterisation == "edges":
-        return ranked[: edges if isinstance(edges, int) else 2]
-    if parameterisation == "sigmoid":
-        threshold = run.setting("topology.threshold")
-        above = [column for column in ranked if values[column] > (threshold or 0.5)]
-        return above or ranked[:1]
-    return ranked[:1]

@@ -118,9 +118,8 @@ def stage_name(stage: str) -> str:
     """A stage of a run in words."""
     if stage in STAGES:
         return STAGES[stage]
-    return (
-        f"Training {stage.removeprefix('train-')}" if stage.startswith("train-") else visible(stage)
-    )
+    own = stage.removeprefix("train-")
+    return f"Training {own}" if own != stage else visible(stage)
 
 
 def cell_name(key: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dots.common.errors import UserError
+from dots.common.records import JOB
 from dots.data import ImageData
 from dots.nas.plan import Plan, stage_shape
 from dots.networks.specification import DARTS, Trainee, new_trainee
@@ -13,14 +14,12 @@ from dots.recipe import Recipe
 from dots.runs.directory import RunDirectory
 from dots.space.genotype import Genotype
 
-JOB = "job.json"
-
 
 @dataclass(frozen=True)
 class Machine:
     """What belongs to the machine and not to the recipe; it changes no result on one device.
 
-    `device` as in `dots.training.processes.make_fabric`; `devices` and `nodes` count processes;
+    `device` as in `dots.training.processes.start_processes`; `devices` and `nodes` count processes;
     `workers` processes decode images that are streamed from disk; `latency_table` is a file
     of `dots profile`, for a recipe with a latency target.
     """

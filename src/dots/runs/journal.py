@@ -7,26 +7,25 @@ from typing import Any
 
 from dots.runs.directory import RunDirectory
 from dots.training.loop import State
+from dots.training.processes import Processes
 
 
 class RunJournal:
     """Writes to a run directory, on the main process alone; every process reads.
 
-    `barrier` waits for all processes: none may read what is not written yet. `say` tells the
-    user which checkpoints are damaged.
+    None may read what is not written yet, so they wait for one another. `say` tells the user
+    which checkpoints are damaged.
     """
 
     def __init__(
         self,
         run: RunDirectory,
+        processes: Processes,
         *,
-        main: bool,
-        barrier: Callable[[], None],
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.run = run
-        self.main = main
-        self.barrier = barrier
+        self.processes = processes
         self.say = say
         self._said: set[str] = set()
 
@@ -40,24 +39,24 @@ class RunJournal:
             if notice not in self._said:
                 self._said.add(notice)
                 self.say(notice)
-        self.barrier()
+        self.processes.barrier()
         state = None if newest is None else newest[1]
         if state is not None and state.get("attempt", 0) != attempt:
             state = None
-        if self.main:
+        if self.processes.main:
             self.run.rewind(stage, 0 if state is None else state["epoch"])
-        self.barrier()
+        self.processes.barrier()
         return state
 
     def save(self, stage: str, epoch: int, step: int, state: State) -> None:
         """Write a checkpoint."""
-        if self.main:
+        if self.processes.main:
             self.run.checkpoints.write(stage, epoch, step, state)
-        self.barrier()
+        self.processes.barrier()
 
     def epoch_done(self, row: dict[str, Any], snapshot: dict[str, Any] | None) -> None:
         """Append an epoch's metrics, and the architecture as it stands."""
-        if not self.main:
+        if not self.processes.main:
             return
         self.run.metrics.append(row)
         if snapshot is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dots.common.errors import UserError
 from dots.data import ImageData
@@ -13,17 +12,14 @@ from dots.nas.plan import Plan, stage_shape
 from dots.runs.progress import Shown, Silent
 from dots.runs.session import plan_allowance
 from dots.space.search_space import Candidates
-from dots.training.processes import agreed_text
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+from dots.training.processes import Processes
 
 
 def checked_latencies(
     plan: Plan,
     data: ImageData,
     table: Path | None,
-    fabric: Fabric,
+    processes: Processes,
     watcher: Shown | Silent,
     *,
     candidates: Candidates | None = None,
@@ -37,9 +33,9 @@ def checked_latencies(
     latency = None
     if plan.recipe.budget.latency_target is not None:
         text = ""
-        if fabric.is_global_zero:
-            text = json.dumps(_found(plan, data, table, fabric, watcher).to_json())
-        latency = LatencyTable.from_json(json.loads(agreed_text(fabric, text)), "the table")
+        if processes.main:
+            text = json.dumps(_found(plan, data, table, processes, watcher).to_json())
+        latency = LatencyTable.from_json(json.loads(processes.text(text)), "the table")
     elif table is not None:
         raise UserError("a latency table without a latency target: give --latency-target too")
     if check:
@@ -48,7 +44,7 @@ def checked_latencies(
 
 
 def _found(
-    plan: Plan, data: ImageData, table: Path | None, fabric: Fabric, watcher: Shown | Silent
+    plan: Plan, data: ImageData, table: Path | None, processes: Processes, watcher: Shown | Silent
 ) -> LatencyTable:
     if table is not None:
         return LatencyTable.load(table)
@@ -57,5 +53,5 @@ def _found(
         plan.space,
         stage_shape(plan.recipe.train, data.info),
         data.info.image_size,
-        device=fabric.device,
+        device=processes.device,
     )

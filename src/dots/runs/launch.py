@@ -8,23 +8,33 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dots.common.errors import UserError
+from dots.common.records import (
+    DATA,
+    GENOTYPE,
+    HALVES,
+    JOB,
+    LATENCY,
+    MACHINE,
+    PLAN,
+    SPLITS,
+    DataRecord,
+)
 from dots.common.threads import fit_maps
 from dots.data import ImageData, open_data
 from dots.data.sources.read import Spec
-from dots.data.splits import HALVES_FILE, check_halves, halves_record
-from dots.nas.budget.budget import LATENCY
+from dots.data.splits import check_halves, halves_record
 from dots.nas.plan import Plan, make_plan
 from dots.recipe import Recipe
 from dots.recipe.shares import SEARCHES, fitted_to_images
 from dots.runs.directory import RunDirectory, check_free
 from dots.runs.extension import extended, reopen
 from dots.runs.finetune import INITIAL, backbone
-from dots.runs.job import JOB, Job, Machine, check_trainee, dry_recipe, read_job, trainee_for
+from dots.runs.job import Job, Machine, check_trainee, dry_recipe, read_job, trainee_for
 from dots.runs.latency import checked_latencies
-from dots.runs.limits import PLAN, Limits, fitted, keep_to
+from dots.runs.limits import Limits, fitted, keep_to
 from dots.runs.planning.time_limit import TimeLimit
 from dots.runs.progress import Shown, Silent
 from dots.runs.session import Session, check_sizes, make_session
@@ -32,15 +42,10 @@ from dots.runs.signals import stop_requests
 from dots.runs.truth import Truth
 from dots.space.candidates import CandidateFile, read_candidates
 from dots.space.genotype import Genotype
-from dots.training.processes import agreed_text, barrier, launch, make_fabric
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+from dots.training.processes import Processes, start_processes
 
 __all__ = ["Job", "Machine", "begin", "dry_recipe", "execute", "resume"]
 
-MACHINE = "machine.json"
-SPLITS = "splits.json"
 Watcher = Shown | Silent
 
 
@@ -72,26 +77,25 @@ def begin(
         Truth.load(Path(job.table), plan.space)
     if out is not None:
         check_free(out)
-    fabric = make_fabric(machine.device, devices=machine.devices, nodes=machine.nodes)
-    launch(fabric)
-    watcher = watcher if fabric.is_global_zero else Silent()
+    processes = start_processes(machine.device, devices=machine.devices, nodes=machine.nodes)
+    watcher = watcher if processes.main else Silent()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        data = _open(spec, plan, machine, watcher, Path(folder), fabric)
+        data = _open(spec, plan, machine, watcher, Path(folder), processes)
         plan = _fitted_to_images(plan, data, watcher)
         stack.enter_context(fit_maps(_largest_map(plan.recipe, data)))
         check_trainee(plan, data, job, genotype)
         files = {
             JOB: _json(asdict(job)),
-            "data.json": _json(describe(data)),
-            MACHINE: _json(_place(fabric)),
-            HALVES_FILE: _json(halves_record(data)),
+            DATA: _json(describe(data)),
+            MACHINE: _json(_place(processes)),
+            HALVES: _json(halves_record(data)),
         }
         if job.kind != "train" or "random" in recipe.baselines:
             latency = checked_latencies(
                 plan,
                 data,
                 machine.latency_table,
-                fabric,
+                processes,
                 watcher,
                 candidates=given,
                 check=job.kind != "train",
@@ -99,20 +103,27 @@ def begin(
             if latency is not None:
                 files[LATENCY] = _json(latency.to_json())
         if max_steps is None:
-            has_candidates = job.candidates is not None
             plan, timed = fitted(
-                plan, data, job.kind, limits or Limits(), fabric, watcher, candidates=has_candidates
+                plan,
+                data,
+                job.kind,
+                limits or Limits(),
+                processes,
+                watcher,
+                candidates=given is not None,
             )
             if timed is not None:
                 files[PLAN] = _json(timed.to_json())
         if job.weights is not None:
             files[INITIAL] = backbone(Path(job.weights), trainee_for(plan, data, job, genotype))
         if genotype is not None:
-            files["genotype.json"] = genotype.to_text().encode()
+            files[GENOTYPE] = genotype.to_text().encode()
         if (Path(folder) / SPLITS).exists():
             files[SPLITS] = (Path(folder) / SPLITS).read_bytes()
-        with _create(fabric, plan.recipe, out, name or _name_of(spec, data), command, files) as run:
-            yield from _session(plan, data, run, fabric, watcher, machine, max_steps)
+        with _create(
+            processes, plan.recipe, out, name or _name_of(spec, data), command, files
+        ) as run:
+            yield from _session(plan, data, run, processes, watcher, machine, max_steps)
 
 
 def _largest_map(recipe: Recipe, data: ImageData) -> int:
@@ -125,7 +136,7 @@ def _session(
     plan: Plan,
     data: ImageData,
     run: RunDirectory,
-    fabric: Fabric,
+    processes: Processes,
     watcher: Watcher,
     machine: Machine,
     max_steps: int | None,
@@ -138,7 +149,7 @@ def _session(
             plan,
             data,
             run,
-            fabric,
+            processes,
             watcher=watcher,
             stop_signal=asked,
             workers=machine.workers,
@@ -165,13 +176,12 @@ def resume(
     has moved. `extend` adds epochs to the training, finished or not (see `dots.runs.extension`).
     Raises UserError where there is no run, it is in use, or the data differ.
     """
-    fabric = make_fabric(machine.device, devices=machine.devices, nodes=machine.nodes)
-    launch(fabric)
-    watcher = watcher if fabric.is_global_zero else Silent()
+    processes = start_processes(machine.device, devices=machine.devices, nodes=machine.nodes)
+    watcher = watcher if processes.main else Silent()
     with ExitStack() as stack:
-        run = RunDirectory.open(path) if fabric.is_global_zero else RunDirectory.read(path)
+        run = RunDirectory.open(path) if processes.main else RunDirectory.read(path)
         stack.enter_context(run)
-        barrier(fabric)  # the main process has mended what a crash tore
+        processes.barrier()  # the main process has mended what a crash tore
         job = read_job(run)
         spec = data if data is not None else job.data
         if spec is None:
@@ -180,18 +190,18 @@ def resume(
         if extend:
             recipe = extended(recipe, job.kind, extend)
         plan = make_plan(recipe)
-        images = _open(spec, plan, machine, watcher, path, fabric)
+        images = _open(spec, plan, machine, watcher, path, processes)
         stack.enter_context(fit_maps(_largest_map(recipe, images)))
-        _tell_differences(run, recipe, watcher, _place(fabric))
+        _tell_differences(run, recipe, watcher, _place(processes))
         _check_same_data(run, images)
-        if run.has(HALVES_FILE):
-            check_halves(run.read_json(HALVES_FILE), images, repr(str(run.path / HALVES_FILE)))
-        if fabric.is_global_zero and extend:
+        if run.has(HALVES):
+            check_halves(run.read_json(HALVES), images, repr(str(run.path / HALVES)))
+        if processes.main and extend:
             reopen(run)
-        if fabric.is_global_zero and recipe != run.recipe:
+        if processes.main and recipe != run.recipe:
             run.replace_recipe(recipe)
-        barrier(fabric)
-        for session in _session(plan, images, run, fabric, watcher, machine, None):
+        processes.barrier()
+        for session in _session(plan, images, run, processes, watcher, machine, None):
             yield session, job
 
 
@@ -201,25 +211,25 @@ def _open(
     machine: Machine,
     watcher: Watcher,
     splits_folder: Path,
-    fabric: Fabric,
+    processes: Processes,
 ) -> ImageData:
     """Open the data: first where they may have to be downloaded, then everywhere."""
-    if fabric.local_rank > 0:
-        barrier(fabric)
+    if processes.local_rank > 0:
+        processes.barrier()
     data = open_data(
         spec,
         plan.recipe.data,
         plan.recipe.seed,
         splits_folder=splits_folder,
         workers=machine.workers,
-        download=machine.download and fabric.local_rank == 0,
+        download=machine.download and processes.local_rank == 0,
         skip_corrupt=machine.skip_corrupt,
         progress=watcher.reading,
-        save_split=bool(fabric.is_global_zero),
+        save_split=processes.main,
     )
     watcher.reading(0, 0)
-    if fabric.local_rank == 0:
-        barrier(fabric)
+    if processes.local_rank == 0:
+        processes.barrier()
     check_sizes(plan, data)
     return data
 
@@ -236,7 +246,7 @@ def _fitted_to_images(plan: Plan, data: ImageData, watcher: Watcher) -> Plan:
 
 
 def _create(
-    fabric: Fabric,
+    processes: Processes,
     recipe: Recipe,
     out: Path | None,
     name: str,
@@ -244,11 +254,11 @@ def _create(
     files: dict[str, bytes],
 ) -> RunDirectory:
     run = None
-    if fabric.is_global_zero:
+    if processes.main:
         run = RunDirectory.create(recipe, out=out, name=name, command=command, files=files)
-        if fabric.world_size == 1:
+        if processes.world == 1:
             return run
-    path = agreed_text(fabric, str(run.path.resolve()) if run else "")
+    path = processes.text(str(run.path.resolve()) if run else "")
     return run or RunDirectory.read(Path(path))
 
 
@@ -256,9 +266,9 @@ def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
-def _place(fabric: Fabric) -> dict[str, Any]:
+def _place(processes: Processes) -> dict[str, Any]:
     """The content of machine.json: what may change numbers beside the recipe."""
-    return {"device": fabric.device.type, "processes": fabric.world_size}
+    return {"device": processes.device.type, "processes": processes.world}
 
 
 def _name_of(spec: Spec, data: ImageData) -> str:
@@ -267,19 +277,19 @@ def _name_of(spec: Spec, data: ImageData) -> str:
 
 def describe(data: ImageData) -> dict[str, Any]:
     """The content of data.json."""
-    return {
+    return DataRecord(
         **data.info.to_json(),
-        "source": data.where,
-        "train_images": len(data.train),
-        "test_images": len(data.test),
-        "half_a": len(data.half_a),
-        "half_b": len(data.half_b),
-        "notices": list(data.notices),
-    }
+        source=data.where,
+        train_images=len(data.train),
+        test_images=len(data.test),
+        half_a=len(data.half_a),
+        half_b=len(data.half_b),
+        notices=data.notices,
+    ).to_json()
 
 
 def _check_same_data(run: RunDirectory, data: ImageData) -> None:
-    before, now = run.read_object("data.json"), describe(data)
+    before, now = run.read_object(DATA), describe(data)
     for key in ("classes", "channels", "image_size", "train_images", "test_images", "mean"):
         if before.get(key) != now[key]:
             raise UserError(
@@ -312,7 +322,7 @@ def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dic
     """Do what a job says, from wherever it was left, and write the report."""
     from dots.runs import stages
 
-    barrier(session.fabric)  # a given genotype lies in the run directory
+    session.processes.barrier()  # a given genotype lies in the run directory
     given = _given_candidates(session, job)
     if job.kind == "operations":
         stages.search_operations(session)
@@ -320,7 +330,7 @@ def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dic
         stages.search(session, given)
     elif job.kind == "train":
         if genotype is None and job.reference is None:
-            genotype = Genotype.load(session.run.path / stages.GENOTYPE)
+            genotype = Genotype.load(session.run.path / GENOTYPE)
         stages.train_and_test(session, trainee_for(session.plan, session.data, job, genotype))
     else:
         stages.run_everything(session, given)
@@ -335,6 +345,6 @@ def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dic
 
 
 def _given_candidates(session: Session, job: Job) -> CandidateFile | None:
-    if job.candidates is None or session.run.has("genotype.json"):
+    if job.candidates is None or session.run.has(GENOTYPE):
         return None
     return read_candidates(Path(job.candidates), session.space, session.recipe.retain)

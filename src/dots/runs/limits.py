@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dots.data import ImageData, ResidentImages
 from dots.nas.plan import Plan, make_plan
@@ -14,12 +14,7 @@ from dots.runs.planning.time_limit import TimeLimit
 from dots.runs.progress import Shown, Silent
 from dots.runs.session import Session
 from dots.training.memory_guard import is_out_of_memory, release
-from dots.training.processes import agreed_text
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
-PLAN = "plan.json"
+from dots.training.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -35,7 +30,7 @@ def fitted(
     data: ImageData,
     kind: str,
     limits: Limits,
-    fabric: Fabric,
+    processes: Processes,
     watcher: Shown | Silent,
     *,
     candidates: bool = False,
@@ -46,17 +41,17 @@ def fitted(
     where nothing fits.
     """
     answer = ""
-    if fabric.is_global_zero:
-        recipe = _within_memory(plan, data, limits, fabric, watcher)
+    if processes.main:
+        recipe = _within_memory(plan, data, limits, processes, watcher)
         timed = None
         if limits.seconds is not None or isinstance(watcher, Shown):
             recipe, timed = _within_time(
-                recipe, data, kind, limits, fabric, watcher, candidates=candidates
+                recipe, data, kind, limits, processes, watcher, candidates=candidates
             )
         answer = json.dumps(
             {"recipe": recipe.to_json(), "time": None if timed is None else timed.to_json()}
         )
-    agreed: dict[str, Any] = json.loads(agreed_text(fabric, answer))
+    agreed: dict[str, Any] = json.loads(processes.text(answer))
     time = agreed["time"]
     found = recipe_from_json(agreed["recipe"])
     kept = TimeLimit.from_json(time, "the plan") if time is not None else None
@@ -77,7 +72,7 @@ def counts_of(plan: Plan, data: ImageData) -> Counts:
 
 
 def _within_memory(
-    plan: Plan, data: ImageData, limits: Limits, fabric: Fabric, watcher: Shown | Silent
+    plan: Plan, data: ImageData, limits: Limits, processes: Processes, watcher: Shown | Silent
 ) -> Recipe:
     recipe = plan.recipe
     if limits.memory is None:
@@ -89,10 +84,10 @@ def _within_memory(
     parts, peak = fewest_parts(
         recipe,
         data.info,
-        fabric.device,
+        processes.device,
         limits.memory,
         resident=resident,
-        processes=fabric.world_size,
+        processes=processes.world,
     )
     watcher.say(f"accumulate = {parts}: a step takes up to {shown_bytes(peak)}, images included")
     if parts > 1:
@@ -105,13 +100,13 @@ def _within_time(
     data: ImageData,
     kind: str,
     limits: Limits,
-    fabric: Fabric,
+    processes: Processes,
     watcher: Shown | Silent,
     *,
     candidates: bool,
 ) -> tuple[Recipe, TimeLimit | None]:
     plan = make_plan(recipe)
-    speed = _measured(plan, data, fabric, watcher)
+    speed = _measured(plan, data, processes, watcher)
     if speed is None:
         return recipe, None
     counts = counts_of(plan, data)
@@ -128,10 +123,12 @@ def _within_time(
     return recipe, timed if limits.seconds is not None else None
 
 
-def _measured(plan: Plan, data: ImageData, fabric: Fabric, watcher: Shown | Silent) -> Speed | None:
+def _measured(
+    plan: Plan, data: ImageData, processes: Processes, watcher: Shown | Silent
+) -> Speed | None:
     """None where the measurement itself runs out of memory: the run has its own remedies."""
     try:
-        return measure(plan, data.info, fabric.device, processes=fabric.world_size)
+        return measure(plan, data.info, processes.device, processes=processes.world)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -156,7 +153,7 @@ def keep_to(session: Session, timed: TimeLimit) -> None:
                 run.replace_recipe(cut)
             answer = json.dumps(cut.to_json())
         session.plan = replace(
-            session.plan, recipe=recipe_from_json(json.loads(agreed_text(session.fabric, answer)))
+            session.plan, recipe=recipe_from_json(json.loads(session.processes.text(answer)))
         )
 
     session.before_stage = replan

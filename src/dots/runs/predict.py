@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dots.common.files import read_json
+from dots.common.records import JOB, SPLITS
 from dots.data import Batches, open_test
 from dots.data.info import DataInfo
 from dots.data.sources.read import Spec, remembered
@@ -16,7 +17,7 @@ from dots.networks.saved import TrainedModel, load_model
 from dots.runs.classify import Prediction, predict
 from dots.runs.directory import RunDirectory
 from dots.training.evaluate import TestResult, evaluate
-from dots.training.processes import make_fabric
+from dots.training.processes import find_device
 
 _BATCH = 256
 
@@ -51,7 +52,7 @@ def evaluate_run(
         download=download,
         skip_corrupt=skip_corrupt,
     )
-    place = make_fabric(device).device
+    place = find_device(device)
     batches = Batches(
         images,
         torch.arange(len(images)),
@@ -69,9 +70,9 @@ def evaluate_run(
 
 def _is_own(run: Path, spec: Spec) -> bool:
     """Whether these are the data of the run, whose split says what is the test part."""
-    if not (run / "splits.json").is_file() or not (run / "job.json").is_file():
+    if not (run / SPLITS).is_file() or not (run / JOB).is_file():
         return False
-    job = read_json(run / "job.json", what="what a run is for")
+    job = read_json(run / JOB, what="what a run is for")
     named = remembered(spec)
     return isinstance(job, dict) and named is not None and job.get("data") == named
 
@@ -80,7 +81,7 @@ class RunClassifier:
     """The network of a run as a `dots.runs.classify.Classifier`, on a device."""
 
     def __init__(self, run: Path, device: str | None = None) -> None:
-        self._place = make_fabric(device).device
+        self._place = find_device(device)
         self._trained = load(run).to(self._place)
 
     @property

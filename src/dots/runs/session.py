@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from dots.common.errors import UserError
+from dots.common.records import LATENCY
 from dots.common.seeding import isolated_random_state, seed_step
 from dots.data import Augmentation, Batches, ColourJitter, ImageData, ImageSet, class_weights
-from dots.nas.budget.budget import LATENCY, Allowance
+from dots.nas.budget.budget import Allowance
 from dots.nas.budget.latency import LatencyTable
+from dots.nas.plan import Plan, search_context, stage_shape
 from dots.nas.strategies.base import SearchContext
 from dots.networks.body import Shape, check_image_size
 from dots.networks.supernet import Supernet
@@ -27,11 +28,7 @@ from dots.training.compile import Compiler
 from dots.training.engine import Engine
 from dots.training.loop import Loop
 from dots.training.memory_guard import MemoryGuard
-from dots.training.processes import average_statistics, barrier, largest, summed
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-from dots.nas.plan import Plan, search_context, stage_shape
+from dots.training.processes import Processes
 
 
 @dataclass
@@ -41,7 +38,7 @@ class Session:
     plan: Plan
     data: ImageData
     run: RunDirectory
-    fabric: Fabric
+    processes: Processes
     loop: Loop
     watcher: Shown | Silent
     workers: int = 0
@@ -60,7 +57,7 @@ class Session:
     @property
     def main(self) -> bool:
         """Whether this is the process that writes."""
-        return bool(self.fabric.is_global_zero)
+        return self.processes.main
 
     def engine(self) -> Engine:
         """How gradients are taken in every stage: one for all of them."""
@@ -73,7 +70,7 @@ class Session:
         if self.recipe.data.class_weights:
             weights = class_weights(self.data.train.labels, len(self.data.info.classes))
         return Engine(
-            self.fabric,
+            self.processes,
             accumulate=self.recipe.accumulate,
             precision=self.recipe.precision,
             class_weights=weights,
@@ -81,7 +78,7 @@ class Session:
         )
 
     def _compiler(self) -> Compiler | None:
-        return Compiler(self.fabric.device, self.note) if self.recipe.compile else None
+        return Compiler(self.processes.device, self.note) if self.recipe.compile else None
 
     def note(self, line: str) -> None:
         """Say a line, and keep it for the result and the report."""
@@ -140,9 +137,9 @@ class Session:
             shuffle=augment is not None,
             seed=self.recipe.seed,
             stream=stream,
-            device=self.fabric.device,
-            rank=self.fabric.global_rank,
-            world=self.fabric.world_size,
+            device=self.processes.device,
+            rank=self.processes.rank,
+            world=self.processes.world,
             workers=self.workers,
         )
 
@@ -186,7 +183,7 @@ def make_session(
     plan: Plan,
     data: ImageData,
     run: RunDirectory,
-    fabric: Fabric,
+    processes: Processes,
     *,
     watcher: Shown | Silent,
     stop_signal: Callable[[], int | None] = lambda: None,
@@ -194,30 +191,20 @@ def make_session(
     max_steps: int | None = None,
 ) -> Session:
     """Put a session together. The data move to the device where they are resident."""
-    data = data.to(fabric.device)
+    data = data.to(processes.device)
 
     minutes = plan.recipe.checkpoint_minutes
     loop = Loop(
         seed=plan.recipe.seed,
-        device=fabric.device,
-        journal=RunJournal(
-            run,
-            main=bool(fabric.is_global_zero),
-            barrier=partial(barrier, fabric),
-            say=watcher.say,
-        ),
+        processes=processes,
+        journal=RunJournal(run, processes, say=watcher.say),
         watcher=watcher,
         stop_signal=stop_signal,
-        sum_over_processes=partial(summed, fabric),
-        largest_of_processes=partial(largest, fabric),
-        rank=fabric.global_rank,
-        world=fabric.world_size,
-        share_statistics=partial(average_statistics, fabric),
         save_every=60 * minutes if minutes else float("inf"),
         max_steps=max_steps,
     )
-    session = Session(plan, data, run, fabric, loop, watcher, workers)
-    loop.guard = MemoryGuard(session.engine(), partial(record_parts, session), fabric.world_size)
+    session = Session(plan, data, run, processes, loop, watcher, workers)
+    loop.guard = MemoryGuard(session.engine(), partial(record_parts, session))
     return session
 
 

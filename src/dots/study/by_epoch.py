@@ -6,11 +6,11 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 
-from dots.space.edge_combinations import EdgeChoice
+from dots.space.edge_combinations import CombinationChoices, EdgeChoice
 from dots.space.search_space import SearchSpace
 from dots.study import lines
 from dots.study.base import Row
-from dots.study.ratings import NodeRating, combination_log_probability
+from dots.study.ratings import NodeRating, rating_by
 from dots.study.trial import Json
 
 CORRELATIONS = ("tau", "tau_equal_size")
@@ -24,7 +24,7 @@ def rating_after(space: SearchSpace, entry: Json, edges: EdgeChoice, kind: str) 
     """
     tiny = sys.float_info.min
     logarithms = [[math.log(max(p, tiny)) for p in node] for node in entry["beta"][kind]]
-    return combination_log_probability(space, logarithms, edges, 1.0)
+    return rating_by(space, CombinationChoices(edges), logarithms, 1.0)
 
 
 def markdown(rows: Sequence[Row], columns: Mapping[str, tuple[str, float, int]]) -> str | None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import product
 
-from dots.space.edge_combinations import Combination, EdgeChoice, combinations
+from dots.space.edge_combinations import Combination, NodeChoices, combinations, node_choices
 from dots.space.retain import Scores
 from dots.space.search_space import ZERO, SearchSpace
 from dots.study.trial import Json
@@ -52,55 +52,18 @@ def edge_count(node: int, kept: Combination) -> float:
     return float(len(kept))
 
 
-def combination_log_probability(
-    space: SearchSpace, beta: Sequence[Sequence[float]], edges: EdgeChoice, temperature: float
+def rating_by(
+    space: SearchSpace, choices: NodeChoices, beta: Sequence[Sequence[float]], temperature: float
 ) -> NodeRating:
-    """DOTS: log p of a node's combination (Eq. 6), from its raw β at the last temperature."""
+    """What a parameterisation's raw β of each node says at a temperature."""
     tables = [
-        dict(zip(combinations(len(incoming), edges), _log_softmax(row, temperature), strict=True))
+        choices.ratings(len(incoming), row, temperature)
         for incoming, row in zip(space.cell.incoming, beta, strict=True)
     ]
     return lambda node, kept: tables[node][kept]
 
 
-def _log_softmax(values: Sequence[float], temperature: float) -> list[float]:
-    heated = [value / temperature for value in values]
-    top = max(heated)
-    total = top + math.log(math.fsum(math.exp(value - top) for value in heated))
-    return [value - total for value in heated]
-
-
-def edge_softmax(
-    space: SearchSpace, beta: Sequence[Sequence[float]], temperature: float
-) -> NodeRating:
-    """PC-DARTS: the sum of the kept edges' weights, a softmax over each node's edges."""
-    weights = [math.exp(value) for row in beta for value in _log_softmax(row, temperature)]
-    return summed(space, weights)
-
-
-def sigmoid_log_probability(beta: Sequence[Sequence[float]], temperature: float) -> NodeRating:
-    """Edge-level sigmoid: log probability that exactly these edges of the node are kept."""
-
-    def rating(node: int, kept: Combination) -> float:
-        signs = [1 if position in kept else -1 for position in range(len(beta[node]))]
-        return math.fsum(
-            _log_sigmoid(sign * value / temperature)
-            for sign, value in zip(signs, beta[node], strict=True)
-        )
-
-    return rating
-
-
-def _log_sigmoid(value: float) -> float:
-    return -math.log1p(math.exp(-value)) if value > 0 else value - math.log1p(math.exp(value))
-
-
 def rating_of_search(space: SearchSpace, topology: Json, kind: str) -> NodeRating:
     """The rating by the parameters in a search's topology.json."""
-    beta, temperature = topology["beta"][kind], topology["temperature"]
-    match topology["parameterisation"]:
-        case "edges":
-            return edge_softmax(space, beta, temperature)
-        case "sigmoid":
-            return sigmoid_log_probability(beta, temperature)
-    return combination_log_probability(space, beta, topology["edges"], temperature)
+    choices = node_choices(topology["parameterisation"], topology["edges"])
+    return rating_by(space, choices, topology["beta"][kind], topology["temperature"])

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
 from dots.common.errors import UserError
 from dots.data.batch import Batch
 from dots.training.compile import Compiler
-from dots.training.processes import averaged, flat, scatter_back
+from dots.training.processes import Processes
 
 Module = TypeVar("Module", bound=nn.Module)
 Objective = Callable[[Batch], tuple[Tensor, Tensor]]
@@ -43,25 +40,25 @@ class Engine:
 
     def __init__(
         self,
-        fabric: Fabric,
+        processes: Processes,
         *,
         accumulate: int = 1,
         precision: str = "32",
         class_weights: Tensor | None = None,
         compiler: Compiler | None = None,
     ) -> None:
-        self.fabric = fabric
+        self.processes = processes
         self.accumulate = accumulate
         self.bf16 = precision == "bf16"
         self.double = precision == "64"
         self.compiler = compiler
-        if self.double and fabric.device.type == "mps":
+        if self.double and processes.device.type == "mps":
             raise UserError("mps has no float64: use --device cpu, or precision=32")
-        self.class_weights = None if class_weights is None else class_weights.to(fabric.device)
+        self.class_weights = None if class_weights is None else class_weights.to(processes.device)
 
     @property
     def device(self) -> torch.device:
-        return self.fabric.device
+        return self.processes.device
 
     def place(self, module: Module) -> Module:
         """`module` on the device, in float64 where that is the precision."""
@@ -114,12 +111,12 @@ class Engine:
                 torch.autograd.backward(value * share, inputs=list(parameters))
             loss += value.detach().to(loss.dtype) * share
             correct += (logits.detach().argmax(1) == part.labels).sum()
-        average_gradients(self.fabric, parameters, self._weight(batch))
+        average_gradients(self.processes, parameters, self._weight(batch))
         return StepResult(loss, correct, images)
 
     def _weight(self, batch: Batch) -> float:
         """This process's share of the global batch, times the number of processes."""
-        return len(batch.labels) * self.fabric.world_size / batch.total
+        return len(batch.labels) * self.processes.world / batch.total
 
     def _parts(self, batch: Batch) -> Iterator[Batch]:
         whole = self.input(batch.images)
@@ -129,18 +126,15 @@ class Engine:
 
 
 def average_gradients(
-    fabric: Fabric, parameters: Iterable[nn.Parameter], weight: float = 1.0
+    processes: Processes, parameters: Iterable[nn.Parameter], weight: float = 1.0
 ) -> None:
     """Replace each gradient by its mean over all processes, weighted by `weight` of each.
 
     One flat transfer. A gradient that is absent on this process counts as zero: which
     operations run is drawn from the same seed everywhere, so it is absent on all.
     """
-    if fabric.world_size == 1:
-        return
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    if gradients:
-        scatter_back(averaged(fabric, flat(gradients).mul_(weight)), gradients)
+    if processes.world > 1:
+        processes.mean_of_all(p.grad.mul_(weight) for p in parameters if p.grad is not None)
 
 
 @contextmanager

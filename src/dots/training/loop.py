@@ -17,6 +17,7 @@ from dots.data.batch import Batch
 from dots.space.genotype import Genotype
 from dots.training.engine import StepResult
 from dots.training.memory_guard import MemoryGuard
+from dots.training.processes import Processes
 
 NO_STEP = 2**62
 """Beyond all steps."""
@@ -76,11 +77,6 @@ class NonFiniteLossError(UserError):
     """A loss was infinite or not a number."""
 
 
-def _own(value: Tensor) -> Tensor:
-    """What a single process has is what all have."""
-    return value
-
-
 @dataclass
 class Meter:
     """Sums over the steps of an epoch, kept on the device and read once.
@@ -109,19 +105,12 @@ class Meter:
         self.correct += result.correct
         self.images += result.images
 
-    def read(
-        self,
-        add: Callable[[Tensor], Tensor] = _own,
-        largest: Callable[[Tensor], Tensor] = _own,
-    ) -> tuple[float, float, int]:
-        """(mean loss, accuracy, first bad step or -1) of all processes.
-
-        `add` and `largest` reduce a tensor over them.
-        """
+    def read(self, processes: Processes) -> tuple[float, float, int]:
+        """(mean loss, accuracy, first bad step or -1) of all processes."""
         totals = torch.stack([self.loss, self.correct, self.loss.new_tensor(float(self.images))])
-        loss, correct, images = add(totals).tolist()
+        loss, correct, images = processes.sum(totals).tolist()
         # The first bad step is the largest of its negatives; where there is none, the least.
-        bad = int(largest(torch.where(self.first_bad < 0, -NO_STEP, -self.first_bad)))
+        bad = int(processes.max(torch.where(self.first_bad < 0, -NO_STEP, -self.first_bad)))
         return loss / images, correct / images, -1 if bad == -NO_STEP else -bad
 
     def numbers(self) -> Tensor:
@@ -152,31 +141,20 @@ class Clock:
         self.wall, self.cpu = wall, cpu
 
 
-def _kept(network: nn.Module) -> None:
-    """The running statistics of a single process stay."""
-
-
 @dataclass
 class Loop:
     """Runs stages.
 
     `stop_signal` returns the number of a signal that asks to stop, or None. Besides the end
     of each epoch, state is saved after `save_every` seconds. `max_steps` ends each epoch
-    early (for a dry run). `sum_over_processes` and `largest_of_processes` reduce a tensor
-    over all ranks, `share_statistics` makes the running statistics of a network the same.
-    This is process `rank` of `world`. `guard` takes a step again where memory runs out.
+    early (for a dry run). `guard` takes a step again where memory runs out.
     """
 
     seed: int
-    device: torch.device
+    processes: Processes
     journal: Journal
     watcher: Watcher
     stop_signal: Callable[[], int | None]
-    sum_over_processes: Callable[[Tensor], Tensor] = _own
-    largest_of_processes: Callable[[Tensor], Tensor] = _own
-    share_statistics: Callable[[nn.Module], None] = _kept
-    rank: int = 0
-    world: int = 1
     guard: MemoryGuard | None = None
     save_every: float = 300.0
     max_steps: int | None = None
@@ -190,7 +168,7 @@ class Loop:
         Raises NonFiniteLossError for such a loss, Interrupted when asked to stop.
         """
         point = self.journal.resume_point(stage.name, attempt)
-        epoch, step, meter = 0, 0, Meter(self.device)
+        epoch, step, meter = 0, 0, Meter(self.processes.device)
         if point is not None:
             epoch, step = point["epoch"], point["step"]
             stage.load_state(point["stage"])
@@ -204,7 +182,7 @@ class Loop:
             while epoch < stage.epochs:
                 self._epoch(stage, epoch, step, meter)
                 done = stage.finished(epoch)
-                epoch, step, meter = epoch + 1, 0, Meter(self.device)
+                epoch, step, meter = epoch + 1, 0, Meter(self.processes.device)
                 finished = done or epoch == stage.epochs
                 self._save(stage, epoch, step, meter, finished=finished, stopped=done)
                 if done:
@@ -225,7 +203,7 @@ class Loop:
             meter.add(step, self._step(stage, epoch, step, pair))
             network = stage.module()
             if network is not None:
-                self.share_statistics(network)
+                self.processes.average_statistics(network)
             step += 1
             clock.tick()
             self.watcher.stepped(epoch, step)
@@ -249,7 +227,7 @@ class Loop:
         return take() if self.guard is None else self.guard.step(stage, epoch, step, take)
 
     def _record(self, stage: Stage, epoch: int, meter: Meter) -> None:
-        loss, accuracy, first_bad = meter.read(self.sum_over_processes, self.largest_of_processes)
+        loss, accuracy, first_bad = meter.read(self.processes)
         if first_bad >= 0 or not math.isfinite(loss):
             raise NonFiniteLossError(
                 f"the loss is not finite in stage {stage.name}, epoch {epoch}, step "
@@ -292,18 +270,19 @@ class Loop:
 
     def _meters(self, meter: Meter) -> State:
         """What all processes have counted, a row for each."""
-        table = torch.zeros(self.world, 4, dtype=torch.float64)
-        table[self.rank] = meter.numbers()
-        if self.world > 1:
-            table = self.sum_over_processes(table.to(self.device)).cpu()
+        processes = self.processes
+        table = torch.zeros(processes.world, 4, dtype=torch.float64)
+        table[processes.rank] = meter.numbers()
+        if processes.world > 1:
+            table = processes.sum(table.to(processes.device)).cpu()
         return {"table": table, "seconds": meter.seconds, "cpu_seconds": meter.cpu_seconds}
 
     def _restore(self, meter: Meter, state: State) -> None:
         """Each process takes its own row; the first takes all where their number has changed."""
         table: Tensor = state["table"]
-        if len(table) == self.world:
-            meter.take(table[self.rank])
-        elif self.rank == 0:
+        if len(table) == self.processes.world:
+            meter.take(table[self.processes.rank])
+        elif self.processes.main:
             meter.take(torch.cat([table[:, :3].sum(0), table[:, 3].max()[None]]))
         meter.seconds, meter.cpu_seconds = state["seconds"], state["cpu_seconds"]
 
@@ -314,7 +293,7 @@ class Loop:
         """
         due = saved is not None and time.monotonic() - saved > self.save_every
         wishes = torch.tensor([self.stop_signal() or 0, int(due)])
-        if self.world > 1:  # a single process has nothing to wait for
-            wishes = wishes.to(self.device)
-        asked, due_anywhere = self.largest_of_processes(wishes).tolist()
+        if self.processes.world > 1:  # a single process has nothing to wait for
+            wishes = wishes.to(self.processes.device)
+        asked, due_anywhere = self.processes.max(wishes).tolist()
         return asked, bool(due_anywhere)

@@ -28,16 +28,14 @@ class MemoryGuard:
 
     In the first steps of a stage the batch is halved by gradient accumulation, so that the
     effective batch stays, up to three times in a run; `record` is told the new number of parts
-    and a line for the user. Afterwards, and with several `processes` (which wait for one
+    and a line for the user. Afterwards, and with several processes (which wait for one
     another within a step), the error names the settings to try.
     """
 
-    def __init__(
-        self, engine: Engine, record: Callable[[int, str], None], processes: int = 1
-    ) -> None:
+    def __init__(self, engine: Engine, record: Callable[[int, str], None]) -> None:
         self.engine = engine
         self.record = record
-        self.halvings = 0 if processes == 1 else MOST_HALVINGS
+        self.halvings = 0 if engine.processes.world == 1 else MOST_HALVINGS
         self._taken: dict[str, int] = {}
 
     def step(

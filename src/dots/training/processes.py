@@ -1,15 +1,17 @@
-"""What the processes of one run do together: add, agree, wait; and notice when one has died.
+"""The processes of one run: what they do together, and how they are started.
 
-All of them call the same functions in the same order. With a single process nothing happens.
+All of them call the same methods in the same order. With a single process nothing happens.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -17,98 +19,103 @@ from torch import Tensor, nn
 from dots.common.errors import UserError
 from dots.common.threads import fit_machine
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-import logging
-import warnings
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
 
 class LostProcessError(UserError):
     """Another process of the run has ended, so this one cannot go on."""
 
 
-def barrier(fabric: Fabric) -> None:
-    """Wait until all processes are here. Raises LostProcessError."""
-    if fabric.world_size > 1:
-        _together(lambda: torch.distributed.barrier())
+@dataclass(frozen=True)
+class Processes:
+    """This process, number `rank` of `world` and `local_rank` of its node, with its device.
 
-
-def summed(fabric: Fabric, value: Tensor) -> Tensor:
-    """`value` added over all processes, in place. Raises LostProcessError."""
-    return _reduced(fabric, value, torch.distributed.ReduceOp.SUM)
-
-
-def largest(fabric: Fabric, value: Tensor) -> Tensor:
-    """The largest of all processes, entry by entry, in place. Raises LostProcessError."""
-    return _reduced(fabric, value, torch.distributed.ReduceOp.MAX)
-
-
-def averaged(fabric: Fabric, value: Tensor) -> Tensor:
-    """The mean over all processes, in place. Raises LostProcessError."""
-    return value if fabric.world_size == 1 else summed(fabric, value).div_(fabric.world_size)
-
-
-def agreed_text(fabric: Fabric, text: str) -> str:
-    """The text of the main process, for all. Raises LostProcessError."""
-    if fabric.world_size == 1:
-        return text
-    content = torch.tensor(list(text.encode()), dtype=torch.uint8, device=fabric.device)
-    main = bool(fabric.is_global_zero)
-    length = largest(fabric, torch.tensor(len(content) if main else 0, device=fabric.device))
-    if not main:
-        content = torch.zeros(int(length), dtype=torch.uint8, device=fabric.device)
-    _together(lambda: torch.distributed.broadcast(content, src=0))
-    return bytes(content.tolist()).decode()
-
-
-def gathered(fabric: Fabric, table: Tensor, rows: Tensor, total: int) -> Tensor:
-    """The rows of all processes as one table [total, columns], on the CPU.
-
-    `table` [n, columns] holds this process' rows and `rows` [n] says which they are. Raises
-    RuntimeError where a row is missing or comes twice.
+    Reductions are in place and entry by entry. Every method raises LostProcessError where
+    another process has ended.
     """
-    whole = torch.zeros(total, table.shape[1] + 1, dtype=table.dtype)
-    whole[rows] = torch.cat([table, table.new_ones(len(table), 1)], dim=1).cpu()
-    if fabric.world_size > 1:
-        whole = summed(fabric, whole.to(fabric.device)).cpu()
-    if not bool((whole[:, -1] == 1).all()):
-        raise RuntimeError("an image was tested twice or not at all")
-    return whole[:, :-1]
 
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    _starter: object = field(default=None, repr=False, compare=False)
+    """Keeps the handles of the processes that it has started."""
 
-@torch.no_grad()
-def average_statistics(fabric: Fabric, module: nn.Module) -> None:
-    """Give the running statistics of batch norms the mean of all processes', in one transfer.
+    @classmethod
+    def single(cls, device: torch.device) -> Processes:
+        """This process alone, however many others there are."""
+        return cls(device)
 
-    Every process normalises by its own part of a batch; what is kept for the evaluation is
-    then that of all parts, and the same everywhere.
-    """
-    if fabric.world_size == 1:
-        return
-    statistics = [
-        buffer
-        for name, buffer in module.named_buffers()
-        if name.endswith(("running_mean", "running_var"))
-    ]
-    scatter_back(averaged(fabric, flat(statistics)), statistics)
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.rank == 0
 
+    def barrier(self) -> None:
+        """Wait until all processes are here."""
+        if self.world > 1:
+            _together(lambda: torch.distributed.barrier())
 
-def flat(tensors: Iterable[Tensor]) -> Tensor:
-    """All numbers in one vector."""
-    pieces = [tensor.flatten() for tensor in tensors]
-    return torch.cat(pieces) if pieces else torch.zeros(0)
+    def sum(self, value: Tensor) -> Tensor:
+        """`value` added over all processes."""
+        return self._reduced(value, torch.distributed.ReduceOp.SUM)
 
+    def max(self, value: Tensor) -> Tensor:
+        """The largest of all processes."""
+        return self._reduced(value, torch.distributed.ReduceOp.MAX)
 
-def scatter_back(vector: Tensor, tensors: Iterable[Tensor]) -> None:
-    """Copy the numbers of `flat` back to where they came from."""
-    start = 0
-    for tensor in tensors:
-        tensor.copy_(vector[start : start + tensor.numel()].view_as(tensor))
-        start += tensor.numel()
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean over all processes."""
+        return value if self.world == 1 else self.sum(value).div_(self.world)
+
+    def _reduced(self, value: Tensor, how: torch.distributed.ReduceOp.RedOpType) -> Tensor:
+        if self.world > 1 and value.numel():
+            _together(lambda: torch.distributed.all_reduce(value, op=how))
+        return value
+
+    def mean_of_all(self, tensors: Iterable[Tensor]) -> None:
+        """Replace each tensor by its mean over all processes, in one transfer."""
+        tensors = list(tensors)
+        if self.world == 1 or not tensors:
+            return
+        start, mean = 0, self.mean(torch.cat([tensor.flatten() for tensor in tensors]))
+        for tensor in tensors:
+            tensor.copy_(mean[start : start + tensor.numel()].view_as(tensor))
+            start += tensor.numel()
+
+    @torch.no_grad()
+    def average_statistics(self, module: nn.Module) -> None:
+        """Give the running statistics of batch norms the mean of all processes'.
+
+        Every process normalises by its own part of a batch; what is kept for the evaluation is
+        then that of all parts, and the same everywhere.
+        """
+        if self.world > 1:
+            ends = ("running_mean", "running_var")
+            self.mean_of_all(b for name, b in module.named_buffers() if name.endswith(ends))
+
+    def text(self, text: str) -> str:
+        """The text of the main process, for all."""
+        if self.world == 1:
+            return text
+        content = torch.tensor(list(text.encode()), dtype=torch.uint8, device=self.device)
+        length = self.max(torch.tensor(len(content) if self.main else 0, device=self.device))
+        if not self.main:
+            content = torch.zeros(int(length), dtype=torch.uint8, device=self.device)
+        _together(lambda: torch.distributed.broadcast(content, src=0))
+        return bytes(content.tolist()).decode()
+
+    def gather(self, table: Tensor, rows: Tensor, total: int) -> Tensor:
+        """The rows of all processes as one table [total, columns], on the CPU.
+
+        `table` [n, columns] holds this process' rows and `rows` [n] says which they are. Raises
+        RuntimeError where a row is missing or comes twice.
+        """
+        whole = torch.zeros(total, table.shape[1] + 1, dtype=table.dtype)
+        whole[rows] = torch.cat([table, table.new_ones(len(table), 1)], dim=1).cpu()
+        if self.world > 1:
+            whole = self.sum(whole.to(self.device)).cpu()
+        if not bool((whole[:, -1] == 1).all()):
+            raise RuntimeError("an image was tested twice or not at all")
+        return whole[:, :-1]
 
 
 def end_with_parent() -> None:
@@ -127,12 +134,6 @@ def end_with_parent() -> None:
     threading.Thread(target=follow, daemon=True, name="end-with-parent").start()
 
 
-def _reduced(fabric: Fabric, value: Tensor, how: torch.distributed.ReduceOp.RedOpType) -> Tensor:
-    if fabric.world_size > 1 and value.numel():
-        _together(lambda: torch.distributed.all_reduce(value, op=how))
-    return value
-
-
 def _together(call: Callable[[], object]) -> None:
     """A collective call; what it raises when another process is gone becomes one line."""
     try:
@@ -145,43 +146,47 @@ def _together(call: Callable[[], object]) -> None:
         ) from None
 
 
-def make_fabric(device: str | None = None, *, devices: int = 1, nodes: int = 1) -> Fabric:
-    """The Fabric of a run.
+def start_processes(device: str | None = None, *, devices: int = 1, nodes: int = 1) -> Processes:
+    """The processes of a run, started where no launcher (torchrun, SLURM) has.
 
     `device` is "cpu", "cuda", "mps", the number of a GPU ("0") or several ("0,1"), or None
     for the best there is; `devices` is the number of processes where no numbers are given.
-    Where torchrun or SLURM has started several processes, their number is taken from there.
     Raises UserError for a device that is not there, or another number of processes than was
-    started. Precision is the engine's: Fabric gets full precision. PyTorch's threads are
-    lowered to what the machine has.
+    started. PyTorch's threads are lowered to what the machine has.
     """
     devices, nodes = _started(devices, nodes)
     accelerator, chosen = _parse(device, devices)
     count = chosen if isinstance(chosen, int) else len(chosen)
     fit_machine(count)
+    log = logging.getLogger("lightning_fabric")
+    level = log.level
     with warnings.catch_warnings():  # advice on other devices, and deprecations of its own
         warnings.simplefilter("ignore")
         from lightning_fabric import Fabric
 
-        return Fabric(
+        log.setLevel(logging.WARNING)  # no banner
+        fabric = Fabric(  # precision is the engine's
             accelerator=accelerator,
             devices=chosen,
             num_nodes=nodes,
             strategy="ddp" if count * nodes > 1 else "auto",
         )
-
-
-def launch(fabric: Fabric) -> None:
-    """Start the other processes, where no launcher has, and wait for them."""
-    log = logging.getLogger("lightning_fabric")
-    level = log.level
-    log.setLevel(logging.WARNING)  # no banner
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
         fabric.launch()
-    log.setLevel(level)
+        log.setLevel(level)
     if fabric.world_size > 1 and fabric.local_rank > 0 and "TORCHELASTIC_RUN_ID" not in os.environ:
         end_with_parent()
+    return Processes(
+        fabric.device, fabric.global_rank, fabric.world_size, fabric.local_rank, fabric
+    )
+
+
+def find_device(name: str | None = None) -> torch.device:
+    """The device of a command with one process, by its name as for `start_processes`.
+
+    Raises UserError for one that is not there.
+    """
+    kind, chosen = _parse(name, 1)
+    return torch.device(kind, chosen[0]) if isinstance(chosen, list) else torch.device(kind)
 
 
 def _started(devices: int, nodes: int) -> tuple[int, int]:

@@ -88,7 +88,7 @@ class TrainingStage:
         return loss, logits
 
     def step(self, epoch: int, step: int, pair: Pair) -> StepResult:
-        rank = self.engine.fabric.global_rank
+        rank = self.engine.processes.rank
         if rank:  # other paths are dropped than on the main process; the rest draws nothing
             seed_step(torch.initial_seed(), "rank", rank)
         if self.settings.anneal == "step":

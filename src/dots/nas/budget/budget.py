@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from dots.common.errors import UserError
+from dots.common.records import TopologyRecord
 from dots.nas.budget.cost_table import CostTable, Metric, counted_tables
 from dots.nas.budget.distribution import Beliefs, recorded_beliefs, uniform_beliefs
 from dots.nas.budget.latency import LatencyTable
@@ -16,11 +16,9 @@ from dots.nas.budget.penalty import CostPenalty, uniform_kept
 from dots.nas.random_cell import random_genotype
 from dots.networks.body import Shape
 from dots.recipe import BudgetSettings, TopologySettings
-from dots.space.edge_combinations import EdgeChoice
 from dots.space.genotype import Genotype
 from dots.space.search_space import ZERO, Candidates, SearchSpace
 
-LATENCY = "latency.json"
 MOST_CHOICES = 200_000
 """Choices of edges and operations of a node up to which cells are ranked."""
 DRAWS = 1000
@@ -66,16 +64,6 @@ class Allowance:
             raise UserError(f"the latency table has no {missing[0]}: run dots profile again")
         return (*counted, costs)
 
-    @property
-    def edges(self) -> EdgeChoice:
-        """How many edges a node keeps, whatever the parameterisation."""
-        match self.topology.parameterisation:
-            case "edges":
-                return self.topology.edges if isinstance(self.topology.edges, int) else 2
-            case "sigmoid":
-                return "any"
-        return self.topology.edges
-
     def check(self, candidates: Candidates | None = None) -> None:
         """Raise UserError where no cell is within each of the limits.
 
@@ -95,7 +83,7 @@ class Allowance:
             threshold=self.topology.threshold,
         )
 
-    def known(self, candidates: Candidates, record: Mapping[str, Any]) -> Beliefs | None:
+    def known(self, candidates: Candidates, record: TopologyRecord) -> Beliefs | None:
         """What a topology search believes; None where its cells are too many to rank.
 
         `record` is the content of topology.json. Raises UserError where they would have to
@@ -121,7 +109,7 @@ class Allowance:
         """The term for the loss of both searches, or None without a weight."""
         if not self.budget.weight:
             return None
-        kept = uniform_kept(self.space, self.edges)
+        kept = uniform_kept(self.space, self.topology.choices.edges)
         return CostPenalty(self.space, self.tables, self.limits, self.budget.weight, kept)
 
     def fits(self, genotype: Genotype) -> bool:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from dots.common.errors import UserError, shown
-from dots.space.edge_combinations import Combination, EdgeChoice, combinations
+from dots.common.records import TopologyRecord
+from dots.space.edge_combinations import Combination, EdgeChoice, node_choices
 from dots.space.search_space import ZERO, Candidates, SearchSpace
 
 Scored = tuple[Combination, float]
@@ -50,13 +51,14 @@ def beliefs(
     "sigmoid" every edge is kept or not by itself, and no node is left without an edge; it is
     above the `threshold` at the `temperature` that the search ends with.
     """
-    least = temperature * math.log(threshold / (1 - threshold))
+    choices = node_choices(parameterisation, edges, threshold)
     scored: dict[str, tuple[tuple[Scored, ...], ...]] = {}
     for kind in space.kinds:
-        scored[kind] = tuple(
-            _normalised(_combinations(len(incoming), row, parameterisation, edges, least))
-            for incoming, row in zip(space.cell.incoming, beta[kind], strict=True)
-        )
+        nodes = []
+        for incoming, row in zip(map(len, space.cell.incoming), beta[kind], strict=True):
+            logits = choices.logits(incoming, row, temperature)
+            nodes.append(_normalised(list(zip(choices.choices(incoming), logits, strict=True))))
+        scored[kind] = tuple(nodes)
     gates = {
         kind: tuple(
             _operations(names, row)
@@ -76,9 +78,8 @@ def uniform_beliefs(
     threshold: float = 0.5,
 ) -> Beliefs:
     """The same before any search: all combinations are equally probable, and all operations."""
-    by_edge = parameterisation != "combinations"
-    counts = [len(incoming) for incoming in space.cell.incoming]
-    lengths = [n if by_edge else len(combinations(n, edges)) for n in counts]
+    choices = node_choices(parameterisation, edges, threshold)
+    lengths = [len(choices.columns(len(incoming))) for incoming in space.cell.incoming]
     return beliefs(
         space,
         candidates,
@@ -91,46 +92,26 @@ def uniform_beliefs(
 
 
 def recorded_beliefs(
-    space: SearchSpace, candidates: Candidates, record: Mapping[str, Any], threshold: float = 0.5
+    space: SearchSpace,
+    candidates: Candidates,
+    record: TopologyRecord | Mapping[str, Any],
+    threshold: float = 0.5,
 ) -> Beliefs:
     """From the content of a run's topology.json. Raises UserError where α' is not in it."""
-    if "alpha" not in record:
-        raise UserError(
-            f"the topology record has no 'alpha' but {shown(list(record))}: search again"
-        )
+    record = TopologyRecord.model_validate(record)
+    if not record.alpha:
+        given = shown(sorted(record.model_fields_set))
+        raise UserError(f"the topology record has no 'alpha' but {given}: search again")
     return beliefs(
         space,
         candidates,
-        record["beta"],
-        record["alpha"],
-        parameterisation=record["parameterisation"],
-        edges=record["edges"],
+        record.beta,
+        record.alpha,
+        parameterisation=record.parameterisation,
+        edges=record.edges,
         threshold=threshold,
-        temperature=record.get("temperature", 1.0),
+        temperature=record.temperature,
     )
-
-
-def _combinations(
-    incoming: int,
-    beta: Sequence[float],
-    parameterisation: str,
-    edges: EdgeChoice,
-    least: float,
-) -> list[Scored]:
-    """The combinations that a node chooses from, with a logit each.
-
-    With "sigmoid" an edge whose β is above `least` is kept.
-    """
-    match parameterisation:
-        case "combinations":
-            return list(zip(combinations(incoming, edges), beta, strict=True))
-        case "edges":
-            keep = edges if isinstance(edges, int) else 2
-            return [(c, sum(beta[e] for e in c)) for c in combinations(incoming, keep)]
-        case "sigmoid":
-            kept = combinations(incoming, "any")
-            return [(c, sum(beta[e] - least for e in c)) for c in kept]
-    raise ValueError(f"no topology parameterisation {parameterisation!r}")
 
 
 def _operations(names: Sequence[str], alpha: Sequence[float]) -> tuple[tuple[str, float], ...]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dots.nas.budget.cost_table import CostTable, Metric
-from dots.nas.topology import EdgeCombinations, EdgeSigmoid, EdgeSoftmax, Topology, membership
+from dots.nas.topology import Topology
 from dots.networks.supernet import Mixture
 from dots.space.edge_combinations import EdgeChoice, combinations
 from dots.space.search_space import ZERO, Candidates, SearchSpace
@@ -68,32 +68,13 @@ def over_target(expected: Tensor, target: float) -> Tensor:
 
 
 def kept_probabilities(topology: Topology, temperature: float) -> dict[str, Tensor]:
-    """How probable each edge is in the derived cell, differentiable in β.
-
-    Edge combinations: the sum over the combinations that hold the edge. PC-DARTS edges: their
-    share times how many are kept, at most 1. Sigmoid: γ itself.
-    """
-    kept = {}
-    for kind in topology.kinds:
-        rows = [
-            _node_kept(topology, node, beta, temperature) for node, beta in topology.nodes(kind)
-        ]
-        kept[kind] = torch.cat(rows)
-    return kept
-
-
-def _node_kept(topology: Topology, node: int, beta: Tensor, temperature: float) -> Tensor:
-    probabilities = topology.node_probabilities(beta, temperature)
-    match topology:
-        case EdgeCombinations():
-            count = len(topology.cell.incoming[node])
-            held = membership(count, topology.edges, normalise=False)
-            return probabilities @ held.to(probabilities)
-        case EdgeSoftmax():
-            return (probabilities * min(topology.keep, len(probabilities))).clamp_max(1.0)
-        case EdgeSigmoid():
-            return probabilities
-    raise TypeError(f"no rule for {type(topology).__name__}")
+    """How probable each edge is in the derived cell, [edges] by kind; differentiable in β."""
+    return {
+        kind: torch.cat(
+            [topology.node_kept(node, beta, temperature) for node, beta in topology.nodes(kind)]
+        )
+        for kind in topology.kinds
+    }
 
 
 def uniform_kept(space: SearchSpace, edges: EdgeChoice) -> dict[str, Tensor]:

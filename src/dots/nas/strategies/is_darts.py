@@ -28,7 +28,6 @@ from dots.networks.operations.candidates import Zero
 from dots.networks.operations.source import Source, complete
 from dots.networks.supernet import EdgePlan, MixedEdge, Mixture, Supernet
 from dots.training.engine import StepResult
-from dots.training.processes import summed
 
 _REFERENCE_EPOCHS = 30
 """The length of search that the published intervals belong to."""
@@ -174,7 +173,7 @@ class IsDarts(SupernetSearch):
         with untouched_statistics(self.supernet), self.engine.autocast():
             self.supernet(self.engine.input(batch.images), self.mixtures("weights"))
         found = torch.stack([torch.stack(edge.found or []) for edge in edges]).float()
-        for edge, row in zip(edges, summed(self.engine.fabric, found).cpu(), strict=True):
+        for edge, row in zip(edges, self.engine.processes.sum(found).cpu(), strict=True):
             self.totals[edge.kind][edge.index] += row
             edge.found = None
 

@@ -152,16 +152,13 @@ class SdartsAdv(Perturbed):
     @torch.no_grad()
     def _loss(self, weights: Weights, batch: Batch) -> Tensor:
         """The loss on the batch of all processes, 0-d."""
-        fabric = self.engine.fabric
         with self.engine.autocast():
             logits = self.supernet(self.engine.input(batch.images), as_mixtures(weights))
         loss = self.weight_loss(logits, batch.labels)
-        if fabric.world_size == 1:
+        processes = self.engine.processes
+        if processes.world == 1:
             return loss
-        share = len(batch.labels) * fabric.world_size / batch.total
-        mean = fabric.all_reduce(loss * share, reduce_op="mean")
-        assert isinstance(mean, Tensor)
-        return mean
+        return processes.mean(loss * (len(batch.labels) * processes.world / batch.total))
 
 
 def as_mixtures(weights: Mapping[str, Tensor]) -> Mixtures:

@@ -14,12 +14,16 @@ from dots.recipe import Recipe
 from dots.recipe.shares import fitted_to_images
 from dots.runs.planning.estimate import Counts, Part, lines, measure, parts
 from dots.runs.planning.memory_limit import shown_bytes, step_peak
+from dots.zoo import PUBLISHED
+
+MOST_NOISE = 0.015
+"""Above it a search cannot choose: see `advice`."""
 
 
 @dataclass(frozen=True)
 class Forecast:
     """`image_bytes` of all decoded images, kept in memory if `resident`; `step_bytes` is the
-    peak of a process that takes a step of every stage.
+    peak of a process that takes a step of every stage. `advice` says whether to search at all.
     """
 
     preset: str
@@ -27,6 +31,7 @@ class Forecast:
     image_bytes: int
     resident: bool
     step_bytes: int
+    advice: str
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -36,7 +41,8 @@ class Forecast:
         """For people."""
         kept = "kept in memory" if self.resident else "streamed from disk"
         where = f"images take {shown_bytes(self.image_bytes)} decoded: {kept}"
-        return [*lines(self.stages), f"  {where}", f"  a step takes {shown_bytes(self.step_bytes)}"]
+        step = f"  a step takes {shown_bytes(self.step_bytes)}"
+        return [*lines(self.stages), f"  {where}", step, f"advice: {self.advice}"]
 
 
 def suggested_preset(facts: Facts, device: torch.device) -> str:
@@ -61,7 +67,23 @@ def forecast(facts: Facts, recipe: Recipe, device: torch.device) -> Forecast:
         image_bytes=pixels,
         resident=pixels <= RESIDENT_BYTES,
         step_bytes=step_peak(recipe, info, device),
+        advice=advice(counts),
     )
+
+
+def advice(counts: Counts) -> str:
+    """Whether to search, or to train a published cell, which then has all of the time.
+
+    Cells are told apart by their accuracies on half B. There two networks of 95 % differ by
+    chance alone by `noise` (the deviation of a difference of two shares); cells of one size
+    seldom differ by more than some points.
+    """
+    images = max(counts.half_b, 1)
+    noise = (2 * 0.95 * 0.05 / images) ** 0.5
+    told = f"half B has {images} images, on which equal cells differ by {100 * noise:.1f} points"
+    if noise <= MOST_NOISE:
+        return f"dots run; {told}"
+    return f"dots train {PUBLISHED[0]} DATA, without a search; {told}"
 
 
 def _counts(plan: Plan, facts: Facts) -> Counts:

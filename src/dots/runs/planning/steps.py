@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -23,10 +23,8 @@ from dots.networks.derived import DerivedNetwork
 from dots.networks.supernet import Supernet
 from dots.space.retain import retain
 from dots.training.engine import Engine
+from dots.training.processes import Processes
 from dots.training.stage import TrainingStage
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 STAGES = ("operations", "topology", "train")
 
@@ -45,8 +43,7 @@ class Rehearsal:
 
 def alone(device: torch.device, accumulate: int = 1, precision: str = "32") -> Engine:
     """An engine that takes gradients on this process only, however many there are."""
-    single = SimpleNamespace(device=device, world_size=1, global_rank=0)
-    return Engine(cast("Fabric", single), accumulate=accumulate, precision=precision)
+    return Engine(Processes.single(device), accumulate=accumulate, precision=precision)
 
 
 def rehearse(

@@ -10,7 +10,6 @@ from dots.data.batch import Batch
 from dots.nas.strategies.shared.batch_statistics import untouched_statistics
 from dots.networks.supernet import Mixture, Supernet
 from dots.training.engine import Engine
-from dots.training.processes import summed
 
 
 @torch.no_grad()
@@ -31,5 +30,5 @@ def loss_and_accuracy(
             count, right = len(batch.labels), (logits.argmax(1) == batch.labels).sum()
             loss = engine.cross_entropy(logits, batch.labels) * count
             totals += torch.stack([loss.float(), right.float(), right.new_tensor(count).float()])
-    loss_sum, correct, images = summed(engine.fabric, totals).tolist()
+    loss_sum, correct, images = engine.processes.sum(totals).tolist()
     return loss_sum / images, correct / images

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dots.report.combos import columns, combination_name, margin, relative_entropy
-from dots.space.edge_combinations import EdgeChoice, combinations
-from dots.space.search_space import CellSpec, darts_space
+from dots.report.graph import column_names, margin, relative_entropy
+from dots.space.edge_combinations import EdgeChoice, combinations, node_choices
+from dots.space.search_space import CellSpec
 
 SPEC = CellSpec(inputs=2, nodes=5, output="concat")
 
@@ -18,20 +18,19 @@ SPEC = CellSpec(inputs=2, nodes=5, output="concat")
 @pytest.mark.parametrize("edges", ["pairs", "any", 1, 2, 3, 7])
 @pytest.mark.parametrize("node", range(5))
 def test_columns_are_those_of_the_topology_search(edges: EdgeChoice, node: int) -> None:
-    incoming = SPEC.incoming[node]
-    expected = [tuple(incoming[e] for e in c) for c in combinations(len(incoming), edges)]
-    assert columns(SPEC, node, edges, "combinations", len(expected)) == expected
-    assert columns(SPEC, node, edges, "combinations", len(expected) + 1) is None
+    choices = node_choices("combinations", edges)
+    kept = combinations(len(SPEC.incoming[node]), edges)
+    sources = ("k−2", "k−1", "0", "1", "2", "3")
+    expected = ["{" + ", ".join(sources[e] for e in c) + "}" for c in kept]
+    assert column_names(SPEC, node, choices, len(expected)) == expected
+    assert column_names(SPEC, node, choices, len(expected) + 1) is None
 
 
 @pytest.mark.parametrize("parameterisation", ["edges", "sigmoid"])
 def test_edge_weights_stand_for_single_edges(parameterisation: str) -> None:
-    assert columns(SPEC, 1, "pairs", parameterisation, 3) == [(2,), (3,), (4,)]
-    assert columns(SPEC, 1, "pairs", parameterisation, 4) is None
-
-
-def test_a_combination_is_named_by_its_nodes() -> None:
-    assert combination_name(darts_space().cell, (5, 8)) == "{k−2, 1}"
+    choices = node_choices(parameterisation, "pairs")
+    assert column_names(SPEC, 1, choices, 3) == ["{k−2}", "{k−1}", "{0}"]
+    assert column_names(SPEC, 1, choices, 4) is None
 
 
 def test_entropy_of_known_distributions() -> None:
