@@ -1,4 +1,4 @@
-"""The metrics of a run: JSON lines, and the same as CSV and in TensorBoard, with its cells."""
+"""The metrics of a run: JSON lines, and the same as CSV and in TensorBoard, with the result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from dots.common.records import METRICS, METRICS_TABLE
 from dots.common.text import csv_cell
 from dots.recipe import Recipe, flattened
 from dots.runs.jsonlines import JsonLines, Row
-from dots.space.genotype import Genotype
 
 
 class Scalars:
@@ -138,26 +137,15 @@ _RESULT = ".result"
 _SHOWN = ("test_accuracy", "balanced_accuracy", "test_loss", "parameters", "multiply_adds")
 
 
-def write_board(
-    folder: Path, recipe: Recipe, genotypes: Mapping[str, Genotype], result: Mapping[str, Any]
-) -> None:
-    """Replace the pictures and hyper-parameters in `folder` by those of a finished job.
+def write_board(folder: Path, recipe: Recipe, result: Mapping[str, Any]) -> None:
+    """Replace the hyper-parameters in `folder` by those of a finished job.
 
-    `genotypes` are cells by name; `result` is the content of result.json. Raises UserError
-    where the disk is full.
+    `result` is the content of result.json. Raises UserError where the disk is full.
     """
-    import numpy as np
-
-    from dots.report.drawing.raster import cell_image
-
     with telling_full_disk(folder):
         for old in folder.glob(f"*{_RESULT}"):
             old.unlink()
         writer = summary_writer(folder, _RESULT)
-        for name, genotype in genotypes.items():
-            for kind, cell in genotype.cells.items():
-                pixels = np.asarray(cell_image(cell, genotype.inputs))
-                writer.add_image(f"{name} cell/{kind}", pixels, dataformats="HWC")
         for summary in _hyper_parameters(recipe, result):
             writer.file_writer.add_summary(summary)
         for name in _SHOWN:

@@ -10,8 +10,9 @@ import torch
 from dots.common.errors import UserError
 from dots.common.records import (
     EXTENSIONS,
-    GENOTYPES,
+    GENOTYPE,
     HALVING,
+    POLICY_GENOTYPE,
     TEST,
     TRUTH,
     Picture,
@@ -47,11 +48,10 @@ OUTCOME = (
 
 def finish(run: RunDirectory, truth: Truth | None = None) -> dict[str, Any]:
     """Write everything that tells of the run as it stands; the content of result.json."""
-    cells = _cells(run)
     if truth is not None:
-        names = {"truth": "found", "truth_without_topology_search": "darts-policy"}
-        known = {key: cells[name] for key, name in names.items() if name in cells}
-        run.write_record(truth.describe(known))
+        files = {"truth": GENOTYPE, "truth_without_topology_search": POLICY_GENOTYPE}
+        cells = {k: Genotype.load(run.path / f) for k, f in files.items() if run.has(f)}
+        run.write_record(truth.describe(cells))
     record = Result.model_validate(collect_result(run))
     run.write_record(record)
     result = record.to_json()
@@ -59,13 +59,9 @@ def finish(run: RunDirectory, truth: Truth | None = None) -> dict[str, Any]:
     if run.writes:
         from dots.report import write_report
 
-        write_board(run.path / "tensorboard", run.recipe, cells, result)
+        write_board(run.path / "tensorboard", run.recipe, result)
         write_report(run.path)
     return result
-
-
-def _cells(run: RunDirectory) -> dict[str, Genotype]:
-    return {name: Genotype.load(run.path / f) for name, f in GENOTYPES.items() if run.has(f)}
 
 
 def collect_result(run: RunDirectory) -> dict[str, Any]:
