@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dots.recipe import preset
-from dots.runs.board import write_board
-from dots.runs.metrics import Scalars
+from dots.runs.metrics import Scalars, write_board
 
 RESULT: dict[str, Any] = {"test_accuracy": 0.9, "parameters": 1000, "test_loss": None}
 

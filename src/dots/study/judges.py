@@ -13,11 +13,11 @@ import torch
 from dots.common.errors import UserError
 from dots.networks.body import Shape
 from dots.networks.derived import DerivedNetwork
-from dots.runs.truth import Truth
 from dots.space.genotype import Genotype
 from dots.study.base import Results
 from dots.study.options import Options
 from dots.study.trial import Trial, train_spec
+from dots.zoo.nasbench201 import Truth
 
 # The network that NAS-Bench-201 trained on CIFAR-10.
 _BENCHMARK = Shape(cells=15, channels=16, image_channels=3, classes=10)
