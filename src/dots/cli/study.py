@@ -142,8 +142,7 @@ class AskedStudy:
         from rich.console import Console
 
         from dots.runs.signals import stop_requests
-        from dots.study.conduct import conduct
-        from dots.study.progress import Bar, NoBar
+        from dots.study.conduct import Bar, NoBar, conduct
         from dots.study.studies import make_study
         from dots.training.loop import Interrupted
 
