@@ -1,4 +1,4 @@
-"""What TensorBoard shows beside the scalars: pictures of the cells, and hyper-parameters."""
+"""What TensorBoard shows beside the scalars of the epochs: hyper-parameters and results."""
 
 from __future__ import annotations
 
@@ -9,32 +9,21 @@ from typing import Any
 
 from dots.common.files import telling_full_disk
 from dots.recipe import Recipe, flattened
-from dots.report.drawing.raster import cell_image
 from dots.runs.metrics import summary_writer
-from dots.space.genotype import Genotype
 
 SUFFIX = ".result"
 METRICS = ("test_accuracy", "balanced_accuracy", "test_loss", "parameters", "multiply_adds")
 
 
-def write_board(
-    folder: Path, recipe: Recipe, genotypes: Mapping[str, Genotype], result: Mapping[str, Any]
-) -> None:
-    """Replace the pictures and hyper-parameters in `folder` by those of a finished job.
+def write_board(folder: Path, recipe: Recipe, result: Mapping[str, Any]) -> None:
+    """Replace the hyper-parameters and results in `folder` by those of a finished job.
 
-    `genotypes` are cells by name; `result` is the content of result.json. Raises UserError
-    where the disk is full.
+    `result` is the content of result.json. Raises UserError where the disk is full.
     """
-    import numpy as np
-
     with telling_full_disk(folder):
         for old in folder.glob(f"*{SUFFIX}"):
             old.unlink()
         writer = summary_writer(folder, SUFFIX)
-        for name, genotype in genotypes.items():
-            for kind, cell in genotype.cells.items():
-                pixels = np.asarray(cell_image(cell, genotype.inputs))
-                writer.add_image(f"{name} cell/{kind}", pixels, dataformats="HWC")
         for summary in _hyper_parameters(recipe, result):
             writer.file_writer.add_summary(summary)
         for name in METRICS:

@@ -19,7 +19,6 @@ from dots.common.records import (
     CANDIDATES,
     EXTENSIONS,
     GENOTYPE,
-    GENOTYPES,
     HALVING,
     POLICY_GENOTYPE,
     RANDOM_GENOTYPE,
@@ -457,13 +456,11 @@ def _total(rows: list[dict[str, Any]], column: str) -> float:
 
 
 def show_in_tensorboard(session: Session, result: dict[str, Any]) -> None:
-    """Add the cells and the recipe to the events; on the main process."""
+    """Add the recipe and the result to the events; on the main process."""
     from dots.runs.board import write_board
 
-    run = session.run
-    cells = {name: Genotype.load(run.path / f) for name, f in GENOTYPES.items() if run.has(f)}
     if session.main:
-        write_board(run.path / "tensorboard", session.recipe, cells, result)
+        write_board(session.run.path / "tensorboard", session.recipe, result)
 
 
 def report(session: Session) -> Path | None:

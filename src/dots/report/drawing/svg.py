@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
-from dots.report.drawing.layout import Part
-from dots.report.drawing.placement import FONT_SIZE, HEIGHTS, Placement
+from dots.report.drawing.layout import FONT_SIZE, HEIGHTS, Part, Placement
 from dots.space.cell import Cell
 from dots.space.genotype import Genotype
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dots.report.progress import Standing, current_genotype, standing_of
+from dots.report.progress import Progress, current_genotype, progress_of
 from dots.report.reading import read_run
 from dots.space.discretise import derive_darts
 from dots.space.genotype import Genotype
@@ -17,8 +17,8 @@ from helpers.fabricated_plan import Plan
 from helpers.fabricated_run import fabricate
 
 
-def standing(run: Path) -> Standing:
-    return standing_of(read_run(run))
+def progress(run: Path) -> Progress:
+    return progress_of(read_run(run))
 
 
 def keep_rows(run: Path, stage: str, epochs: int) -> None:
@@ -35,7 +35,7 @@ def keep_rows(run: Path, stage: str, epochs: int) -> None:
 def test_in_the_middle_of_the_training(tmp_path: Path) -> None:
     run = fabricate(tmp_path / "run", Plan(until="train", epochs=(3, 4, 10)))
     keep_rows(run, "train", 6)
-    state = standing(run)
+    state = progress(run)
     assert state.current == "train"
     assert [(stage.name, stage.done, stage.planned) for stage in state.stages] == [
         ("operations", 3, 3),
@@ -53,7 +53,7 @@ def test_in_the_middle_of_the_training(tmp_path: Path) -> None:
 def test_stages_that_have_not_begun_are_unknown(tmp_path: Path) -> None:
     run = fabricate(tmp_path / "run", Plan(until="operations", epochs=(5, 4, 10)))
     keep_rows(run, "operations", 3)
-    state = standing(run)
+    state = progress(run)
     assert state.current == "operations"
     assert state.seconds_left == pytest.approx(4.0 * 2)
     assert not state.complete
@@ -65,14 +65,14 @@ def test_a_search_that_stopped_early_is_over(tmp_path: Path) -> None:
     rows = map(json.loads, path.read_text().splitlines())
     kept = [row for row in rows if row["stage"] != "operations" or row["epoch"] < 2]
     path.write_text("".join(json.dumps(row) + "\n" for row in kept))
-    state = standing(run)
+    state = progress(run)
     assert state.stages[0].over
     assert state.stages[0].seconds_left == 0
     assert state.current == "train"
 
 
 def test_a_finished_run(tmp_path: Path) -> None:
-    state = standing(fabricate(tmp_path / "run"))
+    state = progress(fabricate(tmp_path / "run"))
     assert state.finished
     assert state.current is None
     assert state.seconds_left is None
@@ -81,14 +81,14 @@ def test_a_finished_run(tmp_path: Path) -> None:
 
 def test_silence_and_stopping(tmp_path: Path) -> None:
     run = fabricate(tmp_path / "run", Plan(until="topology"))
-    assert standing(run).silent_seconds is None
+    assert progress(run).silent_seconds is None
     os.utime(run / "metrics.jsonl", (0, 0))
-    assert (standing(run).silent_seconds or 0) > 1e6
-    assert not standing(run).stopped
+    assert (progress(run).silent_seconds or 0) > 1e6
+    assert not progress(run).stopped
     (run / "lock").write_text('{"pid": 1}')
-    assert not standing(run).stopped
+    assert not progress(run).stopped
     (run / "lock").write_text("")
-    assert standing(run).stopped
+    assert progress(run).stopped
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_the_current_cell_is_the_one_that_is_derived_at_the_end(tmp_path: Path, 
     found = Genotype.load(run / "genotype.json")
     (run / "genotype.json").unlink()
     assert current_genotype(read_run(run)) == found
-    assert standing(run).genotype_title == "cell if the search ended now"
+    assert progress(run).genotype_title == "cell if the search ended now"
 
 
 def test_in_the_operation_search_it_is_the_policy_s_cell(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_before_the_first_epoch_nothing_is_known(tmp_path: Path) -> None:
     run = fabricate(tmp_path / "run", Plan(until="operations"))
     for name in ("metrics.jsonl", "architecture.jsonl", "candidates.json"):
         (run / name).unlink()
-    state = standing(run)
+    state = progress(run)
     assert state.genotype is None
     assert state.epochs == ()
     assert state.seconds_left is None

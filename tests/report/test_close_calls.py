@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dots.report.close_calls import thin_leads
+from dots.report.close_calls import close_calls
 from dots.report.reading import read_run
 from dots.space.genotype import Genotype
 from dots.space.search_space import named_space
@@ -26,9 +26,13 @@ def wide(run: Path) -> Any:
     return record
 
 
+def thin_leads(run: Path) -> list[str]:
+    return [sentence for sentence in close_calls(read_run(run)) if "A single step" in sentence]
+
+
 def said(run: Path, record: Any) -> list[str]:
     (run / "topology.json").write_text(json.dumps(record))
-    return list(thin_leads(read_run(run)))
+    return thin_leads(run)
 
 
 def used_edge(run: Path) -> int:
@@ -78,4 +82,4 @@ def test_a_node_decided_by_a_step_is_named_with_its_rivals(tmp_path: Path) -> No
 
 def test_nothing_is_said_without_the_record(tmp_path: Path) -> None:
     run = fabricate(tmp_path / "run", Plan(until="operations"))
-    assert list(thin_leads(read_run(run))) == []
+    assert thin_leads(run) == []

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from dots.report import write_comparison, write_report
 from dots.report.reading import read_run
-from dots.report.trained_network import subject
-from dots.report.verdict import worth
+from dots.report.trained_network import trained_network
+from dots.report.verdict import verdict
 from helpers.fabricated_plan import Plan
 from helpers.fabricated_run import fabricate, only_trained
 from helpers.html_pages import check
@@ -16,24 +16,24 @@ SHORT = Plan(epochs=(2, 2, 2))
 
 
 def test_each_kind_has_its_name(tmp_path: Path) -> None:
-    searched = subject(read_run(fabricate(tmp_path / "searched", SHORT)))
+    searched = trained_network(read_run(fabricate(tmp_path / "searched", SHORT)))
     assert (searched.kind, searched.title) == ("found", "Found cell")
-    mobile = subject(read_run(only_trained(tmp_path / "mobile", reference="mobilenet")))
+    mobile = trained_network(read_run(only_trained(tmp_path / "mobile", reference="mobilenet")))
     assert (mobile.kind, mobile.title) == ("reference", "mobilenet")
-    darts = subject(read_run(only_trained(tmp_path / "darts", cell="DARTS_V2")))
+    darts = trained_network(read_run(only_trained(tmp_path / "darts", cell="DARTS_V2")))
     assert (darts.kind, darts.title) == ("given", "DARTS_V2")
-    other = subject(read_run(only_trained(tmp_path / "other")))
+    other = trained_network(read_run(only_trained(tmp_path / "other")))
     assert (other.kind, other.title) == ("given", "Given cell")
 
 
 def test_nothing_is_called_found_where_nothing_was_searched(tmp_path: Path) -> None:
-    found = worth(read_run(only_trained(tmp_path / "mobile", reference="mobilenet")))
+    found = verdict(read_run(only_trained(tmp_path / "mobile", reference="mobilenet")))
     assert found is not None
-    assert found.verdict == (
+    assert found.sentence == (
         "This run did not search: it trained a reference network, mobilenet, to 97.50 %; the "
         "random cell reached 96.67 % (+0.83 points)."
     )
-    assert [row.name for row in found.rows][:2] == ["mobilenet", "Random cell"]
+    assert [title for title, _, _ in found.rows][:2] == ["mobilenet", "Random cell"]
     page = check(write_report(tmp_path / "mobile").read_text())
     assert "What was trained" in page.text
     assert "Was the search worth it?" not in page.text

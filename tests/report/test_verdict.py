@@ -8,22 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dots.report.intervals import difference, wilson
 from dots.report.reading import read_run
-from dots.report.verdict import Worth, worth
+from dots.report.verdict import Verdict, difference, verdict, wilson
 from helpers.fabricated_plan import Plan
 from helpers.fabricated_run import fabricate
 
 
-def judged(tmp_path: Path, plan: Plan) -> Worth:
-    found = worth(read_run(fabricate(tmp_path / "run", plan)))
+def judged(tmp_path: Path, plan: Plan) -> Verdict:
+    found = verdict(read_run(fabricate(tmp_path / "run", plan)))
     assert found is not None
     return found
 
 
 def test_a_lead_within_chance_is_a_perhaps(tmp_path: Path) -> None:
     found = judged(tmp_path, Plan(accuracy=0.975, random_accuracy=35 / 36, test_images=360))
-    assert found.verdict == (
+    assert found.sentence == (
         "Perhaps: the found cell is ahead of the random cell by 0.28 points "
         "(97.50 % against 97.22 %, one of 360 test images)."
     )
@@ -34,25 +33,25 @@ def test_a_lead_within_chance_is_a_perhaps(tmp_path: Path) -> None:
 
 def test_a_clear_lead_is_a_yes(tmp_path: Path) -> None:
     found = judged(tmp_path, Plan(accuracy=0.95, random_accuracy=0.9, test_images=10_000))
-    assert found.verdict.startswith("In this one run, yes: the found cell is ahead")
-    assert "500 of 10000 test images" in found.verdict
+    assert found.sentence.startswith("In this one run, yes: the found cell is ahead")
+    assert "500 of 10000 test images" in found.sentence
     assert "does not include zero" in " ".join(found.remarks)
 
 
 def test_a_lost_race_is_said_plainly(tmp_path: Path) -> None:
     found = judged(tmp_path, Plan(accuracy=0.95, random_accuracy=0.97, test_images=1000))
-    assert found.verdict.startswith("No: the random cell won by 2.00 points")
-    assert "did not pay off" in found.verdict
+    assert found.sentence.startswith("No: the random cell won by 2.00 points")
+    assert "did not pay off" in found.sentence
 
 
 def test_a_tie_is_no_success(tmp_path: Path) -> None:
     found = judged(tmp_path, Plan(accuracy=0.95, random_accuracy=0.95))
-    assert found.verdict.startswith("No difference")
+    assert found.sentence.startswith("No difference")
 
 
 def test_without_a_random_cell_there_is_no_verdict(tmp_path: Path) -> None:
     found = judged(tmp_path, Plan(baselines=("darts-policy",)))
-    assert found.verdict.startswith("This run cannot say")
+    assert found.sentence.startswith("This run cannot say")
     assert found.scatters  # two cells are still worth a picture
 
 
@@ -63,7 +62,7 @@ def test_other_sizes_are_told(tmp_path: Path) -> None:
 
 def test_the_rows_are_signed_against_the_found_cell(tmp_path: Path) -> None:
     found = judged(tmp_path, Plan(accuracy=0.95, random_accuracy=0.96))
-    assert [row.ahead for row in found.rows] == ["", "+1.00 points", "−0.40 points"]
+    assert [lead and round(100 * lead, 2) for _, _, lead in found.rows] == [None, 1.0, -0.4]
 
 
 RIVALS = ("random", "plain", "published")
@@ -72,8 +71,8 @@ RIVALS = ("random", "plain", "published")
 def test_the_best_opponent_decides(tmp_path: Path) -> None:
     others = {"plain": 0.98, "published": 0.96}
     found = judged(tmp_path, Plan(baselines=RIVALS, accuracy=0.97, other_accuracies=others))
-    assert found.verdict.startswith("No: the plain network won by 1.00 points")
-    assert [row.name for row in found.rows] == [
+    assert found.sentence.startswith("No: the plain network won by 1.00 points")
+    assert [title for title, _, _ in found.rows] == [
         "Found cell", "Random cell", "Published cell, trained longer", "Plain network",
     ]  # fmt: skip
     assert "search and training of the found cell took 2 min 25 s" in " ".join(found.remarks)
@@ -83,8 +82,8 @@ def test_a_lead_over_all_is_told_by_the_least(tmp_path: Path) -> None:
     others = {"plain": 0.9, "published": 0.96}
     plan = Plan(baselines=RIVALS, accuracy=0.97, random_accuracy=0.9, other_accuracies=others)
     found = judged(tmp_path, plan)
-    assert "ahead of the published cell, trained longer by 1.00 points" in found.verdict
-    assert found.verdict.endswith(", and of the others by more.")
+    assert "ahead of the published cell, trained longer by 1.00 points" in found.sentence
+    assert found.sentence.endswith(", and of the others by more.")
 
 
 @pytest.mark.parametrize(
@@ -99,13 +98,13 @@ def test_a_lead_over_all_is_told_by_the_least(tmp_path: Path) -> None:
 def test_where_the_found_cell_is_from_is_said(tmp_path: Path, winner: str, said: str) -> None:
     found = judged(tmp_path, Plan(winner=winner))
     assert said in found.remarks[0]
-    assert found.halving[0].won
-    assert found.halving[0].validation == "91.0 %, 95.0 %" or winner == "random-1"
+    assert found.halving[0].origin == winner
+    assert [v.accuracy for v in found.halving[0].validation] == [0.91, 0.95] or winner == "random-1"
     assert len(found.halving) == (2 if winner in ("searched", "random-1") else 3)
 
 
 def test_an_untested_run_has_no_verdict(tmp_path: Path) -> None:
-    assert worth(read_run(fabricate(tmp_path / "run", Plan(until="train")))) is None
+    assert verdict(read_run(fabricate(tmp_path / "run", Plan(until="train")))) is None
 
 
 def test_wilson_by_hand() -> None:
