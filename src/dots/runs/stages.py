@@ -40,7 +40,7 @@ from dots.space.genotype import Genotype
 from dots.space.retain import retain
 from dots.training.chance import chance, unlearned
 from dots.training.evaluate import TestResult, evaluate
-from dots.training.loop import NonFiniteLossError
+from dots.training.loop import NonFiniteLossError, Stage
 from dots.training.stage import TrainingStage
 
 ALTERNATIVES = "alternatives.json"
@@ -91,7 +91,7 @@ def search_operations(session: Session) -> CandidateFile:
         strategy, settings.epochs, session.batches(own, settings, "operations"), held_out
     )
     session.loop.run(stage)
-    note_unlearned_search(session, "operations", own)
+    note_unlearned_search(session, stage, own)
     scores, policy = selected_operations(session, strategy, own)
     kept = retain(space, scores, recipe.retain)
     if session.main:
@@ -132,7 +132,7 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
         alone,
     )
     session.loop.run(stage)
-    note_unlearned_search(session, "topology", own)
+    note_unlearned_search(session, stage, own)
     record, genotype = selected_topology(session, stage)
     known = None
     if settings.by_beta:
@@ -320,10 +320,11 @@ def _trained(
         if last:
             session.note(f"{begin}; its network is no result")
             return network
+        # First the notice: a run that dies before the record comes here again.
+        session.note(f"{begin}; it began again at {slowed(asked, attempt + 1).lr:g}")
         if session.main:
             record_restart(run, stage_name, {"lr": settings.lr, "reason": reason})
         session.processes.barrier()
-        session.note(f"{begin}; it began again at {slowed(asked, attempt + 1).lr:g}")
 
 
 def _unlearned(session: Session, stage_name: str, settings: StageSettings, labels: Tensor) -> str:
@@ -343,13 +344,18 @@ def _unlearned(session: Session, stage_name: str, settings: StageSettings, label
     return unlearned(rows, len(labels), by)
 
 
-def note_unlearned_search(session: Session, stage_name: str, rows: Tensor) -> None:
-    """Say of a search over these rows of the training images that it did not learn."""
+def note_unlearned_search(session: Session, stage: Stage, rows: Tensor) -> None:
+    """Say of a search over these rows of the training images that it did not learn.
+
+    One of few steps is not accused: its accuracy is that of weights which have hardly begun.
+    """
+    if stage.epochs * stage.steps < FEWEST_STEPS:
+        return
     settings = session.recipe.operations
-    reason = _unlearned(session, stage_name, settings, session.data.train.labels[rows])
+    reason = _unlearned(session, stage.name, settings, session.data.train.labels[rows])
     if reason:
         session.note(
-            f"the search of the {stage_name} did not learn: {reason}; "
+            f"the search of the {stage.name} did not learn: {reason}; "
             "its choice is no better than a random one"
         )
 
