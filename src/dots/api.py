@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from dots.common.records import GENOTYPE
 from dots.data.sources.read import Spec, remembered
 from dots.networks.body import Shape, Stem
 from dots.networks.derived import DerivedNetwork
@@ -63,7 +64,7 @@ def _do(
     job = Job(kind, remembered(data))
     with begin(data, made, job, machine=machine or Machine(), watcher=Silent(), out=out) as session:
         result = execute(session, job)
-        return Outcome(Genotype.load(session.run.path / "genotype.json"), result, session.run.path)
+        return Outcome(Genotype.load(session.run.path / GENOTYPE), result, session.run.path)
 
 
 def build(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dots.cli.app import run
 from dots.common import threads
 
 
@@ -100,6 +102,7 @@ def test_processors_are_those_of_the_container(
 @pytest.fixture
 def eight(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """PyTorch as on a machine of eight processors; the last is how many threads it has."""
+    monkeypatch.setattr(threads, "processors", lambda: 8)
     counts = [8]
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: counts[-1])
@@ -130,3 +133,11 @@ def test_the_number_that_the_user_set_is_kept(
     threads.fit_machine(8)
     with threads.fit_maps(1):
         assert eight[-1] == 8
+
+
+def test_a_run_has_as_many_threads_as_its_maps_pay_for(eight: list[int], tmp_path: Path) -> None:
+    """64 images of 8 × 8 digits with 8 channels: 32,768 numbers, on two threads; then all again."""
+    words = ["search", "digits", "--preset", "tiny", "--dry-run", "--quiet", "--device", "cpu"]
+    assert run([*words, "--out", str(tmp_path / "run")]) == 0
+    assert json.loads((tmp_path / "run/environment.json").read_text())["threads"] == 2
+    assert eight[-1] == 8

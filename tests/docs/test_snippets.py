@@ -22,6 +22,7 @@ SEARCH = {
 }  # fmt: skip
 TRAIN = {
     "epochs": 1, "warmup_epochs": 0, "cells": 2, "channels": 4, "batch": 24, "stem": "cifar",
+    "published_epochs": None,
 }  # fmt: skip
 PROMISE = r"print\(.*\)\s+# ([\d ]+|True|\(\d.*\))\n"
 """What a snippet says that it prints: numbers, a tuple of them, or True."""
@@ -44,6 +45,8 @@ def shrunk(recipe: Recipe, nodes: int | None) -> Recipe:
     return recipe.model_copy(
         update={
             "nodes": nodes,
+            "nominal_images": None,
+            "halving": recipe.halving.model_copy(update={"epochs": 1}),
             "data": recipe.data.model_copy(update={"limit": 48, "image_size": None}),
             "operations": recipe.operations.model_copy(update=SEARCH),
             "topology": recipe.topology.model_copy(update=SEARCH),

@@ -18,7 +18,7 @@ from dots.nas.supernet_rating import SupernetRating, Topology, as_topology
 from dots.nas.topology import make_topology
 from dots.recipe import recipe_from_json
 from dots.recipe.settings import TopologySettings
-from dots.space.candidates import to_json
+from dots.space.candidates import to_record
 from dots.space.discretise import best_operations, derive_darts, derive_dots
 from dots.space.retain import retain
 from dots.space.search_space import SearchSpace, named_space
@@ -80,7 +80,7 @@ def _search(spec: Mapping[str, Any], space: SearchSpace) -> Json:
     policy, given = None, spec["candidates"]
     if given is None:
         kept = retain(space, draw, recipe.retain)
-        given = to_json(space, recipe.strategy, recipe.retain, draw, kept)
+        given = to_record(space, recipe.strategy, recipe.retain, draw, kept).to_json()
         policy = derive_darts(space, draw).to_json()
     candidates = {
         kind: tuple(tuple(names) for names in rows) for kind, rows in given["candidates"].items()

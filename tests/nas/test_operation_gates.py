@@ -197,7 +197,7 @@ def test_a_removed_operation_is_not_chosen_wherever_the_others_move() -> None:
     assert {e.op for cell in genotype.cells.values() for node in cell.nodes for e in node} == {
         "sep_conv_3x3"
     }
-    record = topology_record(stage, stage.settings)
+    record = topology_record(stage, stage.settings).to_json()
     assert set(record["operations"]["normal"]) == {"sep_conv_3x3"}
     assert all(row[2] < -0.5 for row in record["alpha"]["normal"])
 

@@ -118,7 +118,7 @@ def test_the_worse_half_leaves_and_the_best_is_left() -> None:
     assert stage.winner.origin == "b"
     trained = [row["cell"] for row in journal.rows]
     assert trained == [0, 1, 2, 3, 1, 2]
-    record = halving_record(stage, journal.rows)
+    record = halving_record(stage, journal.rows).to_json()
     assert record["winner"] == "b"
     assert [cell["epochs"] for cell in record["cells"]] == [1, 2, 2, 1]
     assert [len(cell["validation"]) for cell in record["cells"]] == [1, 2, 2, 1]

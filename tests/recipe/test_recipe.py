@@ -389,6 +389,11 @@ def test_epochs_go_with_one_over_the_root_of_the_images(
 def test_who_sets_epochs_gets_them() -> None:
     assert build_recipe().nominal_images is not None
     assert build_recipe(overrides=["train.epochs=30"]).nominal_images is None
+    few = build_recipe(overrides=["train.epochs=3"]).train
+    assert (few.epochs, few.warmup_epochs, few.published_epochs) == (3, 1, 6)
+    own = ["train.epochs=3", "train.warmup_epochs=2", "train.published_epochs=5"]
+    train = build_recipe(overrides=own).train
+    assert (train.epochs, train.warmup_epochs, train.published_epochs) == (3, 2, 5)
     both = build_recipe(overrides=["train.epochs=30", "nominal_images=100"])
     assert (both.train.epochs, both.nominal_images) == (30, 100)
     assert build_recipe("paper-cifar").nominal_images is None

@@ -27,7 +27,7 @@ def small_table() -> Table:
 
 
 def test_the_cell_the_best_and_the_average_stand_beside_each_other() -> None:
-    said = Truth(small_table()).describe({"truth": from_string(CELLS[1])})
+    said = Truth(small_table()).describe({"truth": from_string(CELLS[1])}).to_json()
     assert said["truth"]["one"] == {"accuracy": 80.0, "rank": 2, "percentile": 75.0}
     assert said["truth_best"]["one"]["cell"] == CELLS[2]
     assert said["truth_best"]["two"] == {
@@ -39,7 +39,7 @@ def test_the_cell_the_best_and_the_average_stand_beside_each_other() -> None:
 def test_a_cell_that_the_benchmark_does_not_have_is_null() -> None:
     twice = (Edge("skip_connect", 0), Edge("nor_conv_1x1", 0))
     cell = Genotype({"normal": Cell((twice, (), ()), (3,))}, "nasbench201")
-    assert Truth(small_table()).describe({"truth": cell})["truth"] is None
+    assert Truth(small_table()).describe({"truth": cell}).truth is None
 
 
 def test_another_space_has_no_table(tmp_path: Path) -> None:
@@ -53,6 +53,6 @@ def test_the_real_table_knows_the_published_best_and_the_collapsed_cell() -> Non
     truth = Truth.load(shared_data("nasbench201.parquet"), nasbench201_space())
     skips = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+"
     skips += "|skip_connect~0|skip_connect~1|skip_connect~2|"
-    said = truth.describe({"truth": from_string(skips)})
+    said = truth.describe({"truth": from_string(skips)}).to_json()
     assert said["truth"]["cifar10_test"]["accuracy"] == pytest.approx(54.30, abs=0.01)
     assert said["truth_best"]["cifar10_test"]["accuracy"] == pytest.approx(94.37, abs=0.01)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dots.common.errors import UserError
-from dots.space.candidates import read_candidates, to_json
+from dots.space.candidates import read_candidates, to_record
 from dots.space.retain import retain
 from dots.space.search_space import darts_space
 
@@ -30,7 +30,7 @@ def _write(tmp_path: Path, value: Any) -> Path:
 
 def test_ours_come_back(tmp_path: Path) -> None:
     kept = retain(SPACE, SCORES, "group-v2")
-    path = _write(tmp_path, to_json(SPACE, "darts", "group-v2", SCORES, kept))
+    path = _write(tmp_path, to_record(SPACE, "darts", "group-v2", SCORES, kept).to_json())
     found = read_candidates(path, SPACE, "top1")
     assert found.candidates == kept
     assert found.scores == SCORES

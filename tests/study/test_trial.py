@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from dots.common.records import RESULT
 from dots.recipe import Recipe, build_recipe
-from dots.runs import stages
 from dots.runs.launch import Machine
 from dots.space.genotype import Genotype
 from dots.study.trial import RUN, run_trial, search_spec, train_spec
@@ -92,5 +92,5 @@ def test_a_training_is_tested_and_repeatable(tmp_path: Path) -> None:
     first = done(spec, tmp_path / "first")
     assert 0 <= first["test_accuracy"] <= 1
     assert first["parameters"] > 0
-    assert stages.RESULT in {path.name for path in (tmp_path / "first" / RUN).iterdir()}
+    assert RESULT in {path.name for path in (tmp_path / "first" / RUN).iterdir()}
     assert without_times(done(spec, tmp_path / "second")) == without_times(first)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from dots.common.records import GENOTYPE
 from dots.common.text import plain, plain_lines
 
 if TYPE_CHECKING:
@@ -17,10 +18,10 @@ def print_outcome(session: Session, result: dict[str, Any], *, dry: bool = False
     if dry:
         print("dry run: one batch went through every stage, the report included")
         return
-    if session.run.has("genotype.json"):
+    if session.run.has(GENOTYPE):
         from dots.space.genotype import Genotype
 
-        print(plain_lines(Genotype.load(path / "genotype.json").describe()))
+        print(plain_lines(Genotype.load(path / GENOTYPE).describe()))
     if result["test_accuracy"] is not None:
         if "origin" in result:
             print(
@@ -33,8 +34,8 @@ def print_outcome(session: Session, result: dict[str, Any], *, dry: bool = False
     for line in _truth_lines(result):
         print(plain(line))
     print(f"search {result['search_seconds']:.1f} s, training {result['train_seconds']:.1f} s")
-    if session.run.has("genotype.json"):
-        print(plain(f"genotype: {path / 'genotype.json'}"))
+    if session.run.has(GENOTYPE):
+        print(plain(f"genotype: {path / GENOTYPE}"))
     elif "reference" not in result:
         print(plain(f"candidates: {path / 'candidates.json'}"))
     print(plain(f"report:   {path / 'report.html'}"))

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.common.files import read_json, write_json
+from dots.common.records import SPLITS
 from dots.common.seeding import generator
 from dots.data.images import ImageData, ImageSet
 from dots.data.sources.source import Part, shortlist
 
-SPLITS_FILE = "splits.json"
 VERSION = 1
 
 
@@ -139,7 +139,7 @@ class Holdout:
         mask = stratified(part.labels, round(len(part) * fraction), generator(seed, "test"))
         if not mask.any():
             raise UserError(f"{name}: every class has a single image: nothing can be held out")
-        holdout = Holdout(part, mask, seed, fraction, folder and folder / SPLITS_FILE)
+        holdout = Holdout(part, mask, seed, fraction, folder and folder / SPLITS)
         if holdout.file is not None and holdout.file.exists():
             return replace(holdout, mask=_saved(holdout.file, part, holdout.facts))
         return holdout
@@ -171,7 +171,7 @@ class Holdout:
 
 def saved_test(part: Part, folder: Path) -> Part:
     """The images that splits.json in `folder` holds out. UserError if it does not fit them."""
-    mask = _saved(folder / SPLITS_FILE, part, {})
+    mask = _saved(folder / SPLITS, part, {})
     return part.select(mask.nonzero().flatten())
 
 
@@ -215,9 +215,6 @@ def _check_listed(where: str, part: Part, listed: dict[str | int, bool], labels:
         raise UserError(
             f"the labels changed since {where} was written: restore them, or start a new run"
         )
-
-
-HALVES_FILE = "halves.json"
 
 
 def halves_record(data: ImageData) -> dict[str, Any]:

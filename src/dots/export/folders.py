@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.common.files import read_json, write_bytes, write_json
+from dots.common.records import NETWORK
 from dots.export.description import Description
 from dots.export.images import inputs
 from dots.export.interpret import LayerNetwork
@@ -19,7 +20,6 @@ from dots.export.layers import LayerList
 from dots.export.package import Package
 from dots.export.target import Reader, Target
 
-LAYERS = "network.json"
 WEIGHTS = "weights.safetensors"
 
 
@@ -27,15 +27,15 @@ def write(package: Package, path: Path) -> None:
     """Write a folder: network.json (description and layers) and weights.safetensors."""
     path.mkdir()
     content = {"description": package.description.to_json(), "layers": package.layers.to_json()}
-    write_json(path / LAYERS, content)
+    write_json(path / NETWORK, content)
     metadata = {"format": "pt", "dots": package.description.to_text()}
     write_bytes(path / WEIGHTS, save(dict(package.tensors), metadata))
 
 
 def read(path: Path) -> tuple[LayerNetwork, Description]:
     """The network in such a folder, in evaluation mode. Raises UserError where it is damaged."""
-    where = repr(str(path / LAYERS))
-    content = read_json(path / LAYERS, what="the layers of a network")
+    where = repr(str(path / NETWORK))
+    content = read_json(path / NETWORK, what="the layers of a network")
     if not isinstance(content, dict):
         raise UserError(f"{where} is no list of layers")
     layers = LayerList.from_json(content.get("layers"), where)

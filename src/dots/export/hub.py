@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.common.files import read_json, write_json, write_text
+from dots.common.records import NETWORK
 from dots.data.info import DataInfo
 from dots.export.card import card
 from dots.export.description import Description
@@ -92,7 +93,7 @@ def _downloaded(name: str, revision: str | None, local_files_only: bool) -> Path
         raise UserError(
             f"no folder {name!r}; to look on the hub: pip install 'dots-nas[hub]'"
         ) from None
-    wanted = [CONFIG, "network.json", WEIGHTS]
+    wanted = [CONFIG, NETWORK, WEIGHTS]
     try:
         folder = snapshot_download(
             name, revision=revision, allow_patterns=wanted, local_files_only=local_files_only

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.common.files import read_json
+from dots.common.records import SAMPLES
 from dots.data import prepare
 from dots.data.info import DataInfo
 from dots.runs.classify import image_files
@@ -44,7 +45,7 @@ def comparison_files(run: Path, given: Sequence[Path], info: DataInfo) -> Iterat
 def _samples(run: Path, folder: Path) -> list[Path]:
     """The pictures in the run's samples.json, as files."""
     hint = "give real images with --images"
-    path = run / "samples.json"
+    path = run / SAMPLES
     if not path.is_file():
         raise UserError(f"{str(run)!r} holds no sample images to compare on: {hint}")
     value = read_json(path, what="sample pictures of a run")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dots.common.errors import UserError
+from dots.common.records import RESULT
 from dots.export.description import Description
 from dots.export.layers import LayerList
 from dots.export.names import CellNames, cell_names
@@ -78,8 +79,8 @@ def read_package(run: Path) -> Package:
     directory = RunDirectory.read(run)
     trained = load_model(directory.path)
     figures: dict[str, Any] = {}
-    if directory.has("result.json"):
-        result = directory.read_json("result.json")
+    if directory.has(RESULT):
+        result = directory.read_json(RESULT)
         if not isinstance(result, dict):
             raise UserError(f"{str(run / 'result.json')!r} is damaged")
         figures = {name: result[name] for name in FIGURES if result.get(name) is not None}

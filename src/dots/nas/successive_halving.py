@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from dots.common.records import Competitor, Halving, Validation
 from dots.data import Batches
 from dots.nas.finalists import Finalist
 from dots.recipe.settings import HalvingSettings, TrainSettings
@@ -228,7 +229,7 @@ def _score(result: TestResult) -> tuple[float, float]:
     return result.accuracy, min(result.loss, LARGEST_LOSS)
 
 
-def halving_record(stage: SuccessiveHalving, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def halving_record(stage: SuccessiveHalving, rows: Sequence[Mapping[str, Any]]) -> Halving:
     """The content of halving.json: every cell, what it reached on half B, and its seconds.
 
     `rows` are the stage's metrics.
@@ -240,17 +241,17 @@ def halving_record(stage: SuccessiveHalving, rows: Sequence[Mapping[str, Any]]) 
         spent = (float(row["seconds"]) + float(row.get("validation_seconds", 0)) for row in own)
         return round(sum(spent), 3)
 
-    return {
-        "version": VERSION,
-        "winner": stage.winner.origin,
-        "cells": [
-            {
-                "origin": cell.origin,
-                "genotype": cell.genotype.to_json(),
-                "epochs": stage.epochs_of(len(judged)),
-                "validation": [{"accuracy": a, "loss": b} for a, b in judged],
-                "seconds": seconds(index),
-            }
+    return Halving(
+        version=1,
+        winner=stage.winner.origin,
+        cells=[
+            Competitor(
+                origin=cell.origin,
+                genotype=cell.genotype.to_json(),
+                epochs=stage.epochs_of(len(judged)),
+                validation=[Validation(accuracy=a, loss=b) for a, b in judged],
+                seconds=seconds(index),
+            )
             for index, (cell, judged) in enumerate(zip(stage.cells, stage.judged, strict=True))
         ],
-    }
+    )

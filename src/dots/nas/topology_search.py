@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dots.common.records import ArchitectureRow, TopologyRecord
 from dots.data import Batches
 from dots.data.batch import Batch
 from dots.nas.budget.penalty import CostPenalty, kept_probabilities
@@ -233,14 +234,14 @@ class TopologyStage:
     @torch.no_grad()
     def snapshot(self, epoch: int) -> dict[str, Any]:
         gamma = self.topology.edge_weights(self.temperature)
-        return {
-            "stage": self.name,
-            "epoch": epoch,
-            "temperature": self.temperature,
-            "alpha": self._gate_table(),
-            "beta": self.topology.probabilities(self.temperature),
-            "gamma": {kind: weights.tolist() for kind, weights in gamma.items()},
-        }
+        return ArchitectureRow(
+            stage=self.name,
+            epoch=epoch,
+            temperature=self.temperature,
+            alpha=self._gate_table(),
+            beta=self.topology.probabilities(self.temperature),
+            gamma={kind: weights.tolist() for kind, weights in gamma.items()},
+        ).to_json()
 
     def current(self) -> Genotype:
         """The cell that β and α' give at this temperature."""
@@ -287,45 +288,32 @@ class TopologyStage:
         self.beta_steps = state.get("beta_steps", 0)
 
 
-VERSION = 1
-
-
 @torch.no_grad()
-def topology_record(stage: TopologyStage, settings: TopologySettings) -> dict[str, Any]:
-    """The content of topology.json, for whoever wants more than the chosen cell.
-
-    `beta` holds the raw parameters of each kind and node (what they mean says
-    `parameterisation`), `mean_beta` their mean over the steps in AVERAGED or null,
-    `temperature` what divides them at the end; `alpha` the raw α' of each kind and edge, in
-    the order of the edge's candidates (columns beyond them mean nothing; those of removed
-    operations are never above the others); `operations` names for each kind and edge, kept
-    or not, the operation that α' chose.
-    """
+def topology_record(stage: TopologyStage, settings: TopologySettings) -> TopologyRecord:
+    """The content of topology.json, for whoever wants more than the chosen cell."""
     kept = stage.topology.kept_edges(settings.t_end)
     gates = {kind: stage.gates.choice(kind).tolist() for kind in stage.space.kinds}
-    return {
-        "version": VERSION,
-        "parameterisation": settings.parameterisation,
-        "edges": settings.edges,
-        "temperature": settings.t_end,
-        "beta": {
+    chosen = best_operations(stage.space, stage.candidates, gates)
+    return TopologyRecord(
+        version=1,
+        parameterisation=settings.parameterisation,
+        edges=settings.edges,
+        temperature=settings.t_end,
+        beta={
             kind: [beta.tolist() for _, beta in stage.topology.nodes(kind)]
             for kind in stage.space.kinds
         },
-        "mean_beta": stage.mean_beta(),
-        "alpha": gates,
-        "operations": {
-            kind: list(names)
-            for kind, names in best_operations(stage.space, stage.candidates, gates).items()
-        },
-        "kept_edges": {kind: list(edges) for kind, edges in kept.items()},
-    }
+        mean_beta=stage.mean_beta(),
+        alpha=gates,
+        operations={kind: list(names) for kind, names in chosen.items()},
+        kept_edges={kind: list(edges) for kind, edges in kept.items()},
+    )
 
 
-def recorded_genotype(space: SearchSpace, record: Mapping[str, Any]) -> Genotype:
+def recorded_genotype(space: SearchSpace, record: TopologyRecord) -> Genotype:
     """The cell of a topology.json: its kept edges with their operations."""
     chosen = {
-        kind: {edge: (names[edge],) for edge in record["kept_edges"][kind]}
-        for kind, names in record["operations"].items()
+        kind: {edge: (names[edge],) for edge in record.kept_edges[kind]}
+        for kind, names in record.operations.items()
     }
     return build_genotype(space, chosen)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dots.common.errors import UserError, shown
 from dots.common.files import read_json, write_bytes, write_json
+from dots.common.records import NETWORK
 from dots.data.info import DataInfo
 from dots.networks.body import Shape
 from dots.networks.specification import (
@@ -80,7 +81,7 @@ def save_network(
         "data": info.to_json(),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    write_json(folder / "network.json", description)
+    write_json(folder / NETWORK, description)
 
 
 def load_model(folder: Path, *, weights_name: str = WEIGHTS) -> TrainedModel:
@@ -88,7 +89,7 @@ def load_model(folder: Path, *, weights_name: str = WEIGHTS) -> TrainedModel:
 
     Raises UserError where the files are missing or damaged, or do not belong together.
     """
-    path = folder / "network.json"
+    path = folder / NETWORK
     value = read_json(path, what="a trained network (did the run finish?)")
     trainee, info = _parse(value, repr(str(path)))
     with torch.random.fork_rng([]):

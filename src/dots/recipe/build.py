@@ -15,9 +15,11 @@ from pydantic import ValidationError
 
 from dots.common.errors import UserError
 from dots.common.files import parse_json, read_text
+from dots.common.records import RECIPE
 from dots.recipe.fields import FREE_SECTION, SECTIONS, alternatives, settings_by_name, suggestion
 from dots.recipe.presets import DEFAULT_PRESET, PRESETS, fitted
 from dots.recipe.settings import Recipe
+from dots.recipe.shares import with_training_epochs
 
 Values = dict[str, Any]
 
@@ -63,17 +65,29 @@ def build_recipe(
     start = _preset(preset or named or DEFAULT_PRESET)
     _check_names(given, where=f" in {str(file)!r}")
     values = _with(_merged(start.to_json(), given), overrides)
-    if _names_epochs(given, overrides):
-        start = start.model_copy(update={"nominal_images": None})
     fitting = fitted(start, str(values["space"]))  # what a preset means depends on the space
+    if _names_epochs(given, overrides):
+        fitting = _following(fitting, values["train"])
     return recipe_from_json(_with(_merged(fitting.to_json(), given), overrides))
 
 
 def _names_epochs(given: Mapping[str, Any], overrides: Sequence[str]) -> bool:
-    """Whether epochs are asked for: then they are not fitted to the number of images."""
     sections = [value for value in given.values() if isinstance(value, dict)]
     names = [*(override.partition("=")[0].strip() for override in overrides), *chain(*sections)]
     return any(name.rsplit(".", 1)[-1] == "epochs" for name in names)
+
+
+def _following(recipe: Recipe, train: Any) -> Recipe:
+    """The preset as it goes with epochs that are asked for, for some stage.
+
+    They are not fitted to the number of images; and on a cycle of the learning rate its
+    warm-up, and the epochs of the published baseline, go with those of the training.
+    """
+    recipe = recipe.model_copy(update={"nominal_images": None})
+    epochs = train.get("epochs") if isinstance(train, dict) else None
+    if recipe.train.anneal == "step" and type(epochs) is int and epochs > 0:
+        return with_training_epochs(recipe, epochs)
+    return recipe
 
 
 _preset = preset  # build_recipe's argument has the same name
@@ -120,7 +134,7 @@ def flattened(recipe: Recipe) -> Iterator[tuple[str, Any]]:
 
 
 def _read(path: Path) -> Values:
-    path = path / "recipe.json" if path.is_dir() else path
+    path = path / RECIPE if path.is_dir() else path
     what, where = "a recipe", repr(str(path))
     text = read_text(path, what=what, limit=MAX_FILE_BYTES).removeprefix("\ufeff")
     if text.lstrip().startswith("{"):

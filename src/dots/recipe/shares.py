@@ -62,10 +62,15 @@ def _halving(settings: HalvingSettings, share: float) -> HalvingSettings:
 
 def with_training_share(recipe: Recipe, share: float) -> Recipe:
     """The recipe with `share` times the epochs of training; one at least."""
-    settings = recipe.train
-    published = settings.published_epochs and max(1, int(settings.published_epochs * share))
-    shorter = with_epochs(settings, max(1, int(settings.epochs * share)))
-    train = shorter.model_copy(update={"published_epochs": published})
+    return with_training_epochs(recipe, max(1, int(recipe.train.epochs * share)))
+
+
+def with_training_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """The recipe with so many epochs of training; what goes with them keeps its share."""
+    train, published = with_epochs(recipe.train, epochs), recipe.train.published_epochs
+    if published is not None:
+        longer = max(1, int(published * epochs / recipe.train.epochs))
+        train = train.model_copy(update={"published_epochs": longer})
     return recipe.model_copy(update={"train": train})
 
 

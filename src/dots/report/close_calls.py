@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dots.common.records import Topology
+from dots.common.records import TopologyRecord
 from dots.report.graph import (
     choices_of,
     kept_in_topology,
@@ -33,7 +33,9 @@ def thin_leads(run: Run) -> Iterator[str]:
         yield from _edges(run, space, run.topology, kind, 2 * rate)
 
 
-def _nodes(run: Run, space: SearchSpace, record: Topology, kind: str, step: float) -> Iterator[str]:
+def _nodes(
+    run: Run, space: SearchSpace, record: TopologyRecord, kind: str, step: float
+) -> Iterator[str]:
     choices = choices_of(run)
     if not choices.exclusive:
         return
@@ -47,7 +49,9 @@ def _nodes(run: Run, space: SearchSpace, record: Topology, kind: str, step: floa
         )
 
 
-def _edges(run: Run, space: SearchSpace, record: Topology, kind: str, step: float) -> Iterator[str]:
+def _edges(
+    run: Run, space: SearchSpace, record: TopologyRecord, kind: str, step: float
+) -> Iterator[str]:
     thin = []
     for edge, values in enumerate(record.alpha.get(kind, ())[: len(space.cell.edges)]):
         kept = values[: len(kept_in_topology(run, kind, edge))]

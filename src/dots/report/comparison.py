@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from dots.common.errors import UserError
 from dots.common.files import write_text
-from dots.common.records import Numbers
+from dots.common.records import BaselineResult, Trained
 from dots.report.charts.lines import Frame, Series, line_chart
 from dots.report.charts.points import Dot, scatter_chart
 from dots.report.page import draw
@@ -112,8 +112,8 @@ def letter(index: int) -> str:
 
 def _row(run: Run, name: str) -> RunRow:
     result = run.result
-    own: Numbers = result if result is not None else Numbers()
-    random = result.baselines.get("random", Numbers()).test_accuracy if result else None
+    own: Trained = result if result is not None else BaselineResult()
+    random = result.baselines.get("random", BaselineResult()).test_accuracy if result else None
     lead = None if own.test_accuracy is None or random is None else own.test_accuracy - random
     seed = run.setting("seed")
     return RunRow(

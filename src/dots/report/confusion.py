@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dots.common.records import Confusion
+from dots.common.records import TestRecord
 from dots.report.reading import Run
 from dots.report.wording import percent, visible
 
@@ -96,7 +96,7 @@ def _share(count: int, total: int) -> str:
     return percent(count / total, 1) if total else "no images"
 
 
-def _matrix_row(test: Confusion, names: tuple[str, ...], true: int) -> MatrixRow:
+def _matrix_row(test: TestRecord, names: tuple[str, ...], true: int) -> MatrixRow:
     row = test.confusion[true]
     total = sum(row)
     squares = tuple(
@@ -116,7 +116,7 @@ def _shade(share: float) -> int:
     return 0 if share <= 0 else max(1, round(SHADES * min(1.0, share) ** 0.5))
 
 
-def _pairs(test: Confusion, names: tuple[str, ...]) -> tuple[Pair, ...]:
+def _pairs(test: TestRecord, names: tuple[str, ...]) -> tuple[Pair, ...]:
     found = [
         (count, true, predicted)
         for true, row in enumerate(test.confusion)
@@ -130,7 +130,7 @@ def _pairs(test: Confusion, names: tuple[str, ...]) -> tuple[Pair, ...]:
     )
 
 
-def _worst(test: Confusion, names: tuple[str, ...]) -> tuple[ClassRow, ...]:
+def _worst(test: TestRecord, names: tuple[str, ...]) -> tuple[ClassRow, ...]:
     rows = [(row[true] / sum(row), true) for true, row in enumerate(test.confusion) if sum(row) > 0]
     rows.sort()
     return tuple(

@@ -8,6 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from dots.common.files import write_text
+from dots.common.records import REPORT
 from dots.report.alternatives import others
 from dots.report.annealing import entropy_chart, panels, temperature_chart
 from dots.report.close_calls import undecided
@@ -58,7 +59,6 @@ def draw(name: str, genotype: Genotype) -> tuple[tuple[str, Markup], ...]:
     return tuple(result)
 
 
-REPORT = "report.html"
 _WORDS = {
     "space": "space {}",
     "strategy": "{} operation search",

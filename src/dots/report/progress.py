@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from dots.common.errors import UserError
-from dots.common.records import ArchitectureRow, MetricRow
+from dots.common.records import LOCK, METRICS, ArchitectureRow, MetricRow
 from dots.report.graph import choices_of, space_of
 from dots.report.headline import SEARCH_STAGES, planned_epochs
 from dots.report.reading import FOUND, SEARCHED, Run
@@ -121,13 +121,13 @@ def _pace(run: Run, name: str) -> float | None:
 
 def _is_stopped(run: Run) -> bool:
     """Whether the lock was given up: it holds who works on the run, and is emptied then."""
-    lock = run.path / "lock"
+    lock = run.path / LOCK
     return lock.is_file() and lock.stat().st_size == 0
 
 
 def _silence(run: Run) -> float | None:
     """Seconds since the last row, where that is far longer than an epoch takes."""
-    path = run.path / "metrics.jsonl"
+    path = run.path / METRICS
     if not run.metrics or not path.is_file():
         return None
     age = time.time() - path.stat().st_mtime

@@ -14,49 +14,40 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from dots.common import records
 from dots.common.errors import UserError
 from dots.common.files import read_json
 from dots.common.records import (
     Alternatives,
     ArchitectureRow,
     Candidates,
-    Confusion,
-    DataPart,
+    DataRecord,
     Halving,
     KnownSizes,
     MetricRow,
+    Record,
     Result,
     Samples,
-    Topology,
+    TestRecord,
+    TopologyRecord,
+    first_problem,
 )
 from dots.space.genotype import Genotype
 
 FOUND = "found"
 SEARCHED = "searched"
-GENOTYPE_FILES = {
-    FOUND: "genotype.json",
-    SEARCHED: "genotype-searched.json",
-    "random": "genotype-random.json",
-    "darts-policy": "genotype-darts-policy.json",
-}
 KNOWN_FILES = (
-    "recipe.json",
-    "environment.json",
-    "data.json",
-    "metrics.jsonl",
-    "architecture.jsonl",
-    "candidates.json",
-    "topology.json",
-    "alternatives.json",
-    "halving.json",
-    "samples.json",
-    "sizes.json",
-    "test.json",
-    "result.json",
-    *GENOTYPE_FILES.values(),
+    records.RECIPE,
+    records.ENVIRONMENT,
+    records.METRICS,
+    records.ARCHITECTURE,
+    *records.GENOTYPES.values(),
+    *(model.file for model in (DataRecord, Candidates, TopologyRecord, Alternatives, Halving)),
+    *(model.file for model in (Samples, KnownSizes, TestRecord, Result)),
 )
 
 Model = TypeVar("Model", bound=BaseModel)
+RecordT = TypeVar("RecordT", bound=Record)
 Value = TypeVar("Value")
 
 
@@ -67,17 +58,17 @@ class Run:
     path: Path
     recipe: Mapping[str, Any]
     environment: Mapping[str, Any]
-    data: DataPart | None
+    data: DataRecord | None
     metrics: tuple[MetricRow, ...]
     architecture: tuple[ArchitectureRow, ...]
     candidates: Candidates | None
-    topology: Topology | None
+    topology: TopologyRecord | None
     alternatives: Alternatives | None
     halving: Halving | None
     genotypes: Mapping[str, Genotype]
     samples: Samples | None
     sizes: KnownSizes | None
-    test: Confusion | None
+    test: TestRecord | None
     result: Result | None
     broken: tuple[str, ...]
 
@@ -122,22 +113,22 @@ def read_run(path: Path) -> Run:
     if not any((path / name).is_file() for name in KNOWN_FILES):
         raise UserError(f"{str(path)!r} is not a run: it has no recipe.json nor other run files")
     reader = _Reader(path)
-    result = reader.model("result.json", Result, "the result of a run")
+    result = reader.record(Result)
     return Run(
         path=path,
-        recipe=reader.mapping("recipe.json", "a recipe"),
-        environment=reader.mapping("environment.json", "the environment of a run"),
-        data=reader.model("data.json", DataPart, "a description of the data"),
-        metrics=reader.lines("metrics.jsonl", MetricRow),
-        architecture=reader.lines("architecture.jsonl", ArchitectureRow),
-        candidates=reader.model("candidates.json", Candidates, "candidate operations"),
-        topology=reader.model("topology.json", Topology, "the end of a topology search"),
-        alternatives=reader.model("alternatives.json", Alternatives, "the alternatives of a cell"),
-        halving=reader.model("halving.json", Halving, "a successive halving"),
+        recipe=reader.mapping(records.RECIPE, "a recipe"),
+        environment=reader.mapping(records.ENVIRONMENT, "the environment of a run"),
+        data=reader.record(DataRecord),
+        metrics=reader.lines(records.METRICS, MetricRow),
+        architecture=reader.lines(records.ARCHITECTURE, ArchitectureRow),
+        candidates=reader.record(Candidates),
+        topology=reader.record(TopologyRecord),
+        alternatives=reader.record(Alternatives),
+        halving=reader.record(Halving),
         genotypes=reader.genotypes(result),
-        samples=reader.model("samples.json", Samples, "sample images"),
-        sizes=reader.model("sizes.json", KnownSizes, "the sizes of known networks"),
-        test=reader.test(),
+        samples=reader.record(Samples),
+        sizes=reader.record(KnownSizes),
+        test=reader.record(TestRecord),
         result=result,
         broken=tuple(reader.broken),
     )
@@ -157,13 +148,15 @@ class _Reader:
         try:
             return read(path)
         except ValidationError as error:
-            self.broken.append(f"{name}: {_first_problem(error)}")
+            self.broken.append(f"{name}: {first_problem(error)}")
         except UserError as error:
             self.broken.append(f"{name}: {error}")
         return None
 
-    def model(self, name: str, model: type[Model], what: str) -> Model | None:
-        return self._guarded(name, lambda path: model.model_validate(read_json(path, what=what)))
+    def record(self, model: type[RecordT]) -> RecordT | None:
+        return self._guarded(
+            model.file, lambda path: model.model_validate(read_json(path, what=model.what))
+        )
 
     def mapping(self, name: str, what: str) -> Mapping[str, Any]:
         value = self._guarded(name, lambda path: read_json(path, what=what))
@@ -186,7 +179,7 @@ class _Reader:
     def genotypes(self, result: Result | None) -> dict[str, Genotype]:
         found = {
             key: genotype
-            for key, name in GENOTYPE_FILES.items()
+            for key, name in records.GENOTYPES.items()
             if (genotype := self._guarded(name, Genotype.load)) is not None
         }
         for key, numbers in (result.baselines if result else {}).items():
@@ -196,22 +189,6 @@ class _Reader:
                 except UserError as error:
                     self.broken.append(f"result.json: {error}")
         return found
-
-    def test(self) -> Confusion | None:
-        test = self.model("test.json", Confusion, "test results")
-        if test is None:
-            return None
-        size = len(test.classes)
-        if len(test.confusion) != size or any(len(row) != size for row in test.confusion):
-            self.broken.append(f"test.json: the confusion matrix is not {size} x {size}")
-            return None
-        return test
-
-
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"]) or "the file"
-    return f"{place}: {first['msg']}"
 
 
 def read_lines(path: Path, model: type[Model]) -> tuple[tuple[Model, ...], int]:

@@ -7,24 +7,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dots.report.reading import GENOTYPE_FILES, Run
+from dots.common import records
+from dots.report.reading import Run
 from dots.report.wording import number, visible
 
 _MISSING = {
-    "recipe.json": "the settings",
-    "environment.json": "the command and the versions",
-    "data.json": "the description of the data",
-    "metrics.jsonl": "the curves",
-    "candidates.json": "the operations kept on each edge",
-    "architecture.jsonl": "α, β and γ over time",
-    GENOTYPE_FILES["found"]: "the found cell",
-    "samples.json": "the images",
-    "test.json": "the confusion matrix",
-    "result.json": "the final numbers",
+    records.RECIPE: "the settings",
+    records.ENVIRONMENT: "the command and the versions",
+    records.DATA: "the description of the data",
+    records.METRICS: "the curves",
+    records.CANDIDATES: "the operations kept on each edge",
+    records.ARCHITECTURE: "α, β and γ over time",
+    records.GENOTYPE: "the found cell",
+    records.SAMPLES: "the images",
+    records.TEST: "the confusion matrix",
+    records.RESULT: "the final numbers",
 }
-
-
-_SEARCH = ("candidates.json", "architecture.jsonl")
+_SEARCH = (records.CANDIDATES, records.ARCHITECTURE)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from dots.common.records import Numbers
+from dots.common.records import Trained
 from dots.report.charts.points import Dot, Estimate, interval_chart, scatter_chart
 from dots.report.intervals import difference, wilson
 from dots.report.reading import FOUND, Run
@@ -63,11 +63,11 @@ def test_images(run: Run) -> int | None:
     return sum(map(sum, run.test.confusion)) or None if run.test is not None else None
 
 
-def trained_cells(run: Run) -> dict[str, Numbers]:
+def trained_cells(run: Run) -> dict[str, Trained]:
     """The numbers of each cell that was trained and tested, the found one first."""
     if run.result is None:
         return {}
-    cells: dict[str, Numbers] = {FOUND: run.result}
+    cells: dict[str, Trained] = {FOUND: run.result}
     order = BASELINES
     names = sorted(run.result.baselines, key=lambda n: (order.index(n) if n in order else 9, n))
     return cells | {name: run.result.baselines[name] for name in names}
@@ -97,7 +97,7 @@ def worth(run: Run) -> Worth | None:
     )
 
 
-def _row(title: str, name: str, numbers: Numbers, found: Numbers) -> Row:
+def _row(title: str, name: str, numbers: Trained, found: Trained) -> Row:
     ahead = ""
     if name != FOUND and numbers.test_accuracy is not None and found.test_accuracy is not None:
         ahead = points(numbers.test_accuracy - found.test_accuracy)
@@ -132,7 +132,7 @@ def _competitors(run: Run) -> Iterator[Competitor]:
         )
 
 
-def _accuracy(numbers: Numbers) -> float:
+def _accuracy(numbers: Trained) -> float:
     return numbers.test_accuracy or 0.0
 
 
@@ -151,7 +151,7 @@ OPPONENTS = {
 """What the found cell must beat for its search to have been worth it."""
 
 
-def _verdict(cells: Mapping[str, Numbers], count: int | None) -> str:
+def _verdict(cells: Mapping[str, Trained], count: int | None) -> str:
     against = {name: _accuracy(cells[name]) for name in OPPONENTS if name in cells}
     if "random" not in against:
         return (
@@ -206,7 +206,7 @@ def _origin(run: Run) -> Iterator[str]:
         yield f"The found cell is {kind}: of {len(last)} cells the best on half B ({reached})."
 
 
-def _at_equal_time(run: Run, cells: Mapping[str, Numbers]) -> Iterator[str]:
+def _at_equal_time(run: Run, cells: Mapping[str, Trained]) -> Iterator[str]:
     """What the published cell had, against what the found one took."""
     if "published" not in cells or run.result is None:
         return
@@ -220,7 +220,7 @@ def _at_equal_time(run: Run, cells: Mapping[str, Numbers]) -> Iterator[str]:
     )
 
 
-def _unsearched(trained: Subject, cells: Mapping[str, Numbers]) -> str:
+def _unsearched(trained: Subject, cells: Mapping[str, Trained]) -> str:
     """The numbers of a run that only trained."""
     what = "a reference network" if trained.kind == "reference" else "a cell given to it"
     name = "" if trained.title == "Given cell" else f", {trained.title}"
@@ -232,7 +232,7 @@ def _unsearched(trained: Subject, cells: Mapping[str, Numbers]) -> str:
     return f"{text}; the random cell reached {percent(_accuracy(cells['random']))} ({points(gap)})."
 
 
-def _remarks(cells: Mapping[str, Numbers], count: int | None, trained: Subject) -> Iterator[str]:
+def _remarks(cells: Mapping[str, Trained], count: int | None, trained: Subject) -> Iterator[str]:
     found = cells[FOUND]
     if "random" in cells:
         yield from _chance(_accuracy(found), _accuracy(cells["random"]), count)
@@ -264,7 +264,7 @@ def _chance(found: float, random: float, count: int | None) -> Iterator[str]:
     )
 
 
-def _size(found: Numbers, random: Numbers, trained: Subject) -> Iterator[str]:
+def _size(found: Trained, random: Trained, trained: Subject) -> Iterator[str]:
     if not found.parameters or not random.parameters:
         return
     ratio = found.parameters / random.parameters
@@ -276,7 +276,7 @@ def _size(found: Numbers, random: Numbers, trained: Subject) -> Iterator[str]:
         ).replace("%", " %")
 
 
-def _intervals(cells: Mapping[str, Numbers], count: int | None, trained: Subject) -> Markup | None:
+def _intervals(cells: Mapping[str, Trained], count: int | None, trained: Subject) -> Markup | None:
     if count is None:
         return None
     estimates = []
@@ -288,7 +288,7 @@ def _intervals(cells: Mapping[str, Numbers], count: int | None, trained: Subject
     return interval_chart(estimates, "Test accuracy with 95 % interval")
 
 
-def _scatters(run: Run, cells: Mapping[str, Numbers], trained: Subject) -> Iterator[Markup]:
+def _scatters(run: Run, cells: Mapping[str, Trained], trained: Subject) -> Iterator[Markup]:
     for key, title in (("parameters", "parameters"), ("multiply_adds", "multiply-adds")):
         values = {name: getattr(numbers, key) for name, numbers in cells.items()}
         if any(value is None for value in values.values()):

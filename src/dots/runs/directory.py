@@ -11,6 +11,22 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dots.common.errors import UserError
 from dots.common.files import read_json, write_bytes, write_json, write_text
+from dots.common.records import (
+    ARCHITECTURE,
+    DATA,
+    ENVIRONMENT,
+    GENOTYPE,
+    HALVES,
+    JOB,
+    LATENCY,
+    LOCK,
+    MACHINE,
+    NOTICES,
+    PLAN,
+    RECIPE,
+    SPLITS,
+    Record,
+)
 from dots.recipe import Recipe, recipe_from_json
 from dots.runs import environment
 from dots.runs.jsonlines import JsonLines
@@ -20,21 +36,17 @@ from dots.runs.metrics import Metrics
 if TYPE_CHECKING:
     from dots.runs.checkpoints import Checkpoints
 
-RECIPE = "recipe.json"
-ENVIRONMENT = "environment.json"
-NOTICES = "notices.json"
-_LOCK = "lock"
 _PART = f".{RECIPE}.part"
 BEGUN = (
     ENVIRONMENT,
-    "job.json",
-    "data.json",
-    "splits.json",
-    "machine.json",
-    "plan.json",
-    "genotype.json",
-    "latency.json",
-    "halves.json",
+    JOB,
+    DATA,
+    SPLITS,
+    MACHINE,
+    PLAN,
+    GENOTYPE,
+    LATENCY,
+    HALVES,
 )
 """What a beginning writes before the recipe."""
 
@@ -51,7 +63,7 @@ class RunDirectory:
         self.recipe = recipe
         self._lock = lock
         self.metrics = Metrics(path)
-        self.architecture = JsonLines(path / "architecture.jsonl")
+        self.architecture = JsonLines(path / ARCHITECTURE)
 
     @classmethod
     def create(
@@ -73,7 +85,7 @@ class RunDirectory:
         """
         try:
             path = numbered(root, name) if out is None else _empty(out)
-            lock = Lock(path / _LOCK)
+            lock = Lock(path / LOCK)
             lock.acquire()
         except (OSError, ValueError) as error:
             where = str(root if out is None else out)
@@ -96,7 +108,7 @@ class RunDirectory:
         Raises UserError where there is no run or another process has it.
         """
         recipe = _recipe(path)
-        lock = Lock(path / _LOCK)
+        lock = Lock(path / LOCK)
         try:
             lock.acquire()
         except OSError as error:
@@ -129,6 +141,10 @@ class RunDirectory:
         """Write the file `name` atomically. Raises ValueError for NaN and infinities."""
         self._check_locked()
         write_json(self.path / name, value)
+
+    def write_record(self, record: Record) -> None:
+        """Write the record's file atomically."""
+        self.write_json(record.file, record.to_json())
 
     def write_text(self, name: str, text: str) -> None:
         """Write the file `name` atomically."""
@@ -250,8 +266,8 @@ def _check_empty(path: Path) -> None:
             "or continue that run with --resume"
         )
     names = {entry.name for entry in path.iterdir()}
-    begun = {f".{name}.part" for name in BEGUN} | set(BEGUN) if _LOCK in names else set()
-    if names - begun - {_LOCK, _PART}:
+    begun = {f".{name}.part" for name in BEGUN} | set(BEGUN) if LOCK in names else set()
+    if names - begun - {LOCK, _PART}:
         raise UserError(f"{str(path)!r} is not empty: choose another directory for the run")
 
 

@@ -13,6 +13,7 @@ import math
 from typing import Any
 
 from dots.common.errors import UserError
+from dots.common.records import EXTENSIONS, RESULT, TEST
 from dots.recipe import Recipe
 from dots.runs.directory import RunDirectory
 
@@ -34,25 +35,25 @@ def reopen(run: RunDirectory) -> None:
 
     To be called before the recipe is changed: a run that dies in between is tested again.
     """
-    if run.has("test.json") and run.has("result.json"):
-        result = run.read_object("result.json")
+    if run.has(TEST) and run.has(RESULT):
+        result = run.read_object(RESULT)
         entry = {"epochs": run.recipe.train.epochs, **{name: result.get(name) for name in KEPT}}
         before = earlier(run)
         if entry not in before:
-            run.write_json("extensions.json", [*before, entry])
-    for path in (run.path / "test.json", *run.path.glob("test-*.json")):
+            run.write_json(EXTENSIONS, [*before, entry])
+    for path in (run.path / TEST, *run.path.glob("test-*.json")):
         path.unlink(missing_ok=True)
 
 
 def earlier(run: RunDirectory) -> list[dict[str, Any]]:
     """The results before each extension, oldest first. Raises UserError for a damaged file."""
-    if not run.has("extensions.json"):
+    if not run.has(EXTENSIONS):
         return []
-    entries = run.read_json("extensions.json")
+    entries = run.read_json(EXTENSIONS)
     try:
         return [{name: _number(entry[name]) for name in ("epochs", *KEPT)} for entry in entries]
     except (KeyError, TypeError, ValueError):
-        where = str(run.path / "extensions.json")
+        where = str(run.path / EXTENSIONS)
         raise UserError(f"{where!r} is damaged: expected earlier results of the run") from None
 
 

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dots.common.errors import UserError
+from dots.common.records import JOB
 from dots.data import ImageData
 from dots.nas.plan import Plan, stage_shape
 from dots.networks.specification import DARTS, Trainee, new_trainee
 from dots.recipe import Recipe
 from dots.runs.directory import RunDirectory
 from dots.space.genotype import Genotype
-
-JOB = "job.json"
 
 
 @dataclass(frozen=True)

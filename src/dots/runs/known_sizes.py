@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from dots import zoo
 from dots.common.errors import UserError
-from dots.common.files import read_json, write_json
+from dots.common.files import write_json
+from dots.common.records import DATA, SIZES, DataRecord, KnownSize, KnownSizes
 from dots.networks.body import Shape
 from dots.networks.reference import REFERENCES
 from dots.networks.specification import CellTrainee, ReferenceTrainee, Trainee
 from dots.recipe import Recipe
 from dots.runs.directory import RunDirectory
-
-SIZES = "sizes.json"
-VERSION = 1
 
 
 def write_sizes(path: Path) -> Path:
@@ -30,12 +29,10 @@ def write_sizes(path: Path) -> Path:
     left out. Raises UserError where the run has no data.json that can be read.
     """
     run = RunDirectory.read(path)
-    data = read_json(path / "data.json", what="the data of a run (did it begin?)")
-    try:
-        classes, channels = len(data["classes"]), int(data["channels"])
-        size = int(data["image_size"])
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{str(path / 'data.json')!r} does not describe images") from None
+    data = DataRecord.read(path)
+    classes, channels, size = len(data.classes), data.channels, data.image_size
+    if not classes or not channels or not size:
+        raise UserError(f"{str(path / DATA)!r} does not describe images")
     networks = []
     for kind, name, trainee in _known(run.recipe, classes, channels, size):
         try:
@@ -43,14 +40,15 @@ def write_sizes(path: Path) -> Path:
         except UserError:  # images too small for it
             continue
         numbers = {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
-        networks.append({"name": name, "kind": kind, **numbers})
-    write_json(path / SIZES, {"version": VERSION, "image_size": size, "networks": networks})
+        networks.append(KnownSize(name=name, kind=kind, **numbers))
+    sizes = KnownSizes(version=1, image_size=size, networks=networks)
+    write_json(path / SIZES, sizes.to_json())
     return path / SIZES
 
 
 def _known(
     recipe: Recipe, classes: int, channels: int, size: int
-) -> Iterator[tuple[str, str, Trainee]]:
+) -> Iterator[tuple[Literal["cell", "reference"], str, Trainee]]:
     train = recipe.train
     shape = Shape(train.cells, train.channels, channels, classes, stem=train.stem)
     for entry in zoo.entries():

@@ -11,20 +11,30 @@ from pathlib import Path
 from typing import Any
 
 from dots.common.errors import UserError
+from dots.common.records import (
+    DATA,
+    GENOTYPE,
+    HALVES,
+    JOB,
+    LATENCY,
+    MACHINE,
+    PLAN,
+    SPLITS,
+    DataRecord,
+)
 from dots.common.threads import fit_maps
 from dots.data import ImageData, open_data
 from dots.data.sources.read import Spec
-from dots.data.splits import HALVES_FILE, check_halves, halves_record
-from dots.nas.budget.budget import LATENCY
+from dots.data.splits import check_halves, halves_record
 from dots.nas.plan import Plan, make_plan
 from dots.recipe import Recipe
 from dots.recipe.shares import SEARCHES, fitted_to_images
 from dots.runs.directory import RunDirectory, check_free
 from dots.runs.extension import extended, reopen
 from dots.runs.finetune import INITIAL, backbone
-from dots.runs.job import JOB, Job, Machine, check_trainee, dry_recipe, read_job, trainee_for
+from dots.runs.job import Job, Machine, check_trainee, dry_recipe, read_job, trainee_for
 from dots.runs.latency import checked_latencies
-from dots.runs.limits import PLAN, Limits, fitted, keep_to
+from dots.runs.limits import Limits, fitted, keep_to
 from dots.runs.planning.time_limit import TimeLimit
 from dots.runs.progress import Shown, Silent
 from dots.runs.session import Session, check_sizes, make_session
@@ -36,8 +46,6 @@ from dots.training.processes import Processes, start_processes
 
 __all__ = ["Job", "Machine", "begin", "dry_recipe", "execute", "resume"]
 
-MACHINE = "machine.json"
-SPLITS = "splits.json"
 Watcher = Shown | Silent
 
 
@@ -78,9 +86,9 @@ def begin(
         check_trainee(plan, data, job, genotype)
         files = {
             JOB: _json(asdict(job)),
-            "data.json": _json(describe(data)),
+            DATA: _json(describe(data)),
             MACHINE: _json(_place(processes)),
-            HALVES_FILE: _json(halves_record(data)),
+            HALVES: _json(halves_record(data)),
         }
         if job.kind != "train" or "random" in recipe.baselines:
             latency = checked_latencies(
@@ -109,7 +117,7 @@ def begin(
         if job.weights is not None:
             files[INITIAL] = backbone(Path(job.weights), trainee_for(plan, data, job, genotype))
         if genotype is not None:
-            files["genotype.json"] = genotype.to_text().encode()
+            files[GENOTYPE] = genotype.to_text().encode()
         if (Path(folder) / SPLITS).exists():
             files[SPLITS] = (Path(folder) / SPLITS).read_bytes()
         with _create(
@@ -186,8 +194,8 @@ def resume(
         stack.enter_context(fit_maps(_largest_map(recipe, images)))
         _tell_differences(run, recipe, watcher, _place(processes))
         _check_same_data(run, images)
-        if run.has(HALVES_FILE):
-            check_halves(run.read_json(HALVES_FILE), images, repr(str(run.path / HALVES_FILE)))
+        if run.has(HALVES):
+            check_halves(run.read_json(HALVES), images, repr(str(run.path / HALVES)))
         if processes.main and extend:
             reopen(run)
         if processes.main and recipe != run.recipe:
@@ -269,19 +277,19 @@ def _name_of(spec: Spec, data: ImageData) -> str:
 
 def describe(data: ImageData) -> dict[str, Any]:
     """The content of data.json."""
-    return {
+    return DataRecord(
         **data.info.to_json(),
-        "source": data.where,
-        "train_images": len(data.train),
-        "test_images": len(data.test),
-        "half_a": len(data.half_a),
-        "half_b": len(data.half_b),
-        "notices": list(data.notices),
-    }
+        source=data.where,
+        train_images=len(data.train),
+        test_images=len(data.test),
+        half_a=len(data.half_a),
+        half_b=len(data.half_b),
+        notices=data.notices,
+    ).to_json()
 
 
 def _check_same_data(run: RunDirectory, data: ImageData) -> None:
-    before, now = run.read_object("data.json"), describe(data)
+    before, now = run.read_object(DATA), describe(data)
     for key in ("classes", "channels", "image_size", "train_images", "test_images", "mean"):
         if before.get(key) != now[key]:
             raise UserError(
@@ -322,7 +330,7 @@ def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dic
         stages.search(session, given)
     elif job.kind == "train":
         if genotype is None and job.reference is None:
-            genotype = Genotype.load(session.run.path / stages.GENOTYPE)
+            genotype = Genotype.load(session.run.path / GENOTYPE)
         stages.train_and_test(session, trainee_for(session.plan, session.data, job, genotype))
     else:
         stages.run_everything(session, given)
@@ -337,6 +345,6 @@ def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dic
 
 
 def _given_candidates(session: Session, job: Job) -> CandidateFile | None:
-    if job.candidates is None or session.run.has("genotype.json"):
+    if job.candidates is None or session.run.has(GENOTYPE):
         return None
     return read_candidates(Path(job.candidates), session.space, session.recipe.retain)

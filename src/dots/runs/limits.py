@@ -16,8 +16,6 @@ from dots.runs.session import Session
 from dots.training.memory_guard import is_out_of_memory, release
 from dots.training.processes import Processes
 
-PLAN = "plan.json"
-
 
 @dataclass(frozen=True)
 class Limits:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dots.common.files import telling_full_disk, write_text
+from dots.common.records import METRICS, METRICS_TABLE
 from dots.common.text import csv_cell
 from dots.runs.jsonlines import JsonLines, Row
 
@@ -75,8 +76,8 @@ class Metrics:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._lines = JsonLines(folder / "metrics.jsonl")
-        self._table = folder / "metrics.csv"
+        self._lines = JsonLines(folder / METRICS)
+        self._table = folder / METRICS_TABLE
         self._scalars = Scalars(folder / "tensorboard")
 
     def append(self, row: Row) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dots.common.files import read_json
+from dots.common.records import JOB, SPLITS
 from dots.data import Batches, open_test
 from dots.data.info import DataInfo
 from dots.data.sources.read import Spec, remembered
@@ -69,9 +70,9 @@ def evaluate_run(
 
 def _is_own(run: Path, spec: Spec) -> bool:
     """Whether these are the data of the run, whose split says what is the test part."""
-    if not (run / "splits.json").is_file() or not (run / "job.json").is_file():
+    if not (run / SPLITS).is_file() or not (run / JOB).is_file():
         return False
-    job = read_json(run / "job.json", what="what a run is for")
+    job = read_json(run / JOB, what="what a run is for")
     named = remembered(spec)
     return isinstance(job, dict) and named is not None and job.get("data") == named
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
+from dots.common.records import Picture, Samples
 from dots.data import Batches, ImageData, pngs
 from dots.training.evaluate import Mistake
 
@@ -18,22 +19,20 @@ SHOWN = 16
 
 def sample_pictures(
     batches: Batches, data: ImageData, mistakes: Sequence[Mistake], session: Session
-) -> dict[str, Any]:
+) -> Samples:
     """The content of samples.json."""
     names = data.info.classes
     first = batches.batch(0, 0)
     augmented = [
-        {"png": png, "label": names[label]}
+        Picture(png=png, label=names[label])
         for png, label in zip(
             pngs(first.images[:SHOWN], data.info), first.labels[:SHOWN].tolist(), strict=True
         )
     ]
-    return {"augmented": augmented, "mistakes": _mistakes(data, mistakes, session)}
+    return Samples(augmented=augmented, mistakes=_mistakes(data, mistakes, session))
 
 
-def _mistakes(
-    data: ImageData, mistakes: Sequence[Mistake], session: Session
-) -> list[dict[str, Any]]:
+def _mistakes(data: ImageData, mistakes: Sequence[Mistake], session: Session) -> list[Picture]:
     if not mistakes:
         return []
     names = data.info.classes
@@ -50,12 +49,12 @@ def _mistakes(
         device=session.processes.device,
     ).batch(0, 0)
     return [
-        {
-            "png": png,
-            "label": names[mistake.label],
-            "predicted": names[mistake.predicted],
-            "confidence": mistake.confidence,
-            "index": mistake.index,
-        }
+        Picture(
+            png=png,
+            label=names[mistake.label],
+            predicted=names[mistake.predicted],
+            confidence=mistake.confidence,
+            index=mistake.index,
+        )
         for png, mistake in zip(pngs(batch.images, data.info), mistakes, strict=True)
     ]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dots.common.records import TopologyRecord
 from dots.data import Batches
 from dots.nas.perturbation import PerturbationStage
 from dots.nas.strategies.base import OperationSearch, ScoreTable, SupernetSearch
@@ -60,26 +61,26 @@ def rating_batches(session: Session, settings: SearchSettings) -> Batches:
     return session.batches(session.data.half_b[: settings.rating_images], settings, "rating")
 
 
-def selected_topology(session: Session, stage: TopologyStage) -> tuple[dict[str, Any], Genotype]:
+def selected_topology(session: Session, stage: TopologyStage) -> tuple[TopologyRecord, Genotype]:
     """The content of topology.json, and the cell that it says is kept."""
     settings, space = stage.settings, session.space
     if settings.select == "average":
         stage.average()
     record = topology_record(stage, settings)
     if settings.rate or settings.select == "supernet":
-        record |= _by_supernet(session, stage, record)
+        record = record.model_copy(update=_by_supernet(session, stage, record))
     if settings.select == "perturbation":
-        record |= _by_perturbation(session, stage)
+        record = record.model_copy(update=_by_perturbation(session, stage))
     return record, recorded_genotype(space, record)
 
 
-def _by_supernet(session: Session, stage: TopologyStage, record: dict[str, Any]) -> dict[str, Any]:
+def _by_supernet(session: Session, stage: TopologyStage, record: TopologyRecord) -> dict[str, Any]:
     """What the supernet's own loss says of topologies, for the record."""
     settings, space = stage.settings, session.space
     batches = rating_batches(session, settings)
-    operations, engine = record["operations"], session.engine()
+    operations, engine = record.operations, session.engine()
     rating = SupernetRating(space, stage.supernet, operations, settings, engine, batches)
-    kept = {kind: as_topology(space, tuple(e)) for kind, e in record["kept_edges"].items()}
+    kept = {kind: as_topology(space, tuple(e)) for kind, e in record.kept_edges.items()}
     found: dict[str, Any] = {}
     if settings.select == "supernet":
         kept = rating.best(kept)

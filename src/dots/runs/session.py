@@ -9,9 +9,10 @@ from functools import cached_property, partial
 from torch import Tensor
 
 from dots.common.errors import UserError
+from dots.common.records import LATENCY
 from dots.common.seeding import isolated_random_state, seed_step
 from dots.data import Augmentation, Batches, ColourJitter, ImageData, ImageSet, class_weights
-from dots.nas.budget.budget import LATENCY, Allowance
+from dots.nas.budget.budget import Allowance
 from dots.nas.budget.latency import LatencyTable
 from dots.nas.plan import Plan, search_context, stage_shape
 from dots.nas.strategies.base import SearchContext

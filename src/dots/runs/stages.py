@@ -15,6 +15,21 @@ import torch
 from torch import Tensor
 
 from dots.common.errors import UserError
+from dots.common.records import (
+    CANDIDATES,
+    EXTENSIONS,
+    GENOTYPE,
+    GENOTYPES,
+    HALVING,
+    POLICY_GENOTYPE,
+    RANDOM_GENOTYPE,
+    SEARCHED_GENOTYPE,
+    TEST,
+    TRUTH,
+    Result,
+    TestRecord,
+    TopologyRecord,
+)
 from dots.common.seeding import isolated_random_state, seed_step
 from dots.data import Batches
 from dots.nas.budget.alternatives import alternatives
@@ -34,7 +49,7 @@ from dots.runs.samples import sample_pictures
 from dots.runs.selection import selected_operations, selected_topology
 from dots.runs.session import Session, new_supernet
 from dots.runs.truth import Truth
-from dots.space.candidates import CandidateFile, read_candidates, to_json
+from dots.space.candidates import CandidateFile, read_candidates, to_record
 from dots.space.discretise import derive_darts
 from dots.space.genotype import Genotype
 from dots.space.retain import retain
@@ -43,17 +58,6 @@ from dots.training.evaluate import TestResult, evaluate
 from dots.training.loop import NonFiniteLossError, Stage
 from dots.training.stage import TrainingStage
 
-ALTERNATIVES = "alternatives.json"
-CANDIDATES = "candidates.json"
-GENOTYPE = "genotype.json"
-HALVING = "halving.json"
-POLICY_GENOTYPE = "genotype-darts-policy.json"
-RANDOM_GENOTYPE = "genotype-random.json"
-RESULT = "result.json"
-SEARCHED = "genotype-searched.json"
-TOPOLOGY = "topology.json"
-TRUTH = "truth.json"
-EXTENSIONS = "extensions.json"
 SEARCHES = ("operations", "topology", "halving")
 """What the names of the stages begin with that search."""
 
@@ -96,15 +100,14 @@ def search_operations(session: Session) -> CandidateFile:
     kept = retain(space, scores, recipe.retain)
     if session.main:
         save_genotype(session, POLICY_GENOTYPE, policy)
-        content = to_json(space, recipe.strategy, recipe.retain, scores, kept)
-        run.write_json(CANDIDATES, content)
+        run.write_record(to_record(space, recipe.strategy, recipe.retain, scores, kept))
     session.processes.barrier()
     return CandidateFile(kept, scores)
 
 
 def search_topology(session: Session, found: CandidateFile) -> Genotype:
     """Stage 2 (Sec. 4.1): which edges does each node keep?"""
-    name = SEARCHED if session.recipe.halving.on else GENOTYPE
+    name = SEARCHED_GENOTYPE if session.recipe.halving.on else GENOTYPE
     if session.run.has(name):
         return Genotype.load(session.run.path / name)
     session.before_stage("topology")
@@ -141,10 +144,10 @@ def search_topology(session: Session, found: CandidateFile) -> Genotype:
     if session.main:
         if found.scores is not None and not run.has(POLICY_GENOTYPE):
             save_genotype(session, POLICY_GENOTYPE, derive_darts(session.space, found.scores))
-        run.write_json(TOPOLOGY, record)
+        run.write_record(record)
         if known is not None:
             others = alternatives(known, allowance.tables, allowance.limits, genotype)
-            run.write_json(ALTERNATIVES, others)
+            run.write_record(others)
         save_genotype(session, name, genotype)
     session.processes.barrier()
     return genotype
@@ -157,7 +160,7 @@ def choose_cell(session: Session, found: CandidateFile, searched: Genotype) -> G
     policy = Genotype.load(run.path / POLICY_GENOTYPE) if run.has(POLICY_GENOTYPE) else None
     known = None
     if recipe.topology.by_beta:
-        known = session.allowance.known(found.candidates, run.read_object(TOPOLOGY))
+        known = session.allowance.known(found.candidates, TopologyRecord.read(run.path))
     cells = finalists(
         recipe.halving.cells,
         searched,
@@ -179,7 +182,7 @@ def choose_cell(session: Session, found: CandidateFile, searched: Genotype) -> G
     )
     session.loop.run(stage)
     if session.main:
-        run.write_json(HALVING, halving_record(stage, run.metrics.rows()))
+        run.write_record(halving_record(stage, run.metrics.rows()))
         save_genotype(session, GENOTYPE, stage.winner.genotype)
     session.processes.barrier()
     return stage.winner.genotype
@@ -201,7 +204,7 @@ def record_truth(session: Session, truth: Truth) -> None:
     names = {"truth": GENOTYPE, "truth_without_topology_search": POLICY_GENOTYPE}
     cells = {key: Genotype.load(run.path / name) for key, name in names.items() if run.has(name)}
     if session.main:
-        run.write_json(TRUTH, truth.describe(cells))
+        run.write_record(truth.describe(cells))
 
 
 def save_genotype(session: Session, name: str, genotype: Genotype) -> None:
@@ -274,19 +277,19 @@ def train_network(
     network = _trained(session, trainee, batches, stage_name, settings)
     result = classified(session, network.float())
     cost = trainee.cost(data.info.image_size)
-    content = {
+    content = TestRecord(
         **result.summary(),
-        "parameters": cost.parameters,
-        "multiply_adds": cost.multiply_adds,
+        parameters=cost.parameters,
+        multiply_adds=cost.multiply_adds,
         **trainee.to_json(),
-        "classes": list(data.info.classes),
-        "confusion": result.confusion,
-    }
+        classes=data.info.classes,
+        confusion=result.confusion,
+    ).to_json()
     if session.main:
         if stage_name == "train":
             save_network(run.path, network, data.info)
             pictures = sample_pictures(batches, data, result.mistakes, session)
-            run.write_json("samples.json", pictures)
+            run.write_record(pictures)
         run.write_json(_test_file(stage_name), content)  # last: it says that the rest is there
     session.processes.barrier()
 
@@ -387,7 +390,7 @@ def write_result(session: Session) -> dict[str, Any]:
     """Put result.json together from what the stages left."""
     run = session.run
     rows = run.metrics.rows()
-    test = run.read_object("test.json") if run.has("test.json") else None
+    test = run.read_object(TEST) if run.has(TEST) else None
     result = _no_test() if test is None else _outcome(test)
     result |= {name: test[name] for name in ("reference", "skeleton") if test and name in test}
     searched = [row for row in rows if row["stage"].startswith(SEARCHES)]
@@ -414,9 +417,10 @@ def write_result(session: Session) -> dict[str, Any]:
         result["before_extension"] = earlier(run)
     if run.has(TRUTH):
         result |= run.read_object(TRUTH)
+    record = Result.model_validate(result)
     if session.main:
-        run.write_json(RESULT, result)
-    return result
+        run.write_record(record)
+    return record.to_json()
 
 
 def _origin(run: RunDirectory) -> dict[str, Any]:
@@ -463,8 +467,7 @@ def show_in_tensorboard(session: Session, result: dict[str, Any]) -> None:
     from dots.runs.board import write_board
 
     run = session.run
-    files = {"found": GENOTYPE, "random": RANDOM_GENOTYPE, "darts-policy": POLICY_GENOTYPE}
-    cells = {name: Genotype.load(run.path / f) for name, f in files.items() if run.has(f)}
+    cells = {name: Genotype.load(run.path / f) for name, f in GENOTYPES.items() if run.has(f)}
     if session.main:
         write_board(run.path / "tensorboard", session.recipe, cells, result)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from dots.common.errors import UserError, did_you_mean, shown
 from dots.common.files import read_json
+from dots.common.records import Candidates as CandidateRecord
 from dots.space.retain import RETAIN_SCHEMES, Scores, retain
 from dots.space.search_space import ZERO, Candidates, SearchSpace
 
@@ -24,20 +25,20 @@ class CandidateFile:
     scores: Scores | None
 
 
-def to_json(
+def to_record(
     space: SearchSpace, strategy: str, scheme: str, scores: Scores, candidates: Candidates
-) -> dict[str, Any]:
+) -> CandidateRecord:
     """The content of candidates.json."""
-    return {
-        "version": VERSION,
-        "space": space.name,
-        "nodes": space.cell.nodes,
-        "strategy": strategy,
-        "retain": scheme,
-        "operations": list(space.operations),
-        "scores": {kind: [list(row) for row in scores[kind]] for kind in space.kinds},
-        "candidates": {kind: [list(names) for names in candidates[kind]] for kind in space.kinds},
-    }
+    return CandidateRecord(
+        version=VERSION,
+        space=space.name,
+        nodes=space.cell.nodes,
+        strategy=strategy,
+        retain=scheme,
+        operations=space.operations,
+        scores={kind: [list(row) for row in scores[kind]] for kind in space.kinds},
+        candidates={kind: [list(names) for names in candidates[kind]] for kind in space.kinds},
+    )
 
 
 def read_candidates(path: Path, space: SearchSpace, scheme: str) -> CandidateFile:

@@ -9,6 +9,7 @@ from typing import Any
 
 from dots.common.errors import UserError, shown
 from dots.common.files import read_json, write_json, write_text
+from dots.common.records import ENVIRONMENT
 from dots.runs.directory import check_free, numbered
 from dots.runs.environment import collect
 from dots.runs.lock import Lock
@@ -57,7 +58,7 @@ class StudyDirectory:
         except OSError as error:
             where = str(out or root)
             raise UserError(f"cannot begin a study in {where!r}: {error}") from None
-        write_json(path / "environment.json", collect(command))
+        write_json(path / ENVIRONMENT, collect(command))
         plan = {"version": VERSION, "study": name, "options": options.to_json()}
         write_json(path / PLAN, plan)
         return cls(path, name, options, lock)

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 
 from dots.common.files import write_json
+from dots.common.records import CANDIDATES, GENOTYPE, POLICY_GENOTYPE, RECIPE, RESULT, TOPOLOGY
 from dots.recipe import Recipe, recipe_from_json
 from dots.runs.directory import RunDirectory
 from dots.runs.launch import Job, Machine, begin, execute, resume
 from dots.runs.progress import Silent
-from dots.runs.stages import CANDIDATES, GENOTYPE, POLICY_GENOTYPE, RESULT, TOPOLOGY
 from dots.space.genotype import Genotype
 
 Json = dict[str, Any]
@@ -140,7 +140,7 @@ def _run(
     machine, watcher = Machine(**spec["machine"]), Silent()
     if (path / RESULT).exists():
         return RunDirectory.read(path)
-    if (path / "recipe.json").exists():  # the last file of a beginning
+    if (path / RECIPE).exists():  # the last file of a beginning
         with resume(path, machine=machine, watcher=watcher, data=spec["data"]) as (session, _):
             execute(session, job, genotype)
     else:

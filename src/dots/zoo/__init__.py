@@ -17,6 +17,7 @@ from typing import Any
 
 from dots.common.errors import UserError, did_you_mean, shown
 from dots.common.files import parse_json
+from dots.common.records import GENOTYPE
 from dots.space.genotype import Genotype
 from dots.space.search_space import DARTS_OPERATIONS
 
@@ -127,7 +128,7 @@ def resolve(text: str, others: Iterable[str] = ()) -> Genotype:
     if (entry := find(text)) is not None:
         return entry.genotype
     if os.path.isdir(text):
-        return Genotype.load(Path(text) / "genotype.json")
+        return Genotype.load(Path(text) / GENOTYPE)
     if os.path.isfile(text) or Path(text).suffix == ".json" or os.path.basename(text) != text:
         return Genotype.load(text)
     hint = did_you_mean(text, (*names(), *others))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -230,3 +232,27 @@ def test_without_a_compiler_nothing_is_built_and_a_line_says_so(
     assert list(tmp_path.iterdir()) == before
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(" was not built: ")[0] for line in lines] == list(build.variants())
+
+
+@pytest.mark.skipif(not KINDS or sys.platform != "linux", reason="no kernels, or no /proc")
+def test_the_threads_are_those_of_pytorch_s_openmp() -> None:
+    """A call with three threads starts two, which the calls after it and PyTorch use again."""
+    code = (
+        "import os, torch\n"
+        "from dots.networks.kernels import native\n"
+        "torch.set_num_threads(3)\n"
+        "kernels, counts = native.kernels(), []\n"
+        "for call in (lambda: None, lambda: kernels.moments(torch.ones(8, 64, 16)),\n"
+        "             lambda: kernels.moments(torch.ones(8, 64, 16)),\n"
+        "             lambda: torch.ones(10**6).exp()):\n"
+        "    call()\n"
+        "    counts.append(len(os.listdir('/proc/self/task')))\n"
+        "print(*(count - counts[0] for count in counts))"
+    )
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", native.CHOICE)
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "0 2 2 2\n"

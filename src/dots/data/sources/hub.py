@@ -25,9 +25,9 @@ def is_hub_name(spec: object) -> bool:
 def read_hub(spec: str, *, download: bool = True, label: str | None = None) -> Source:
     """Read `hf:NAME` or `hf:NAME:CONFIGURATION` up to the labels; no image is decoded.
 
-    The image column is the first of that type, the label column `label`, `labels`,
-    `fine_label`, or the only one with class names, where none is named. No code of the data set is
-    ever run.
+    The image column is the first of that type; the label column the one named, else `label`,
+    `labels`, `fine_label`, or the only one with class names. Code of the data set's own is
+    never run.
     Raises UserError where the library is absent, there is no such data set, or a column lacks.
     """
     try:

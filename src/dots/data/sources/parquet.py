@@ -44,9 +44,10 @@ def read_parquet(path: Path, label: str | None = None) -> Source:
     """Read a parquet file, or a folder of them, up to the labels; no image is decoded.
 
     Images are in the column `img` or `image` (a struct with `bytes`, or bytes); labels in
-    `label`, `labels` or `fine_label`, or the column named (integers, whose names may stand in
-    the schema's metadata, or text). Files whose names start with train, validation or test (or
-    synonyms) are those parts; without such names all files are the training part.
+    `label` where it is given, else in the columns `label`, `labels` or `fine_label` (integers,
+    whose names may stand in the schema's metadata, or text). Files whose names start with
+    train, validation or test (or synonyms) are those parts; without such names all files are
+    the training part.
 
     Raises UserError for a file that is no parquet, or lacks the columns.
     """

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from dots.common.records import Alternatives, Choice
 from dots.nas.budget.cost_table import CostTable, Metric
 from dots.nas.budget.distribution import Beliefs
 from dots.nas.budget.most_probable import Alternative, pareto_cells, top_cells
 from dots.space.genotype import Genotype
 
-VERSION = 1
 TOP = 10
 
 
@@ -19,7 +18,7 @@ def alternatives(
     tables: Sequence[CostTable],
     limits: Mapping[Metric, float],
     chosen: Genotype,
-) -> dict[str, Any]:
+) -> Alternatives:
     """The content of alternatives.json.
 
     `top` are the most probable cells, without limits; `pareto` for each metric those that no
@@ -30,28 +29,25 @@ def alternatives(
     top = top_cells(known, tables, TOP)
     within = top_cells(known, tables, 1, limits) if limits else []
     found = [cell for cell in (*within, *top) if cell.genotype == chosen]
-    return {
-        "version": VERSION,
-        "limits": dict(limits),
-        "chosen": _numbers(found[0], limits) if found else None,
-        "top": [_entry(cell, limits) for cell in top],
-        "pareto": {
+    return Alternatives(
+        version=1,
+        limits=limits,
+        chosen=_choice(found[0], limits) if found else None,
+        top=[_choice(cell, limits, genotype=cell.genotype.to_json()) for cell in top],
+        pareto={
             table.metric: [
-                _entry(cell, limits) for cell in pareto_cells(known, tables, table.metric)
+                _choice(cell, limits, genotype=cell.genotype.to_json())
+                for cell in pareto_cells(known, tables, table.metric)
             ]
             for table in tables
         },
-    }
+    )
 
 
-def _numbers(cell: Alternative, limits: Mapping[Metric, float]) -> dict[str, Any]:
-    within = all(cell.costs[metric] <= limit for metric, limit in limits.items())
-    return {
-        "log_probability": cell.log_probability,
-        "costs": dict(cell.costs),
-        "within_limits": within,
-    }
-
-
-def _entry(cell: Alternative, limits: Mapping[Metric, float]) -> dict[str, Any]:
-    return {**_numbers(cell, limits), "genotype": cell.genotype.to_json()}
+def _choice(cell: Alternative, limits: Mapping[Metric, float], **genotype: object) -> Choice:
+    return Choice(
+        log_probability=cell.log_probability,
+        costs=cell.costs,
+        within_limits=all(cell.costs[metric] <= limit for metric, limit in limits.items()),
+        **genotype,
+    )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from dots.common.errors import UserError
+from dots.common.records import TopologyRecord
 from dots.nas.budget.cost_table import CostTable, Metric, counted_tables
 from dots.nas.budget.distribution import Beliefs, recorded_beliefs, uniform_beliefs
 from dots.nas.budget.latency import LatencyTable
@@ -19,7 +19,6 @@ from dots.recipe import BudgetSettings, TopologySettings
 from dots.space.genotype import Genotype
 from dots.space.search_space import ZERO, Candidates, SearchSpace
 
-LATENCY = "latency.json"
 MOST_CHOICES = 200_000
 """Choices of edges and operations of a node up to which cells are ranked."""
 DRAWS = 1000
@@ -84,7 +83,7 @@ class Allowance:
             threshold=self.topology.threshold,
         )
 
-    def known(self, candidates: Candidates, record: Mapping[str, Any]) -> Beliefs | None:
+    def known(self, candidates: Candidates, record: TopologyRecord) -> Beliefs | None:
         """What a topology search believes; None where its cells are too many to rank.
 
         `record` is the content of topology.json. Raises UserError where they would have to

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from dots.common.errors import UserError, shown
+from dots.common.records import TopologyRecord
 from dots.space.edge_combinations import Combination, EdgeChoice, node_choices
 from dots.space.search_space import ZERO, Candidates, SearchSpace
 
@@ -91,22 +92,25 @@ def uniform_beliefs(
 
 
 def recorded_beliefs(
-    space: SearchSpace, candidates: Candidates, record: Mapping[str, Any], threshold: float = 0.5
+    space: SearchSpace,
+    candidates: Candidates,
+    record: TopologyRecord | Mapping[str, Any],
+    threshold: float = 0.5,
 ) -> Beliefs:
     """From the content of a run's topology.json. Raises UserError where α' is not in it."""
-    if "alpha" not in record:
-        raise UserError(
-            f"the topology record has no 'alpha' but {shown(list(record))}: search again"
-        )
+    record = TopologyRecord.model_validate(record)
+    if not record.alpha:
+        given = shown(sorted(record.model_fields_set))
+        raise UserError(f"the topology record has no 'alpha' but {given}: search again")
     return beliefs(
         space,
         candidates,
-        record["beta"],
-        record["alpha"],
-        parameterisation=record["parameterisation"],
-        edges=record["edges"],
+        record.beta,
+        record.alpha,
+        parameterisation=record.parameterisation,
+        edges=record.edges,
         threshold=threshold,
-        temperature=record.get("temperature", 1.0),
+        temperature=record.temperature,
     )
 
 
