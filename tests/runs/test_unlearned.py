@@ -77,12 +77,11 @@ def without_times(name: str, content: bytes) -> Any:
     ]
 
 
+@pytest.mark.parametrize("lost", ["plain"], indirect=True)
 @pytest.mark.parametrize("at", [(1, "notices.json"), (1, "restarts.json"), (2, "restarts.json")])
 def test_a_kill_around_a_restart_changes_nothing(
     killer: Killer, lost: Path, tmp_path: Path, at: tuple[int, str]
 ) -> None:
-    if lost.name != "plain":
-        pytest.skip("one network is enough")
     out = tmp_path / "run"
     end = killer.run(*COMMANDS["plain"], *ABSURD, "--out", str(out), at=("replace", *at))
     assert end.status == -9
