@@ -37,6 +37,21 @@ def test_a_reference_network_is_trained_tested_and_loaded(
     assert json.loads(capsys.readouterr().out)["test_loss"] == pytest.approx(result["test_loss"])
 
 
+def test_the_plain_network_learns_digits_and_is_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the recipe of `tiny`, in seconds: ten classes, two of three images right at least."""
+    out = tmp_path / "plain"
+    words = ["train", "plain", "digits", "--preset", "tiny", "--quiet", "--device", "cpu"]
+    assert run([*words, "--set", "train.epochs=6", "--out", str(out)]) == 0
+    result = json.loads((out / "result.json").read_text())
+    assert result["test_accuracy"] > 2 / 3
+    assert result["parameters"] == reference_cost("plain", 10, 1, 8).parameters
+    capsys.readouterr()
+    assert run(["export", str(out), "--to", "safetensors"]) == 0
+    assert "same top-1" in capsys.readouterr().out
+
+
 def test_a_reference_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     words = ["train", "mobilenet", "digits", *QUICKEST]

@@ -40,6 +40,7 @@ def fabricate(path: Path, plan: Plan | None = None) -> Path:
     write(path / "recipe.json", recipe(plan))
     write(path / "environment.json", environment(path, plan))
     write(path / "data.json", data(plan))
+    write(path / "notices.json", ["train was compiled in part"])
     metrics: list[dict[str, Any]] = []
     architecture: list[dict[str, Any]] = []
     metrics += curve(random, "operations", plan.epochs[0], 2.2, 0.5)

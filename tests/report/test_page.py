@@ -106,6 +106,17 @@ def test_a_partial_run_says_what_is_missing(tmp_path: Path, until: str, said: st
     assert said in page.text
 
 
+@pytest.mark.parametrize("until", ["operations", "result"])
+def test_what_was_said_stands_first(tmp_path: Path, until: str) -> None:
+    """Also where a search has no result that could say it."""
+    run = fabricate(tmp_path / "run", Plan(until=until))
+    said = "the search of the operations did not learn"
+    (run / "notices.json").write_text(json.dumps([said]))
+    text = page_of(run).text
+    heading = text.index("What was said of this run")
+    assert heading < text.index(said) < text.index("Notices")
+
+
 @pytest.mark.parametrize("name", KNOWN_FILES)
 @pytest.mark.parametrize("damage", ["absent", "empty", "torn", "wrong"])
 def test_any_file_may_be_absent_or_damaged(tmp_path: Path, name: str, damage: str) -> None:

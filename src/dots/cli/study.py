@@ -141,8 +141,7 @@ class AskedStudy:
     def _conduct(self, directory: StudyDirectory) -> int:
         from rich.console import Console
 
-        from dots.study.conduct import conduct
-        from dots.study.progress import Bar, NoBar
+        from dots.study.conduct import Bar, NoBar, conduct
         from dots.study.studies import make_study
         from dots.training.loop import Interrupted, stop_requests
 

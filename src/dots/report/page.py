@@ -79,7 +79,7 @@ def report_html(run: Run) -> str:
         tiles=tiles(run),
         missing=missing_files(run),
         broken=run.broken,
-        said=run.result.notices if run.result else (),
+        said=run.notices,
         notices=run.data.notices if run.data else (),
         stages=stage_states(run),
         verdict=verdict(run),

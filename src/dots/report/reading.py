@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from dots.common import records
 from dots.common.errors import UserError
@@ -41,6 +41,7 @@ KNOWN_FILES = (
     records.ENVIRONMENT,
     records.METRICS,
     records.ARCHITECTURE,
+    records.NOTICES,
     *records.GENOTYPES.values(),
     *(model.file for model in (DataRecord, Candidates, TopologyRecord, Alternatives, Halving)),
     *(model.file for model in (Samples, KnownSizes, TestRecord, Result)),
@@ -49,6 +50,7 @@ KNOWN_FILES = (
 Model = TypeVar("Model", bound=BaseModel)
 RecordT = TypeVar("RecordT", bound=Record)
 Value = TypeVar("Value")
+_LINES = TypeAdapter(tuple[str, ...])
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Run:
     sizes: KnownSizes | None
     test: TestRecord | None
     result: Result | None
+    notices: tuple[str, ...]
     broken: tuple[str, ...]
 
     @property
@@ -130,6 +133,7 @@ def read_run(path: Path) -> Run:
         sizes=reader.record(KnownSizes),
         test=reader.record(TestRecord),
         result=result,
+        notices=reader.notices(),
         broken=tuple(reader.broken),
     )
 
@@ -175,6 +179,14 @@ class _Reader:
         if bad:
             self.broken.append(f"{name}: {bad} unreadable lines were left out")
         return good
+
+    def notices(self) -> tuple[str, ...]:
+        """What was said of the run so far; a search without training has no result to say it."""
+
+        def read(path: Path) -> tuple[str, ...]:
+            return _LINES.validate_python(read_json(path, what="the notices of a run"))
+
+        return self._guarded(records.NOTICES, read) or ()
 
     def genotypes(self, result: Result | None) -> dict[str, Genotype]:
         found = {

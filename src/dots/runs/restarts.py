@@ -14,7 +14,7 @@ from dots.runs.directory import RunDirectory
 from dots.runs.further_training import INITIAL, start_from
 from dots.runs.session import Session
 from dots.training.chance import chance, unlearned
-from dots.training.loop import NonFiniteLossError
+from dots.training.loop import NonFiniteLossError, Stage
 
 RESTARTS = "restarts.json"
 MOST = 2
@@ -76,18 +76,24 @@ def train_until_learned(
         if last:
             session.note(f"{begin}; its network is no result")
             return network
+        # First the notice: a run that dies before the record comes here again.
+        session.note(f"{begin}; it began again at {slowed(asked, attempt + 1).lr:g}")
         if run.writes:
             record_restart(run, stage_name, {"lr": settings.lr, "reason": reason})
         engine.processes.barrier()
-        session.note(f"{begin}; it began again at {slowed(asked, attempt + 1).lr:g}")
 
 
-def note_unlearned_search(session: Session, stage_name: str, images: builders.Images) -> None:
-    """Say of a search over these images that it did not learn."""
-    reason = _unlearned(session, stage_name, images)
+def note_unlearned_search(session: Session, stage: Stage, images: builders.Images) -> None:
+    """Say of a search over these images that it did not learn.
+
+    One of few steps is not accused: its accuracy is that of weights which have hardly begun.
+    """
+    if stage.epochs * stage.steps < FEWEST_STEPS:
+        return
+    reason = _unlearned(session, stage.name, images)
     if reason:
         session.note(
-            f"the search of the {stage_name} did not learn: {reason}; "
+            f"the search of the {stage.name} did not learn: {reason}; "
             "its choice is no better than a random one"
         )
 

@@ -69,7 +69,7 @@ def search_operations(session: Session) -> CandidateFile:
     stage = builders.operation_stage(plan, images.info, session.engine, images.batches, penalty)
     session.loop.run(stage)
     own = builders.operation_images(plan)
-    note_unlearned_search(session, "operations", own)
+    note_unlearned_search(session, stage, own)
     scores, policy = selected_operations(session, stage.strategy, own)
     candidates = retain(space, scores, recipe.retain)
     run.write_text(POLICY_GENOTYPE, policy.to_text())
@@ -91,7 +91,7 @@ def search_topology(session: Session, retained: CandidateFile) -> Genotype:
         plan, images.info, session.engine, candidates, images.batches, budget.penalty()
     )
     session.loop.run(stage)
-    note_unlearned_search(session, "topology", builders.topology_images(plan))
+    note_unlearned_search(session, stage, builders.topology_images(plan))
     record, genotype = selected_topology(session, stage)
     distribution = None
     if plan.recipe.topology.by_beta:

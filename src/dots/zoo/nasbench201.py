@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain, combinations, product
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -99,27 +99,6 @@ def all_strings() -> list[str]:
         ]
         found.append("+".join(labels))
     return found
-
-
-def topologies(operations: Sequence[str]) -> list[Genotype]:
-    """Every topology with these operations: 1 × 3 × 7 = 21 genotypes.
-
-    `operations` names one operation for each of the six edges, in the order of the space
-    ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)). A topology keeps a non-empty subset of
-    the edges into each node; at a node, smaller subsets come first, then lexicographic order.
-
-    Raises ValueError where `operations` has another length or contains "none", which would
-    make topologies coincide.
-    """
-    cell = nasbench201_space().cell
-    if len(operations) != len(cell.edges) or ZERO in operations:
-        raise ValueError(f"expected {len(cell.edges)} operations other than {ZERO!r}")
-    choices = []
-    for incoming in cell.incoming:
-        edges = [Edge(operations[index], cell.edges[index][0]) for index in incoming]
-        sizes = range(1, len(edges) + 1)
-        choices.append(list(chain.from_iterable(combinations(edges, size) for size in sizes)))
-    return [_genotype(nodes) for nodes in product(*choices)]
 
 
 @dataclass(frozen=True)

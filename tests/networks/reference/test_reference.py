@@ -62,6 +62,18 @@ def test_small_images_keep_their_resolution_in_the_stem(name: str) -> None:
     assert logits.shape == (2, 5)
 
 
+def test_the_plain_network_is_four_convolutions() -> None:
+    """Widths 32, 64, 128, 128: 242,474 parameters for ten classes of colour images."""
+    convolutions = 9 * (3 * 32 + 32 * 64 + 64 * 128 + 128 * 128)
+    norms, linear = 2 * (32 + 64 + 128 + 128), 128 * 10 + 10
+    cost = reference_cost("plain", 10, 3, 32)
+    assert cost.parameters == convolutions + norms + linear == 242_474
+    sides = (32, 16, 8, 4)
+    pairs = (3 * 32, 32 * 64, 64 * 128, 128 * 128)
+    by_hand = sum(9 * pair * side**2 for pair, side in zip(pairs, sides, strict=True)) + 128 * 10
+    assert cost.multiply_adds == by_hand
+
+
 def test_shuffle_interleaves_the_groups() -> None:
     x = torch.arange(6.0).view(1, 6, 1, 1)
     assert GROUPS == 3
