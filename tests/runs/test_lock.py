@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,12 +50,6 @@ def holder(path: Path, how: str = "alone") -> Iterator[tuple[subprocess.Popen[st
         process.kill()
         process.wait()
         process.stdout.close()
-
-
-@pytest.fixture
-def without_flock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A system that cannot lock files."""
-    monkeypatch.setattr(Lock, "_flock", lambda self: None)
 
 
 def assert_refused(path: Path, *parts: str) -> None:
@@ -118,85 +111,3 @@ def test_what_the_file_held_does_not_matter_where_the_system_locks(
 def test_an_object_does_not_lock_twice(tmp_path: Path) -> None:
     with Lock(tmp_path / "lock") as lock, pytest.raises(RuntimeError, match="already"):
         lock.acquire()
-
-
-# --- without flock ---------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("without_flock")
-def test_the_file_alone_locks_too(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    with Lock(path):
-        assert_refused(path, f"process {os.getpid()}", f"delete {str(path)!r}")
-    assert not path.exists()
-    with Lock(path):
-        pass
-
-
-def owner(pid: int, host: str | None = None, started: int | None = 1) -> bytes:
-    values = {"pid": pid, "host": host or socket.gethostname(), "started": started}
-    return json.dumps(values).encode()
-
-
-def dead_pid() -> int:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
-
-
-@pytest.mark.usefixtures("without_flock")
-def test_the_file_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    path.write_bytes(owner(dead_pid()))
-    with Lock(path):
-        assert json.loads(path.read_bytes())["pid"] == os.getpid()
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="start times need /proc")
-@pytest.mark.usefixtures("without_flock")
-def test_a_number_that_another_process_has_by_now_does_not_count(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    path.write_bytes(owner(os.getpid(), started=1))
-    with Lock(path):
-        pass
-
-
-@pytest.mark.parametrize(
-    "content",
-    [owner(1, host="another-host"), owner(os.getpid(), started=None), b"", b"garbage"],
-    ids=["of another host", "of an unknown start", "empty", "garbage"],
-)
-@pytest.mark.usefixtures("without_flock")
-def test_who_cannot_be_told_to_be_dead_is_respected(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    path.write_bytes(content)
-    assert_refused(path, "delete")
-    assert path.read_bytes() == content
-
-
-@pytest.mark.usefixtures("without_flock")
-def test_of_many_that_find_a_dead_lock_one_gets_it(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    dead = owner(dead_pid())
-    for _ in range(20):
-        path.write_bytes(dead)
-        winners: list[Lock] = []
-        barrier = threading.Barrier(8)
-
-        def compete(barrier: threading.Barrier = barrier, winners: list[Lock] = winners) -> None:
-            lock = Lock(path)
-            barrier.wait()
-            try:
-                lock.acquire()
-            except UserError:
-                return
-            winners.append(lock)
-
-        threads = [threading.Thread(target=compete) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(winners) == 1
-        winners[0].release()
