@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -46,6 +46,11 @@ def supernet(space: SearchSpace | None = None, seed: int = 0, **settings: object
     """A supernet of SHAPE with seeded weights."""
     torch.manual_seed(seed)
     return Supernet(space or darts_space(), SHAPE, **settings)  # type: ignore[arg-type]
+
+
+def cell_outputs(net: Supernet, images: Tensor, mixtures: Mapping[str, Mixture]) -> list[Tensor]:
+    """The output of every cell."""
+    return [state.x for state in net.body.states(images, net._caller(mixtures), net.fast)]
 
 
 def random_mixtures(

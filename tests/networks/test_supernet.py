@@ -99,7 +99,7 @@ def test_an_active_operation_of_weight_zero_runs_and_its_weight_has_a_gradient()
     net = small.supernet()
     weights = torch.zeros(14, 8, requires_grad=True)
     mixtures = {kind: Mixture(weights) for kind in net.candidates}
-    net.cell_outputs(small.batch().images, mixtures)[-1].square().mean().backward()
+    small.cell_outputs(net, small.batch().images, mixtures)[-1].square().mean().backward()
     assert weights.grad is not None
 
 
@@ -108,7 +108,7 @@ def test_a_node_without_operations_is_zero(fast: bool) -> None:
     net = small.supernet(fast=fast)
     active = tuple((False,) * 8 for _ in range(14))
     mixtures = {k: Mixture(torch.ones(14, 8), active=active) for k in net.candidates}
-    outputs = net.cell_outputs(small.batch(size=7).images, mixtures)
+    outputs = small.cell_outputs(net, small.batch(size=7).images, mixtures)
     assert [tuple(x.shape[2:]) for x in outputs] == [(7, 7), (4, 4), (2, 2)]
     assert not any(x.any() for x in outputs)
 
@@ -166,7 +166,7 @@ def test_one_hot_mixture_equals_the_derived_network(seed: int, fast: bool) -> No
         edges = torch.tensor([float(e in kept[kind]) for e in range(14)], dtype=torch.float64)
         mixtures[kind] = Mixture(small.one_hot(columns, 8), edges)
     images = small.batch().images.double()
-    searched = net.cell_outputs(images, mixtures)[-1]
+    searched = small.cell_outputs(net, images, mixtures)[-1]
     found = derived.features(images)[-1]
     torch.testing.assert_close(searched, found, rtol=1e-9, atol=1e-9)
 

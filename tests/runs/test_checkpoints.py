@@ -28,8 +28,8 @@ def numbers(folder: Path) -> list[int]:
     return [int(name[:6]) for name in sorted(path.name for path in folder.iterdir())]
 
 
-def filled(folder: Path, count: int, keep: int = 3) -> Checkpoints:
-    checkpoints = Checkpoints(folder, keep)
+def filled(folder: Path, count: int) -> Checkpoints:
+    checkpoints = Checkpoints(folder)
     for number in range(1, count + 1):
         checkpoints.write("train", number, 0, state(number))
     return checkpoints
@@ -63,10 +63,10 @@ def test_the_oldest_make_room_for_the_new(tmp_path: Path) -> None:
 
 
 def test_the_last_of_every_stage_stays(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints = Checkpoints(tmp_path)
     for number, stage in enumerate(["operations"] * 3 + ["train"] * 3 + ["train-random"] * 3, 1):
         checkpoints.write(stage, number, 0, state(number))
-    assert numbers(tmp_path) == [3, 6, 8, 9]
+    assert numbers(tmp_path) == [3, 6, 7, 8, 9]
     assert found(checkpoints, "train") == (Position("train", 6, 0), 6)
     assert found(checkpoints, "topology") is None
 
@@ -109,16 +109,15 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
     others = ["notes.txt", "1-train.safetensors", "000001-Train.safetensors", "x.safetensors"]
     for name in others:
         (tmp_path / name).touch()
-    filled(tmp_path, 5, keep=1)
-    assert {path.name for path in tmp_path.iterdir()} == {*others, "000005-train.safetensors"}
+    filled(tmp_path, 5)
+    kept = {f"{number:06d}-train.safetensors" for number in (3, 4, 5)}
+    assert {path.name for path in tmp_path.iterdir()} == {*others, *kept}
 
 
 @pytest.mark.parametrize("stage", ["", "../x", "Train", "a b", "-x"])
 def test_a_stage_that_is_no_name_is_refused(stage: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="stage's name"):
         Checkpoints(tmp_path / "c").write(stage, 0, 0, {})
-    with pytest.raises(ValueError, match="keep"):
-        Checkpoints(tmp_path, keep=0)
 
 
 def test_what_the_checkpoint_rests_on_is_brought_to_disk_first(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from sklearn import metrics
 from torch import nn
 
 from dots.data.batch import Batch
-from dots.training.evaluate import evaluate
+from dots.training.evaluate import WORST, evaluate
 
 
 def _batches(images: int = 37, classes: int = 7, step: int = 5) -> Iterator[Batch]:
@@ -45,9 +45,10 @@ def test_top5_is_null_for_five_classes_or_fewer() -> None:
 
 
 def test_the_worst_mistakes_come_first() -> None:
-    result = evaluate(nn.Identity(), _batches(), 7, worst=3)
+    result = evaluate(nn.Identity(), _batches(), 7)
     confidences = [m.confidence for m in result.mistakes]
-    assert len(confidences) == 3
+    wrong = result.images - round(result.accuracy * result.images)
+    assert len(confidences) == min(wrong, WORST)
     assert confidences == sorted(confidences, reverse=True)
     labels = torch.cat([b.labels for b in _batches()])
     assert all(int(labels[m.index]) == m.label != m.predicted for m in result.mistakes)

@@ -108,7 +108,9 @@ def test_bf16_computes_in_bfloat16() -> None:
     """Or the tolerances above would say nothing."""
     search = searches.search(Darts, SPACE, precision="bf16")
     with search.engine.autocast():
-        outputs = search.supernet.cell_outputs(small.batch().images, search.mixtures("weights"))
+        outputs = small.cell_outputs(
+            search.supernet, small.batch().images, search.mixtures("weights")
+        )
     assert outputs[-1].dtype == torch.bfloat16
 
 

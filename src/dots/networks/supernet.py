@@ -178,10 +178,6 @@ class Supernet(nn.Module):
         """Logits [B, classes] of images [B, C, H, W] under a mixture for each cell kind."""
         return self.body(images, self._caller(mixtures), self.fast)  # type: ignore[no-any-return]
 
-    def cell_outputs(self, images: Tensor, mixtures: Mapping[str, Mixture]) -> list[Tensor]:
-        """The output of every cell, for inspection."""
-        return [state.x for state in self.body.states(images, self._caller(mixtures), self.fast)]
-
     def _caller(self, mixtures: Mapping[str, Mixture]) -> CellCall:
         def call(cell: nn.Module, states: list[Source]) -> Source:
             assert isinstance(cell, SearchCell)

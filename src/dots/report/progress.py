@@ -5,6 +5,7 @@ All is from its files: the run may be another process's, or over.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -132,7 +133,8 @@ def _pace(run: Run, name: str) -> float | None:
 def _is_stopped(run: Run) -> bool:
     """Whether the lock was given up: it holds who works on the run, and is emptied then."""
     lock = run.path / LOCK
-    return lock.is_file() and lock.stat().st_size == 0
+    told = sys.platform != "win32"  # there nobody can read a file that is locked
+    return told and lock.is_file() and lock.stat().st_size == 0
 
 
 def _silence(run: Run) -> float | None:

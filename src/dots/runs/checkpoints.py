@@ -13,6 +13,8 @@ from dots.runs.state_file import DamagedFileError, load, save
 
 _NAME = re.compile(r"(\d{6,12})-([a-z0-9][a-z0-9-]*)\.safetensors")
 
+KEEP = 3
+
 
 @dataclass(frozen=True)
 class Position:
@@ -26,7 +28,7 @@ class Position:
 class Checkpoints:
     """Checkpoint files in `folder`, numbered in the order in which they were written.
 
-    Kept are the newest `keep` and, of every stage, the newest. `before_write` is called
+    Kept are the newest KEEP and, of every stage, the newest. `before_write` is called
     before each write: it brings to disk what a checkpoint takes for granted. What is found
     damaged is skipped and told in `notices`, one line each.
     """
@@ -34,13 +36,9 @@ class Checkpoints:
     def __init__(
         self,
         folder: Path,
-        keep: int = 3,
         before_write: Callable[[], None] = lambda: None,
     ) -> None:
-        if keep < 1:
-            raise ValueError("keep must be at least 1")
         self.folder = folder
-        self.keep = keep
         self.notices: list[str] = []
         self._before_write = before_write
 
@@ -59,7 +57,7 @@ class Checkpoints:
             raise ValueError(f"a stage's name must be small letters, digits and dashes: {stage!r}")
         position = Position(stage, epoch, step)
         save(path, {"position": asdict(position), "state": state})
-        for old in _superfluous([*present, path], self.keep):
+        for old in _superfluous([*present, path]):
             old.unlink(missing_ok=True)
         return path
 
@@ -90,10 +88,10 @@ def _stage(path: Path) -> str:
     return path.stem.partition("-")[2]
 
 
-def _superfluous(paths: list[Path], keep: int) -> Iterable[Path]:
+def _superfluous(paths: list[Path]) -> Iterable[Path]:
     """Of paths, oldest first, those to delete."""
     newest_of_stage = {_stage(path): path for path in paths}
-    kept = {*paths[-keep:], *newest_of_stage.values()}
+    kept = {*paths[-KEEP:], *newest_of_stage.values()}
     return [path for path in paths if path not in kept]
 
 

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from dots.data.batch import Batch
 
+WORST = 12
+"""How many of the worst mistakes are kept."""
+
 
 @dataclass(frozen=True)
 class Mistake:
@@ -59,7 +62,6 @@ def evaluate(
     classes: int,
     *,
     gather: Callable[[Tensor], Tensor] = lambda table: table,
-    worst: int = 12,
 ) -> TestResult:
     """Classify every image once, in evaluation mode.
 
@@ -77,10 +79,10 @@ def evaluate(
         columns = [batch.labels, predicted, rank, losses, confidence]
         rows.append(torch.stack([column.double().cpu() for column in columns], dim=1))
     table = gather(torch.cat(rows))
-    return _summarise(table, classes, worst)
+    return _summarise(table, classes)
 
 
-def _summarise(table: Tensor, classes: int, worst: int) -> TestResult:
+def _summarise(table: Tensor, classes: int) -> TestResult:
     labels, predicted = table[:, 0].long(), table[:, 1].long()
     correct = labels == predicted
     confusion = torch.zeros(classes, classes, dtype=torch.int64)
@@ -95,13 +97,13 @@ def _summarise(table: Tensor, classes: int, worst: int) -> TestResult:
         loss=float(table[:, 3].mean()),
         images=len(table),
         confusion=confusion.tolist(),
-        mistakes=_worst_mistakes(table, correct, worst),
+        mistakes=_worst_mistakes(table, correct),
     )
 
 
-def _worst_mistakes(table: Tensor, correct: Tensor, worst: int) -> tuple[Mistake, ...]:
+def _worst_mistakes(table: Tensor, correct: Tensor) -> tuple[Mistake, ...]:
     wrong = (~correct).nonzero().flatten()
-    order = table[wrong, 4].argsort(descending=True, stable=True)[:worst]
+    order = table[wrong, 4].argsort(descending=True, stable=True)[:WORST]
     return tuple(
         Mistake(int(i), int(table[i, 0]), int(table[i, 1]), float(table[i, 4]))
         for i in wrong[order]
