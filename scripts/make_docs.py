@@ -47,7 +47,7 @@ REFERENCE = {
     "dots.networks.saved": ("TrainedModel", "load_model", "save_network"),
     "dots.runs.predict": ("evaluate_run", "predict_files"),
     "dots.data": ("open_data", "open_test", "prepare", "DataInfo", "Batches", "Augmentation"),
-    "dots.nas.budget.distribution": ("beliefs", "recorded_beliefs"),
+    "dots.nas.budget.distribution": ("architecture_distribution", "recorded_distribution"),
     "dots.nas.budget.most_probable": ("derive_within", "top_cells", "pareto_cells", "Alternative"),
     "dots.nas.budget.latency": ("measure_latencies", "LatencyTable"),
     "dots.nas.budget.penalty": ("expected_cost", "CostPenalty"),

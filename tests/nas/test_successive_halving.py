@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from dots.nas.budget.budget import Allowance
+from dots.nas.budget.budget import Budget
 from dots.nas.finalists import Finalist, finalists
 from dots.nas.successive_halving import LARGEST_LOSS, SuccessiveHalving, halving_record
 from dots.networks.body import Shape
@@ -35,28 +35,28 @@ def cell_of(op: str, nodes: int = 4) -> Genotype:
     return Genotype({"normal": cell, "reduce": cell})
 
 
-def allowance(space: SearchSpace | None = None, **budget: Any) -> Allowance:
-    return Allowance(
+def budget(space: SearchSpace | None = None, **budget: Any) -> Budget:
+    return Budget(
         space or darts_space(), BudgetSettings(**budget), preset("tiny").topology, small.SHAPE, 16
     )
 
 
 def test_the_searched_cell_is_first_and_no_cell_comes_twice() -> None:
     searched = cell_of("skip_connect")
-    found = finalists(9, searched, allowance(), policy=searched, seed=3)
+    found = finalists(9, searched, budget(), policy=searched, seed=3)
     assert [cell.origin for cell in found] == ["searched", *PUBLISHED, *(
         f"random-{draw}" for draw in range(1, 6)
     )]  # fmt: skip
     assert len({cell.genotype for cell in found}) == 9
-    assert allowance().random_cell(3) not in [cell.genotype for cell in found]
-    assert found == finalists(9, searched, allowance(), policy=searched, seed=3)
+    assert budget().random_cell(3) not in [cell.genotype for cell in found]
+    assert found == finalists(9, searched, budget(), policy=searched, seed=3)
 
 
 def test_every_finalist_is_within_the_budget() -> None:
-    free = finalists(8, cell_of("skip_connect"), allowance(), policy=cell_of("sep_conv_5x5"))
+    free = finalists(8, cell_of("skip_connect"), budget(), policy=cell_of("sep_conv_5x5"))
     sizes = [network_cost(cell.genotype, small.SHAPE, 16).parameters for cell in free]
     limit = sorted(sizes)[3]
-    tight = allowance(max_parameters=limit)
+    tight = budget(max_parameters=limit)
     found = finalists(8, cell_of("skip_connect"), tight, policy=cell_of("sep_conv_5x5"))
     assert len(found) > 1
     assert "darts-policy" not in [cell.origin for cell in found]
@@ -67,8 +67,8 @@ def test_every_finalist_is_within_the_budget() -> None:
 @pytest.mark.parametrize("name", ["nasbench201", "s4"])
 def test_a_space_without_the_published_cells_does_without(name: str) -> None:
     space = named_space(name)
-    searched = allowance(space).random_cell(0)
-    origins = [cell.origin for cell in finalists(4, searched, allowance(space))]
+    searched = budget(space).random_cell(0)
+    origins = [cell.origin for cell in finalists(4, searched, budget(space))]
     assert origins == ["searched", "random-1", "random-2", "random-3"]
 
 

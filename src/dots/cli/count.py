@@ -50,7 +50,7 @@ def count(
 ) -> None:
     """Count parameters (no auxiliary head) and multiply-adds (convolutions, linear layers)."""
     from dots.networks.body import Shape
-    from dots.networks.specification import new_trainee
+    from dots.networks.specification import make_network_spec
 
     kind = _kind(skeleton)
     labels, size = _IMAGES[kind]
@@ -64,8 +64,8 @@ def count(
     cells = _checked("--layers", layers, cells, 200)
     width = _checked("--channels", channels, width, 4096)
     shape = Shape(cells, width, image_channels, labels, stem=kind)
-    trainee = new_trainee(named.reference, named.genotype, named.skeleton, shape, size)
-    cost = trainee.cost(size)
+    network_spec = make_network_spec(named.reference, named.genotype, named.skeleton, shape, size)
+    cost = network_spec.cost(size)
     if as_json:
         print(json.dumps({"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}))
         return

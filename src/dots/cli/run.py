@@ -50,7 +50,7 @@ class Asked:
         self.skeleton: str = "darts"
         self.weights: str | None = None
 
-    def trainee(self, text: str | None, own_skeleton: bool) -> None:
+    def network_spec(self, text: str | None, own_skeleton: bool) -> None:
         """What is to be trained. Raises UserError where there is no such thing."""
         if text is None:
             raise UserError(
@@ -67,10 +67,10 @@ class Asked:
 
         if run is None or own_skeleton:
             raise UserError("--from-weights goes on from a run's network: name the run alone")
-        trainee = source(Path(run))
-        self.genotype, self.skeleton = trainee.genotype, trainee.skeleton
+        network_spec = source(Path(run))
+        self.genotype, self.skeleton = network_spec.genotype, network_spec.skeleton
         self.weights = str(Path(run).resolve())
-        return settings(trainee)
+        return settings(network_spec)
 
     def go(self) -> None:
         """Begin or continue the job; leave with its exit status."""
@@ -405,7 +405,7 @@ def train(
         if from_weights:
             sized = asked.tuned(genotype, own_skeleton)
         else:
-            asked.trainee(genotype, own_skeleton)
+            asked.network_spec(genotype, own_skeleton)
     asked.positional = {
         "GENOTYPE": genotype,
         "--own-skeleton": own_skeleton or None,

@@ -45,6 +45,16 @@ MOVED: Mapping[str, str] = MappingProxyType(
 )
 """The modules that the documentation of version 0.1.0 named."""
 
+RENAMED: Mapping[str, str] = MappingProxyType(
+    {
+        "Allowance": "Budget",
+        "Beliefs": "ArchitectureDistribution",
+        "beliefs": "architecture_distribution",
+        "recorded_beliefs": "recorded_distribution",
+    }
+)
+"""Names in them that have changed."""
+
 
 class MovedModules(MetaPathFinder, Loader):
     """Finds a module by its old name: one with the names of the new, after a warning."""
@@ -63,7 +73,8 @@ class MovedModules(MetaPathFinder, Loader):
         """Fill the module with what the new one has."""
         new = MOVED[module.__name__]
         warnings.warn(f"{module.__name__} is now {new}", DeprecationWarning, stacklevel=2)
-        names = vars(import_module(new))
+        names = dict(vars(import_module(new)))
+        names.update({old: names[n] for old, n in RENAMED.items() if n in names})
         vars(module).update({k: v for k, v in names.items() if not k.startswith("__")})
 
     def get_code(self, fullname: str) -> CodeType:

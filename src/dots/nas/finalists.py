@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 
 from dots.common.errors import UserError
-from dots.nas.budget.budget import Allowance
-from dots.nas.budget.distribution import Beliefs
+from dots.nas.budget.budget import Budget
+from dots.nas.budget.distribution import ArchitectureDistribution
 from dots.nas.budget.most_probable import top_cells
 from dots.space.genotype import Genotype
 from dots.space.search_space import SearchSpace
@@ -28,42 +28,40 @@ class Finalist:
 def finalists(
     count: int,
     searched: Genotype,
-    allowance: Allowance,
+    budget: Budget,
     *,
     policy: Genotype | None = None,
-    known: Beliefs | None = None,
+    distribution: ArchitectureDistribution | None = None,
     seed: int = 0,
 ) -> tuple[Finalist, ...]:
     """Up to `count` different cells within the budget, the searched one first.
 
     Then come published cells, the DARTS policy's, and by turns a random cell and the next
-    most probable one of the topology search (`known`). No random cell is the one that
-    `allowance.random_cell(seed)` gives, against which the outcome is compared.
+    most probable one of the topology search (`distribution`). No random cell is the one that
+    `budget.random_cell(seed)` gives, against which the outcome is compared.
     """
-    drawn = (
-        Finalist(f"random-{draw}", allowance.random_cell(seed, draw)) for draw in range(1, count)
-    )
+    drawn = (Finalist(f"random-{draw}", budget.random_cell(seed, draw)) for draw in range(1, count))
     others = chain(
-        published(allowance),
+        published(budget),
         (Finalist("darts-policy", policy),) if policy is not None else (),
-        _by_turns(drawn, _probable(count, known, allowance)),
+        _by_turns(drawn, _probable(count, distribution, budget)),
     )
     kept = [Finalist(SEARCHED, searched)]
     for one in others:
         if len(kept) >= count:
             break
         new = all(one.genotype != other.genotype for other in kept)
-        if new and _allowed(one.genotype, allowance):
+        if new and _allowed(one.genotype, budget):
             kept.append(one)
     return tuple(kept)
 
 
-def published(allowance: Allowance) -> Iterator[Finalist]:
+def published(budget: Budget) -> Iterator[Finalist]:
     """The published cells that the space has and the budget allows."""
     for name in PUBLISHED:
         cell = load(name).genotype
-        if _in_space(cell, allowance.space) and allowance.fits(cell):
-            yield Finalist(name, Genotype(cell.cells, allowance.space.name))
+        if _in_space(cell, budget.space) and budget.fits(cell):
+            yield Finalist(name, Genotype(cell.cells, budget.space.name))
 
 
 def _in_space(genotype: Genotype, space: SearchSpace) -> bool:
@@ -75,10 +73,12 @@ def _in_space(genotype: Genotype, space: SearchSpace) -> bool:
     )
 
 
-def _probable(count: int, known: Beliefs | None, allowance: Allowance) -> Iterable[Finalist]:
-    if known is None:
+def _probable(
+    count: int, distribution: ArchitectureDistribution | None, budget: Budget
+) -> Iterable[Finalist]:
+    if distribution is None:
         return []
-    cells = top_cells(known, allowance.tables, count, allowance.limits)
+    cells = top_cells(distribution, budget.tables, count, budget.limits)
     return [Finalist(f"probable-{rank}", cell.genotype) for rank, cell in enumerate(cells, 1)]
 
 
@@ -87,9 +87,9 @@ def _by_turns(*groups: Iterable[Finalist]) -> Iterator[Finalist]:
         yield from (one for one in row if one is not None)
 
 
-def _allowed(genotype: Genotype, allowance: Allowance) -> bool:
+def _allowed(genotype: Genotype, budget: Budget) -> bool:
     try:
         genotype.check_buildable()
     except UserError:
         return False
-    return allowance.fits(genotype)
+    return budget.fits(genotype)

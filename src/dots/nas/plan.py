@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from dots.common.errors import UserError, did_you_mean, shown
 from dots.data import DataInfo
-from dots.nas.budget.budget import Allowance
+from dots.nas.budget.budget import Budget
 from dots.nas.budget.latency import LatencyTable
 from dots.nas.strategies import find_strategy
 from dots.nas.strategies.base import GradientSearch, MethodSettings, OperationSearch, SupernetSearch
@@ -32,12 +32,10 @@ class Plan:
     strategy: type[OperationSearch]
     method: MethodSettings
 
-    def allowance(self, info: DataInfo, latency: LatencyTable | None) -> Allowance:
+    def budget(self, info: DataInfo, latency: LatencyTable | None) -> Budget:
         """The budget for such images, with the latencies if they are known."""
         recipe, shape = self.recipe, stage_shape(self.recipe.train, info)
-        return Allowance(
-            self.space, recipe.budget, recipe.topology, shape, info.image_size, latency
-        )
+        return Budget(self.space, recipe.budget, recipe.topology, shape, info.image_size, latency)
 
     def check_sizes(self, info: DataInfo) -> None:
         """Raise UserError where the images are too small for the network of a stage."""

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from dots.common.records import ArchitectureRow, TopologyRecord
 from dots.data.batch import Batch, BatchSource
 from dots.nas.budget.penalty import CostPenalty, kept_probabilities
-from dots.nas.operation_gates import OperationGates
 from dots.nas.operation_search import cycle
+from dots.nas.retained_operations import RetainedOperations
 from dots.nas.topology import Topology, entropy, make_topology
 from dots.networks.supernet import Mixture, Supernet
 from dots.recipe.settings import TopologySettings
@@ -68,7 +68,7 @@ class TopologyStage:
         self.space = space
         self.candidates = candidates
         self.topology = engine.place(topology)
-        self.gates = engine.place(OperationGates(space, candidates))
+        self.gates = engine.place(RetainedOperations(space, candidates))
         self.supernet = supernet
         self.settings = settings
         self.engine = engine
@@ -101,8 +101,7 @@ class TopologyStage:
 
     def begin_epoch(self, epoch: int) -> None:
         """Operations whose weight has underflown to zero are gone from here on."""
-        if epoch:  # at first all α' are zero
-            self.gates.remove_underflown(self.temperature_at(epoch, 0) * self.settings.alpha_ratio)
+        self.gates.remove_underflown(self.temperature_at(epoch, 0) * self.settings.alpha_ratio)
 
     def set_epoch(self, epoch: int) -> None:
         self.weight_optimiser.set_epoch(epoch)

@@ -15,11 +15,11 @@ from dots.common.records import NETWORK
 from dots.data.info import DataInfo
 from dots.networks.body import Shape
 from dots.networks.specification import (
-    CellTrainee,
+    CellNetworkSpec,
     Network,
-    ReferenceTrainee,
+    ReferenceNetworkSpec,
+    network_spec_of,
     skeleton_named,
-    trainee_of,
 )
 from dots.space.genotype import Genotype
 
@@ -77,7 +77,7 @@ def save_network(
     write_bytes(folder / weights_name, content)
     description = {
         "version": VERSION,
-        **trainee_of(network, len(info.classes), info.channels, info.image_size).to_json(),
+        **network_spec_of(network, len(info.classes), info.channels, info.image_size).to_json(),
         "data": info.to_json(),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
@@ -91,24 +91,24 @@ def load_model(folder: Path, *, weights_name: str = WEIGHTS) -> TrainedModel:
     """
     path = folder / NETWORK
     value = read_json(path, what="a trained network (did the run finish?)")
-    trainee, info = _parse(value, repr(str(path)))
+    network_spec, info = _parse(value, repr(str(path)))
     with torch.random.fork_rng([]):
-        network = trainee.build()
+        network = network_spec.build()
     _load_weights(network, folder / weights_name, value.get("sha256"))
     trained = TrainedModel(network, info)
     trained.eval()
     return trained
 
 
-def _parse(value: Any, where: str) -> tuple[CellTrainee | ReferenceTrainee, DataInfo]:
+def _parse(value: Any, where: str) -> tuple[CellNetworkSpec | ReferenceNetworkSpec, DataInfo]:
     if not isinstance(value, dict) or value.get("version") != VERSION:
         raise UserError(f"{where} is not a network description of version {VERSION}")
     if "reference" in value:
         info = DataInfo.from_json(value.get("data"), where=f"{where}, data")
         name, classes = str(value["reference"]), len(info.classes)
-        return ReferenceTrainee(name, classes, info.channels, info.image_size), info
+        return ReferenceNetworkSpec(name, classes, info.channels, info.image_size), info
     genotype, shape, info = _parse_cell(value, where)
-    return CellTrainee(genotype, shape, skeleton_named(value, where)), info
+    return CellNetworkSpec(genotype, shape, skeleton_named(value, where)), info
 
 
 def _parse_cell(value: dict[str, Any], where: str) -> tuple[Genotype, Shape, DataInfo]:

@@ -21,7 +21,7 @@ DARTS = "darts"
 
 
 @dataclass(frozen=True)
-class CellTrainee:
+class CellNetworkSpec:
     """A cell's network, in the skeleton of the search or in one that cells were published in.
 
     `skeleton` is "darts" (which also stands for NAS-Bench-201's), "nasnet" or "enas".
@@ -62,7 +62,7 @@ class CellTrainee:
 
 
 @dataclass(frozen=True)
-class ReferenceTrainee:
+class ReferenceNetworkSpec:
     """A reference network by name, for images of so many channels and pixels a side."""
 
     name: str
@@ -83,31 +83,33 @@ class ReferenceTrainee:
         return {"reference": self.name}
 
 
-Trainee = CellTrainee | ReferenceTrainee
+NetworkSpec = CellNetworkSpec | ReferenceNetworkSpec
 
 
-def new_trainee(
+def make_network_spec(
     reference: str | None, genotype: Genotype | None, skeleton: str, shape: Shape, image_size: int
-) -> Trainee:
+) -> NetworkSpec:
     """The `reference` network, or where that is None the network of the genotype.
 
     Of the shape a reference network takes the classes and the channels of images alone.
     """
     if reference is not None:
-        return ReferenceTrainee(reference, shape.classes, shape.image_channels, image_size)
+        return ReferenceNetworkSpec(reference, shape.classes, shape.image_channels, image_size)
     assert genotype is not None
-    return CellTrainee(genotype, shape, skeleton)
+    return CellNetworkSpec(genotype, shape, skeleton)
 
 
-def trainee_of(network: Network, classes: int, image_channels: int, image_size: int) -> Trainee:
+def network_spec_of(
+    network: Network, classes: int, image_channels: int, image_size: int
+) -> NetworkSpec:
     """What `network` was built from."""
     match network:
         case DerivedNetwork():
-            return CellTrainee(network.genotype, network.shape)
+            return CellNetworkSpec(network.genotype, network.shape)
         case OwnNetwork():
-            return CellTrainee(network.genotype, network.shape, network.rules.name)
+            return CellNetworkSpec(network.genotype, network.shape, network.rules.name)
         case ReferenceNetwork():
-            return ReferenceTrainee(network.name, classes, image_channels, image_size)
+            return ReferenceNetworkSpec(network.name, classes, image_channels, image_size)
 
 
 def skeleton_named(value: Mapping[str, Any], where: str) -> str:

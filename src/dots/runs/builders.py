@@ -12,7 +12,7 @@ from dots.nas.operation_search import OperationStage
 from dots.nas.plan import Plan, stage_shape
 from dots.nas.strategies.base import SearchContext
 from dots.nas.topology_search import TopologyStage, new_topology
-from dots.networks.specification import Network, Trainee
+from dots.networks.specification import Network, NetworkSpec
 from dots.networks.supernet import Supernet
 from dots.recipe.settings import StageSettings, TrainSettings
 from dots.space.retain import retained_groups
@@ -107,12 +107,12 @@ def topology_stage(
     )
 
 
-def new_network(plan: Plan, trainee: Trainee, name: str) -> Network:
+def new_network(plan: Plan, network_spec: NetworkSpec, name: str) -> Network:
     """The network of a training with new weights, drawn from the seed and the stage's name."""
     recipe = plan.recipe
     with isolated_random_state():
         seed_step(recipe.seed, name, "weights")
-        return trainee.build(auxiliary=recipe.train.auxiliary > 0, fast=recipe.fast_kernels)
+        return network_spec.build(auxiliary=recipe.train.auxiliary > 0, fast=recipe.fast_kernels)
 
 
 def training_stage(

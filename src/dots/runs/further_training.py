@@ -19,7 +19,7 @@ from torch import nn
 from dots.common.errors import UserError
 from dots.common.records import EXTENSIONS, RESULT, TEST
 from dots.networks.saved import TrainedModel, load_model
-from dots.networks.specification import CellTrainee, Trainee, trainee_of
+from dots.networks.specification import CellNetworkSpec, NetworkSpec, network_spec_of
 from dots.recipe import Recipe
 from dots.runs.directory import RunDirectory
 
@@ -75,32 +75,32 @@ INITIAL = "initial.safetensors"
 _NEW = ("classifier.", "body.classifier.", "auxiliary.")
 
 
-def source(run: Path) -> CellTrainee:
+def source(run: Path) -> CellNetworkSpec:
     """What the trained network of a run was built from.
 
     Raises UserError where there is none, or it is none of a cell.
     """
-    trainee = _trainee(load_model(RunDirectory.read(run).path))
-    if not isinstance(trainee, CellTrainee):
+    network_spec = _network_spec(load_model(RunDirectory.read(run).path))
+    if not isinstance(network_spec, CellNetworkSpec):
         raise UserError(f"--from-weights: the network of {str(run)!r} is none of a cell")
-    return trainee
+    return network_spec
 
 
-def settings(trainee: CellTrainee) -> dict[str, object]:
+def settings(network_spec: CellNetworkSpec) -> dict[str, object]:
     """The settings that a recipe needs for a network of the same size."""
-    shape = trainee.shape
+    shape = network_spec.shape
     return {"train.cells": shape.cells, "train.channels": shape.channels, "train.stem": shape.stem}
 
 
-def backbone(run: Path, trainee: Trainee) -> bytes:
+def backbone(run: Path, network_spec: NetworkSpec) -> bytes:
     """The weights of a run's network but for the classifier, in the safetensors format.
 
-    Raises UserError where `trainee`, which is to begin with them, is of another size.
+    Raises UserError where `network_spec`, which is to begin with them, is of another size.
     """
     from safetensors.torch import save
 
     trained = load_model(RunDirectory.read(run).path)
-    _check_fits(_trainee(trained), trainee, run)
+    _check_fits(_network_spec(trained), network_spec, run)
     weights = {
         name: value.contiguous()
         for name, value in trained.network.state_dict().items()
@@ -109,13 +109,13 @@ def backbone(run: Path, trainee: Trainee) -> bytes:
     return save(weights)
 
 
-def _trainee(trained: TrainedModel) -> Trainee:
+def _network_spec(trained: TrainedModel) -> NetworkSpec:
     info, network = trained.info, trained.network
-    return trainee_of(network, len(info.classes), info.channels, info.image_size)  # type: ignore[arg-type]  # load_model builds no other
+    return network_spec_of(network, len(info.classes), info.channels, info.image_size)  # type: ignore[arg-type]  # load_model builds no other
 
 
-def _check_fits(old: Trainee, new: Trainee, run: Path) -> None:
-    if not isinstance(old, CellTrainee) or not isinstance(new, CellTrainee):
+def _check_fits(old: NetworkSpec, new: NetworkSpec, run: Path) -> None:
+    if not isinstance(old, CellNetworkSpec) or not isinstance(new, CellNetworkSpec):
         raise UserError(f"--from-weights: the network of {str(run)!r} is none of a cell")
     for name in ("image_channels", "cells", "channels", "stem"):
         before, now = getattr(old.shape, name), getattr(new.shape, name)

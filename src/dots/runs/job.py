@@ -9,7 +9,7 @@ from dots.common.errors import UserError
 from dots.common.records import JOB
 from dots.data import ImageData
 from dots.nas.plan import Plan, stage_shape
-from dots.networks.specification import DARTS, Trainee, new_trainee
+from dots.networks.specification import DARTS, NetworkSpec, make_network_spec
 from dots.recipe import Recipe
 from dots.runs.directory import RunDirectory
 from dots.space.genotype import Genotype
@@ -54,16 +54,18 @@ class Job:
     weights: str | None = None
 
 
-def trainee_for(plan: Plan, data: ImageData, job: Job, genotype: Genotype | None) -> Trainee:
+def network_spec_for(
+    plan: Plan, data: ImageData, job: Job, genotype: Genotype | None
+) -> NetworkSpec:
     """What a job of kind "train" trains."""
     shape = stage_shape(plan.recipe.train, data.info)
-    return new_trainee(job.reference, genotype, job.skeleton, shape, data.info.image_size)
+    return make_network_spec(job.reference, genotype, job.skeleton, shape, data.info.image_size)
 
 
-def check_trainee(plan: Plan, data: ImageData, job: Job, genotype: Genotype | None) -> None:
+def check_network_spec(plan: Plan, data: ImageData, job: Job, genotype: Genotype | None) -> None:
     """Raise UserError where a network without parts to choose cannot be built for these data."""
     if job.reference is not None or job.skeleton != DARTS:
-        trainee_for(plan, data, job, genotype).cost(data.info.image_size)
+        network_spec_for(plan, data, job, genotype).cost(data.info.image_size)
 
 
 def read_job(run: RunDirectory) -> Job:

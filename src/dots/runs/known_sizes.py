@@ -16,7 +16,7 @@ from dots.common.files import write_json
 from dots.common.records import DATA, SIZES, DataRecord, KnownSize, KnownSizes
 from dots.networks.body import Shape
 from dots.networks.reference import REFERENCES
-from dots.networks.specification import CellTrainee, ReferenceTrainee, Trainee
+from dots.networks.specification import CellNetworkSpec, NetworkSpec, ReferenceNetworkSpec
 from dots.recipe import Recipe
 from dots.runs.directory import RunDirectory
 
@@ -34,9 +34,9 @@ def write_sizes(path: Path) -> Path:
     if not classes or not channels or not size:
         raise UserError(f"{str(path / DATA)!r} does not describe images")
     networks = []
-    for kind, name, trainee in _known(run.recipe, classes, channels, size):
+    for kind, name, network_spec in _known(run.recipe, classes, channels, size):
         try:
-            cost = trainee.cost(size)
+            cost = network_spec.cost(size)
         except UserError:  # images too small for it
             continue
         numbers = {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
@@ -48,10 +48,10 @@ def write_sizes(path: Path) -> Path:
 
 def _known(
     recipe: Recipe, classes: int, channels: int, size: int
-) -> Iterator[tuple[Literal["cell", "reference"], str, Trainee]]:
+) -> Iterator[tuple[Literal["cell", "reference"], str, NetworkSpec]]:
     train = recipe.train
     shape = Shape(train.cells, train.channels, channels, classes, stem=train.stem)
     for entry in zoo.entries():
-        yield "cell", entry.name, CellTrainee(entry.genotype, shape)
+        yield "cell", entry.name, CellNetworkSpec(entry.genotype, shape)
     for name in REFERENCES:
-        yield "reference", name, ReferenceTrainee(name, classes, channels, size)
+        yield "reference", name, ReferenceNetworkSpec(name, classes, channels, size)

@@ -31,7 +31,7 @@ from dots.recipe import Recipe
 from dots.recipe.shares import SEARCHES, fitted_to_images
 from dots.runs.directory import RunDirectory, check_free
 from dots.runs.further_training import INITIAL, backbone, extended, reopen
-from dots.runs.job import Job, Machine, check_trainee, dry_recipe, read_job, trainee_for
+from dots.runs.job import Job, Machine, check_network_spec, dry_recipe, network_spec_for, read_job
 from dots.runs.limits import Limits, checked_latencies, fitted
 from dots.runs.progress import Shown, Silent
 from dots.runs.session import Session, work_on
@@ -83,7 +83,7 @@ def begin(
     files[DATA], files[HALVES] = _json(describe(data)), _json(halves_record(data))
     name = name or _name_of(spec, data)
     with fit_maps(_largest_map(plan.recipe, data)):
-        check_trainee(plan, data, job, genotype)
+        check_network_spec(plan, data, job, genotype)
         if job.kind != "train" or "random" in recipe.baselines:
             table, check = machine.latency_table, job.kind != "train"
             latency = checked_latencies(plan, data, table, processes, watcher, given, check=check)
@@ -97,7 +97,9 @@ def begin(
             if timed is not None:
                 files[PLAN] = _json(timed.to_json())
         if job.weights is not None:
-            files[INITIAL] = backbone(Path(job.weights), trainee_for(plan, data, job, genotype))
+            files[INITIAL] = backbone(
+                Path(job.weights), network_spec_for(plan, data, job, genotype)
+            )
         if genotype is not None:
             files[GENOTYPE] = genotype.to_text().encode()
         with (
@@ -297,8 +299,8 @@ def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dic
     elif job.kind == "train":
         if genotype is None and job.reference is None:
             genotype = Genotype.load(run.path / GENOTYPE)
-        trainee = trainee_for(plan, session.images.data, job, genotype)
-        stages.train_and_test(session, trainee)
+        network_spec = network_spec_for(plan, session.images.data, job, genotype)
+        stages.train_and_test(session, network_spec)
     else:
         stages.run_everything(session, given)
     truth = None if job.table is None else Truth.load(Path(job.table), plan.space)

@@ -185,7 +185,7 @@ def checked_latencies(
     elif table is not None:
         raise UserError("a latency table without a latency target: give --latency-target too")
     if check:
-        plan.allowance(data.info, latency).check(candidates)
+        plan.budget(data.info, latency).check(candidates)
     return latency
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from dots.common.errors import UserError
 from dots.nas.plan import Plan
-from dots.networks.specification import Network, Trainee
+from dots.networks.specification import Network, NetworkSpec
 from dots.recipe import TrainSettings
 from dots.runs import builders
 from dots.runs.directory import RunDirectory
@@ -50,14 +50,14 @@ def slowed(settings: TrainSettings, attempts: int) -> TrainSettings:
 
 
 def train_until_learned(
-    session: Session, plan: Plan, trainee: Trainee, stage_name: str, asked: TrainSettings
+    session: Session, plan: Plan, network_spec: NetworkSpec, stage_name: str, asked: TrainSettings
 ) -> Network:
     """The trained network; one that did not learn begins again with a smaller learning rate."""
     run, engine = session.run, session.engine
     while True:
         attempt = len(restarts(run, stage_name))
         settings = slowed(asked, attempt)
-        network = builders.new_network(plan, trainee, stage_name)
+        network = builders.new_network(plan, network_spec, stage_name)
         if stage_name == "train" and run.has(INITIAL):
             start_from(network, run.path / INITIAL)
         batches = session.images.batches

@@ -20,7 +20,7 @@ from dots.data import (
     ImageSet,
     class_weights,
 )
-from dots.nas.budget.budget import Allowance
+from dots.nas.budget.budget import Budget
 from dots.nas.budget.latency import LatencyTable
 from dots.nas.plan import Plan
 from dots.recipe import Recipe, TrainSettings
@@ -121,7 +121,7 @@ class Session:
     images: RunImages
     engine: Engine
     loop: Loop
-    allowance: Allowance
+    budget: Budget
     say: Callable[[str], None]
     note: Callable[[str], None]
     """Say a line, and keep it for the result and the report."""
@@ -176,8 +176,8 @@ def work_on(
         )
         latency = LatencyTable.load(run.path / LATENCY) if run.has(LATENCY) else None
         images = RunImages(data, recipe.data, recipe.seed, processes, workers)
-        allowance = plan.allowance(data.info, latency)
-        yield Session(plan, run, images, engine, loop, allowance, watcher.say, note)
+        budget = plan.budget(data.info, latency)
+        yield Session(plan, run, images, engine, loop, budget, watcher.say, note)
 
 
 def _engine(

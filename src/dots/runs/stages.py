@@ -26,7 +26,7 @@ from dots.nas.finalists import Finalist, finalists, published
 from dots.nas.plan import Plan, stage_shape
 from dots.nas.successive_halving import SuccessiveHalving, halving_record
 from dots.networks.saved import save_network
-from dots.networks.specification import CellTrainee, Network, ReferenceTrainee, Trainee
+from dots.networks.specification import CellNetworkSpec, Network, NetworkSpec, ReferenceNetworkSpec
 from dots.recipe.settings import Baseline, TrainSettings
 from dots.recipe.shares import baseline_settings
 from dots.runs import builders
@@ -45,7 +45,7 @@ from dots.training.evaluate import TestResult, evaluate
 def run_everything(session: Session, given: CandidateFile | None = None) -> None:
     """The main job: search, train, test."""
     genotype = search(session, given)
-    train_and_test(session, cell_trainee(session, genotype))
+    train_and_test(session, cell_network_spec(session, genotype))
 
 
 def search(session: Session, given: CandidateFile | None = None) -> Genotype:
@@ -65,7 +65,7 @@ def search_operations(session: Session) -> CandidateFile:
     recipe, space = plan.recipe, plan.space
     if run.has(CANDIDATES):
         return read_candidates(run.path / CANDIDATES, space, recipe.retain)
-    penalty = session.allowance.penalty()
+    penalty = session.budget.penalty()
     stage = builders.operation_stage(plan, images.info, session.engine, images.batches, penalty)
     session.loop.run(stage)
     own = builders.operation_images(plan)
@@ -80,28 +80,28 @@ def search_operations(session: Session) -> CandidateFile:
 
 def search_topology(session: Session, retained: CandidateFile) -> Genotype:
     """Stage 2 (Sec. 4.1): which edges does each node keep?"""
-    run, images, allowance = session.run, session.images, session.allowance
+    run, images, budget = session.run, session.images, session.budget
     name = SEARCHED_GENOTYPE if session.plan.recipe.halving.on else GENOTYPE
     if run.has(name):
         return Genotype.load(run.path / name)
     plan = cut_to_time(session, "topology")
     candidates = retained.candidates
-    allowance.check(candidates)
+    budget.check(candidates)
     stage = builders.topology_stage(
-        plan, images.info, session.engine, candidates, images.batches, allowance.penalty()
+        plan, images.info, session.engine, candidates, images.batches, budget.penalty()
     )
     session.loop.run(stage)
     note_unlearned_search(session, stage, builders.topology_images(plan))
     record, genotype = selected_topology(session, stage)
-    known = None
+    distribution = None
     if plan.recipe.topology.by_beta:
-        known = allowance.known(candidates, record)
-        genotype = allowance.choose(known, genotype)
+        distribution = budget.distribution(candidates, record)
+        genotype = budget.choose(distribution, genotype)
     if retained.scores is not None and not run.has(POLICY_GENOTYPE):
         run.write_text(POLICY_GENOTYPE, derive_darts(plan.space, retained.scores).to_text())
     run.write_record(record)
-    if known is not None and run.writes:
-        others = alternatives(known, allowance.tables, allowance.limits, genotype)
+    if distribution is not None and run.writes:
+        others = alternatives(distribution, budget.tables, budget.limits, genotype)
         run.write_record(others)
     run.write_text(name, genotype.to_text())
     session.engine.processes.barrier()
@@ -110,20 +110,25 @@ def search_topology(session: Session, retained: CandidateFile) -> Genotype:
 
 def choose_cell(session: Session, retained: CandidateFile, searched: Genotype) -> Genotype:
     """Stage 3: of several cells the one whose network is best on half B is trained."""
-    run, images, allowance = session.run, session.images, session.allowance
+    run, images, budget = session.run, session.images, session.budget
     plan = cut_to_time(session, "halving")
-    recipe, known = plan.recipe, None
+    recipe, distribution = plan.recipe, None
     policy = Genotype.load(run.path / POLICY_GENOTYPE) if run.has(POLICY_GENOTYPE) else None
     if recipe.topology.by_beta:
-        known = allowance.known(retained.candidates, TopologyRecord.read(run.path))
+        distribution = budget.distribution(retained.candidates, TopologyRecord.read(run.path))
     cells = finalists(
-        recipe.halving.cells, searched, allowance, policy=policy, known=known, seed=recipe.seed
+        recipe.halving.cells,
+        searched,
+        budget,
+        policy=policy,
+        distribution=distribution,
+        seed=recipe.seed,
     )
     session.say(f"halving: {', '.join(cell.origin for cell in cells)}")
 
     def build(cell: Finalist) -> Network:
         """As the training makes it, each with the same random numbers."""
-        network = builders.new_network(plan, cell_trainee(session, cell.genotype), "halving")
+        network = builders.new_network(plan, cell_network_spec(session, cell.genotype), "halving")
         return session.engine.place_network(network)
 
     stage = SuccessiveHalving(
@@ -144,17 +149,17 @@ def choose_cell(session: Session, retained: CandidateFile, searched: Genotype) -
     return stage.winner.genotype
 
 
-def cell_trainee(session: Session, genotype: Genotype) -> CellTrainee:
+def cell_network_spec(session: Session, genotype: Genotype) -> CellNetworkSpec:
     """The network of a cell at the size that the recipe asks for."""
-    return CellTrainee(genotype, stage_shape(session.plan.recipe.train, session.images.info))
+    return CellNetworkSpec(genotype, stage_shape(session.plan.recipe.train, session.images.info))
 
 
-def train_and_test(session: Session, trainee: Trainee) -> None:
+def train_and_test(session: Session, network_spec: NetworkSpec) -> None:
     """Stage 4: a network and its baselines, trained from scratch by one recipe, tested."""
-    if isinstance(trainee, CellTrainee) and not session.run.has(GENOTYPE):
-        session.run.write_text(GENOTYPE, trainee.genotype.to_text())
+    if isinstance(network_spec, CellNetworkSpec) and not session.run.has(GENOTYPE):
+        session.run.write_text(GENOTYPE, network_spec.genotype.to_text())
     plan = cut_to_time(session, "train")
-    train_network(session, plan, trainee, "train", plan.recipe.train)
+    train_network(session, plan, network_spec, "train", plan.recipe.train)
     for name in plan.recipe.baselines:
         other = baseline(session, name)
         if other is not None and _can_be_built(session, name, other):
@@ -162,34 +167,34 @@ def train_and_test(session: Session, trainee: Trainee) -> None:
             train_network(session, plan, other, f"train-{name}", settings)
 
 
-def baseline(session: Session, name: Baseline) -> Trainee | None:
+def baseline(session: Session, name: Baseline) -> NetworkSpec | None:
     """What the found cell is compared with by that name; None where the run has no such."""
     run, info = session.run, session.images.info
     match name:
         case "random":
-            cell = session.allowance.random_cell(session.plan.recipe.seed)
+            cell = session.budget.random_cell(session.plan.recipe.seed)
             run.write_text(RANDOM_GENOTYPE, cell.to_text())
         case "darts-policy":
             if not run.has(POLICY_GENOTYPE):
                 return None
             cell = Genotype.load(run.path / POLICY_GENOTYPE)
         case "published":
-            first = next(published(session.allowance), None)
+            first = next(published(session.budget), None)
             if first is None:
                 return None
             cell = first.genotype
         case "plain":
-            return ReferenceTrainee("plain", len(info.classes), info.channels, info.image_size)
-    return cell_trainee(session, cell)
+            return ReferenceNetworkSpec("plain", len(info.classes), info.channels, info.image_size)
+    return cell_network_spec(session, cell)
 
 
-def _can_be_built(session: Session, name: str, trainee: Trainee) -> bool:
+def _can_be_built(session: Session, name: str, network_spec: NetworkSpec) -> bool:
     """A search may end in a cell without any connection; that is said, and no run fails of it."""
     try:
-        if isinstance(trainee, CellTrainee):
-            trainee.genotype.check_buildable()
+        if isinstance(network_spec, CellNetworkSpec):
+            network_spec.genotype.check_buildable()
         else:
-            trainee.cost(session.images.info.image_size)
+            network_spec.cost(session.images.info.image_size)
     except UserError as error:
         session.say(f"the {name} network is not trained: {error}")
         return False
@@ -197,24 +202,28 @@ def _can_be_built(session: Session, name: str, trainee: Trainee) -> bool:
 
 
 def train_network(
-    session: Session, plan: Plan, trainee: Trainee, stage_name: str, settings: TrainSettings
+    session: Session,
+    plan: Plan,
+    network_spec: NetworkSpec,
+    stage_name: str,
+    settings: TrainSettings,
 ) -> None:
     """Train a network on all training images and test it once, after the last epoch."""
     run, images = session.run, session.images
     test_file = stage_name.replace("train", "test", 1) + ".json"
     if run.has(test_file):
         return
-    network = train_until_learned(session, plan, trainee, stage_name, settings)
+    network = train_until_learned(session, plan, network_spec, stage_name, settings)
     result = classified(session, network.float())
     if stage_name == "train" and run.writes:
         save_network(run.path, network, images.info)
         run.write_record(sample_pictures(images, settings, result.mistakes))
-    cost = trainee.cost(images.info.image_size)
+    cost = network_spec.cost(images.info.image_size)
     record = TestRecord(
         **result.summary(),
         parameters=cost.parameters,
         multiply_adds=cost.multiply_adds,
-        **trainee.to_json(),
+        **network_spec.to_json(),
         classes=images.info.classes,
         confusion=result.confusion,
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dots.common.errors import UserError
-from dots.nas.budget.budget import Allowance
+from dots.nas.budget.budget import Budget
 from dots.networks.body import Shape
 from dots.networks.count import network_cost
 from dots.recipe import BudgetSettings, preset
@@ -19,9 +19,9 @@ SHAPE = Shape(2, 4, 3, 10)
 TOPOLOGY = preset("tiny").topology
 
 
-def allowance(topology: Mapping[str, Any] | None = None, **budget: Any) -> Allowance:
+def budget(topology: Mapping[str, Any] | None = None, **budget: Any) -> Budget:
     settings = TOPOLOGY.model_copy(update=dict(topology or {}))
-    return Allowance(SPACE, BudgetSettings(**budget), settings, SHAPE, 16)
+    return Budget(SPACE, BudgetSettings(**budget), settings, SHAPE, 16)
 
 
 def least() -> int:
@@ -33,20 +33,20 @@ def least() -> int:
 
 def test_the_smallest_network_is_named_before_anything_is_trained() -> None:
     with pytest.raises(UserError, match=f"the least is {least():,} .--max-params."):
-        allowance(max_parameters=least() - 1).check()
-    allowance(max_parameters=least()).check()
+        budget(max_parameters=least() - 1).check()
+    budget(max_parameters=least()).check()
 
 
 def test_kept_operations_may_be_too_costly() -> None:
     costly = dict.fromkeys(SPACE.kinds, (("sep_conv_3x3", "sep_conv_5x5"),) * 5)
-    within = allowance(max_parameters=least() + 10)
+    within = budget(max_parameters=least() + 10)
     within.check()
     with pytest.raises(UserError, match="no cell of this search has at most"):
         within.check(costly)
 
 
 def test_without_limits_nothing_is_refused_or_changed() -> None:
-    free = allowance()
+    free = budget()
     free.check()
     assert free.penalty() is None
     cell = free.random_cell(0)
@@ -56,18 +56,18 @@ def test_without_limits_nothing_is_refused_or_changed() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_random_cell_is_within_the_limits(seed: int) -> None:
-    free = allowance().random_cell(seed)
+    free = budget().random_cell(seed)
     parameters = network_cost(free, SHAPE, 16).parameters
     limit = (parameters + 2 * least()) // 3
-    cell = allowance(max_parameters=limit).random_cell(seed)
+    cell = budget(max_parameters=limit).random_cell(seed)
     assert network_cost(cell, SHAPE, 16).parameters <= limit
-    assert cell == allowance(max_parameters=limit).random_cell(seed)
-    assert allowance(max_parameters=10**9).random_cell(seed) == free
+    assert cell == budget(max_parameters=limit).random_cell(seed)
+    assert budget(max_parameters=10**9).random_cell(seed) == free
 
 
 def test_a_random_cell_that_cannot_be_within_is_the_nearest() -> None:
-    cell = allowance(max_parameters=1).random_cell(0)
-    free = allowance().random_cell(0)
+    cell = budget(max_parameters=1).random_cell(0)
+    free = budget().random_cell(0)
     assert network_cost(cell, SHAPE, 16).parameters <= network_cost(free, SHAPE, 16).parameters
 
 
@@ -87,9 +87,9 @@ def test_too_many_choices_are_told_and_not_tried() -> None:
         "beta": {kind: [[0.0] * (2**n - 1) for n in range(2, 14)] for kind in large.kinds},
         "alpha": {kind: [[0.0] * 3] * edges for kind in large.kinds},
     }
-    free = Allowance(large, BudgetSettings(), settings, SHAPE, 16)
-    assert free.known(names, record) is None
-    bound = Allowance(large, BudgetSettings(max_parameters=10**9), settings, SHAPE, 16)
+    free = Budget(large, BudgetSettings(), settings, SHAPE, 16)
+    assert free.distribution(names, record) is None
+    bound = Budget(large, BudgetSettings(max_parameters=10**9), settings, SHAPE, 16)
     bound.check()
     with pytest.raises(UserError, match="too many choices"):
-        bound.known(names, record)
+        bound.distribution(names, record)

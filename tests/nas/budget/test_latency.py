@@ -10,7 +10,7 @@ import pytest
 
 from dots.common.errors import UserError
 from dots.nas.budget.cost_table import places
-from dots.nas.budget.distribution import beliefs
+from dots.nas.budget.distribution import architecture_distribution
 from dots.nas.budget.latency import LatencyTable, measure_latencies
 from dots.nas.budget.most_probable import derive_within
 from dots.networks.body import Shape
@@ -56,12 +56,12 @@ def test_the_most_probable_cell_within_a_latency(measured: LatencyTable) -> None
     candidates = dict.fromkeys(SPACE.kinds, (("skip_connect", "sep_conv_3x3"),) * 5)
     beta = {kind: [[0.0], [0.0, 1.0, 0.0]] for kind in SPACE.kinds}
     alpha = {"normal": [[0.0, 1.0]] * 5, "reduce": [[0.0, 2.0]] * 5}
-    known = beliefs(SPACE, candidates, beta, alpha)
-    free = derive_within(known, [table], {"nanoseconds": 10**6})
+    distribution = architecture_distribution(SPACE, candidates, beta, alpha)
+    free = derive_within(distribution, [table], {"nanoseconds": 10**6})
     assert free.genotype.skips("normal") == free.genotype.skips("reduce") == 0
     # four edges a cell, one normal and two reduction cells
     assert free.costs == {"nanoseconds": 12_000}
-    tight = derive_within(known, [table], {"nanoseconds": 11_001})
+    tight = derive_within(distribution, [table], {"nanoseconds": 11_001})
     assert (tight.genotype.skips("normal"), tight.genotype.skips("reduce")) == (1, 0)
 
 

@@ -7,14 +7,14 @@ import torch
 
 from dots.common.errors import UserError
 from dots.nas.strategies.asap import Asap, AsapSettings
-from dots.nas.strategies.shared.progressive import NarrowingSearch
+from dots.nas.strategies.shared.progressive import PruningSearch
 from dots.space.search_space import ZERO, darts_space
 from helpers import searches, small
 
 SPACE = darts_space(nodes=2)
 
 
-def set_alpha(search: NarrowingSearch, rows: dict[int, list[float]]) -> None:
+def set_alpha(search: PruningSearch, rows: dict[int, list[float]]) -> None:
     table = torch.zeros(searches.EDGES, 8)
     for edge, values in rows.items():
         table[edge] = torch.tensor(values)
@@ -65,9 +65,9 @@ def test_what_falls_below_the_threshold_is_gone() -> None:
     for kind in SPACE.kinds:
         for edge, row in enumerate(before.tolist()):
             expected = tuple(op for op, w in zip(SPACE.operations, row, strict=True) if w >= 0.05)
-            assert search.narrowing.candidates[kind][edge] == expected
+            assert search.pruning.candidates[kind][edge] == expected
     for cell in search.supernet.body.cells:
-        for edge, names in zip(cell.edges, search.narrowing.candidates[cell.kind], strict=True):
+        for edge, names in zip(cell.edges, search.pruning.candidates[cell.kind], strict=True):
             assert len(edge.operations) == len(names)
     after = torch.tensor(search.mixing_weights()["normal"])
     kept = before >= 0.05
@@ -78,14 +78,14 @@ def test_what_falls_below_the_threshold_is_gone() -> None:
 def test_the_last_operation_is_never_pruned() -> None:
     search = searches.search(Asap, epochs=50, method={"threshold": 1.0})
     set_alpha(search, {edge: [0.0] * 7 + [1e-3] for edge in range(searches.EDGES)})
-    while not search.narrowing.decided:  # uniform weights are at the threshold, 1/8
+    while not search.pruning.decided:  # uniform weights are at the threshold, 1/8
         for alpha in search.alpha.values():
             alpha.data[:, 7] += 1.0
         search.begin_epoch(40)
     assert search.finished(40)
-    assert set(search.narrowing.candidates["normal"]) == {("dil_conv_5x5",)}
+    assert set(search.pruning.candidates["normal"]) == {("dil_conv_5x5",)}
     search.begin_epoch(41)
-    assert search.narrowing.decided
+    assert search.pruning.decided
     assert not search.wants_architecture_batch(41)
     search.set_epoch(41)
     search.step(41, small.batch(), None)
@@ -122,7 +122,7 @@ def test_fewer_operations_have_fewer_weights() -> None:
     full = sum(p.numel() for p in search.supernet.parameters())
     set_alpha(search, {edge: [5.0] * 4 + [0.0] * 4 for edge in range(searches.EDGES)})
     search.begin_epoch(5)
-    names = search.narrowing.candidates["normal"][0]
+    names = search.pruning.candidates["normal"][0]
     assert names == (ZERO, "max_pool_3x3", "avg_pool_3x3", "skip_connect")
     assert sum(p.numel() for p in search.supernet.parameters()) < full
     assert search.end_epoch(5)["operations_left"] == 4

@@ -103,10 +103,10 @@ def test_with_groups_each_softmax_counts_and_with_pruning_what_is_left() -> None
     mixture = search.mixtures("evaluation")["normal"].operations.detach()
     torch.testing.assert_close(gradient, mixture / (2 * searches.EDGES))
     pruned = searches.search(Asap, epochs=50)
-    kept = {kind: mask.clone() for kind, mask in pruned.narrowing.kept.items()}
+    kept = {kind: mask.clone() for kind, mask in pruned.pruning.kept.items()}
     for mask in kept.values():
         mask[:, :6] = False
-    pruned.narrowing.narrow(kept, pruned.operation_weights("evaluation"))
+    pruned.pruning.prune(kept, pruned.operation_weights("evaluation"))
     gradient = decay_gradients(pruned, 1.0)["reduce"]
     assert not gradient[:, :6].any()
     assert (gradient[:, 6:] > 0).all()

@@ -73,7 +73,7 @@ def test_the_benchmark_loses_the_largest_of_every_edge_one_at_a_time() -> None:
     left = []
     for _ in range(4):
         search.shrink({"normal": planted})
-        left.append(search.narrowing.candidates["normal"][0])
+        left.append(search.pruning.candidates["normal"][0])
     names = BENCHMARK.operations
     assert [len(each) for each in left] == [4, 3, 2, 1]
     assert left[0] == tuple(names[i] for i in (1, 2, 3, 4))
@@ -96,7 +96,7 @@ def test_elsewhere_the_candidates_of_a_node_compete_and_an_edge_keeps_one() -> N
     counts = []
     for _ in range(7):
         search.shrink(planted)
-        edges = search.narrowing.candidates["normal"]
+        edges = search.pruning.candidates["normal"]
         counts.append((sum(map(len, edges[:2])), sum(map(len, edges[2:]))))
     # 16 - 2 and 24 - 2 in seven parts of ceil(left / steps left)
     assert [first for first, _ in counts] == [14, 12, 10, 8, 6, 4, 2]
@@ -105,7 +105,7 @@ def test_elsewhere_the_candidates_of_a_node_compete_and_an_edge_keeps_one() -> N
     for edge in range(searches.EDGES):
         best = int(planted["normal"][edge].argmin())
         name = search.context.space.operations[best]
-        assert search.narrowing.candidates["normal"][edge] == (name,)
+        assert search.pruning.candidates["normal"][edge] == (name,)
     kept = [edge.source for edge in search.derive().cells["normal"].nodes[1]]
     least = planted["normal"][2:].amin(1)
     assert kept == sorted(least.argsort()[:2].tolist())

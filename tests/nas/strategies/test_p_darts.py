@@ -63,7 +63,7 @@ def test_each_edge_loses_its_lightest_operations_and_starts_anew() -> None:
         for edge, row in enumerate(table.tolist()):
             best = sorted(range(8), key=lambda op: -row[op])[:5]
             expected = tuple(op for i, op in enumerate(SPACE.operations) if i in best)
-            assert search.narrowing.candidates[kind][edge] == expected
+            assert search.pruning.candidates[kind][edge] == expected
         assert search.alpha[kind].abs().max() < 0.01
         assert not torch.equal(search.alpha[kind], old[kind])
     assert search.supernet.body.classifier.weight is not first_weights
@@ -79,7 +79,7 @@ def test_zero_may_survive_two_stages() -> None:
         for alpha in search.alpha.values():
             alpha.data[:, 0] = 5.0
         search.begin_epoch(epoch)
-    assert all(ZERO in names for names in search.narrowing.candidates["normal"])
+    assert all(ZERO in names for names in search.pruning.candidates["normal"])
     assert all(edge.op != ZERO for node in search.derive().cells["normal"].nodes for edge in node)
 
 
@@ -89,7 +89,7 @@ def test_dropped_columns_neither_mix_nor_learn() -> None:
     search.set_epoch(2)
     search.step(2, small.batch(), small.batch(seed=1))
     for kind, alpha in search.alpha.items():
-        kept = search.narrowing.kept[kind]
+        kept = search.pruning.kept[kind]
         assert kept.sum(1).tolist() == [3] * searches.EDGES
         assert bool((alpha.grad[~kept] == 0).all())
         assert bool((alpha.grad[kept] != 0).all())

@@ -83,7 +83,7 @@ def test_w_and_alpha_learn_from_one_gradient() -> None:
     old = weight.detach().clone(), search.alpha["normal"].detach().clone()
     search.step(0, small.batch(), None)
     assert not torch.equal(weight, old[0])
-    kept = search.narrowing.kept["normal"]
+    kept = search.pruning.kept["normal"]
     assert bool((search.alpha["normal"].grad[kept] != 0).all())
     assert bool((search.alpha["normal"].grad[~kept] == 0).all())
     assert not torch.equal(search.alpha["normal"], old[1])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dots.common.records import Alternatives, Choice
 from dots.nas.budget.cost_table import CostTable, Metric
-from dots.nas.budget.distribution import Beliefs
+from dots.nas.budget.distribution import ArchitectureDistribution
 from dots.nas.budget.most_probable import Alternative, pareto_cells, top_cells
 from dots.space.genotype import Genotype
 
@@ -14,7 +14,7 @@ TOP = 10
 
 
 def alternatives(
-    known: Beliefs,
+    distribution: ArchitectureDistribution,
     tables: Sequence[CostTable],
     limits: Mapping[Metric, float],
     chosen: Genotype,
@@ -26,8 +26,8 @@ def alternatives(
     taken. Each has the logarithm of its joint probability at temperature 1, its network's
     costs, and whether it is within the limits; all but the chosen one have the genotype.
     """
-    top = top_cells(known, tables, TOP)
-    within = top_cells(known, tables, 1, limits) if limits else []
+    top = top_cells(distribution, tables, TOP)
+    within = top_cells(distribution, tables, 1, limits) if limits else []
     found = [cell for cell in (*within, *top) if cell.genotype == chosen]
     return Alternatives(
         version=1,
@@ -37,7 +37,7 @@ def alternatives(
         pareto={
             table.metric: [
                 _choice(cell, limits, genotype=cell.genotype.to_json())
-                for cell in pareto_cells(known, tables, table.metric)
+                for cell in pareto_cells(distribution, tables, table.metric)
             ]
             for table in tables
         },

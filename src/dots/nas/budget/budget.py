@@ -9,7 +9,11 @@ from functools import cached_property
 from dots.common.errors import UserError
 from dots.common.records import TopologyRecord
 from dots.nas.budget.cost_table import CostTable, Metric, counted_tables
-from dots.nas.budget.distribution import Beliefs, recorded_beliefs, uniform_beliefs
+from dots.nas.budget.distribution import (
+    ArchitectureDistribution,
+    recorded_distribution,
+    uniform_distribution,
+)
 from dots.nas.budget.latency import LatencyTable
 from dots.nas.budget.most_probable import check_each, derive_within, largest_choice
 from dots.nas.budget.penalty import CostPenalty, uniform_kept
@@ -26,11 +30,11 @@ DRAWS = 1000
 
 
 @dataclass(frozen=True)
-class Allowance:
+class Budget:
     """The budget of a recipe for networks of one space, shape and image size (pixels)."""
 
     space: SearchSpace
-    budget: BudgetSettings
+    settings: BudgetSettings
     topology: TopologySettings
     shape: Shape
     image_size: int
@@ -40,12 +44,12 @@ class Allowance:
     def limits(self) -> Mapping[Metric, float]:
         """The most that the derived network may cost, by metric."""
         limits: dict[Metric, float] = {}
-        if self.budget.max_parameters is not None:
-            limits["parameters"] = self.budget.max_parameters
-        if self.budget.max_multiply_adds is not None:
-            limits["multiply_adds"] = self.budget.max_multiply_adds
-        if self.budget.latency_target is not None:
-            limits["nanoseconds"] = 1e6 * self.budget.latency_target
+        if self.settings.max_parameters is not None:
+            limits["parameters"] = self.settings.max_parameters
+        if self.settings.max_multiply_adds is not None:
+            limits["multiply_adds"] = self.settings.max_multiply_adds
+        if self.settings.latency_target is not None:
+            limits["nanoseconds"] = 1e6 * self.settings.latency_target
         return limits
 
     @cached_property
@@ -56,12 +60,12 @@ class Allowance:
         """
         counted = counted_tables(self.space, self.shape, self.image_size)
         if self.latency is None:
-            if self.budget.latency_target is not None:
+            if self.settings.latency_target is not None:
                 raise UserError("a latency target needs latencies, and the run has none")
             return counted
         costs = self.latency.costs(self.space, self.shape, self.image_size)
-        known = {op for _, op, _ in costs.edges}
-        missing = [op for op in self.space.operations if op != ZERO and op not in known]
+        timed = {op for _, op, _ in costs.edges}
+        missing = [op for op in self.space.operations if op != ZERO and op not in timed]
         if missing:
             raise UserError(f"the latency table has no {missing[0]}: run dots profile again")
         return (*counted, costs)
@@ -76,8 +80,8 @@ class Allowance:
             chosen = self.space.full_candidates if candidates is None else candidates
             check_each(self._uniform(chosen), self.tables, self.limits)
 
-    def _uniform(self, candidates: Candidates) -> Beliefs:
-        return uniform_beliefs(
+    def _uniform(self, candidates: Candidates) -> ArchitectureDistribution:
+        return uniform_distribution(
             self.space,
             candidates,
             parameterisation=self.topology.parameterisation,
@@ -85,15 +89,19 @@ class Allowance:
             threshold=self.topology.threshold,
         )
 
-    def known(self, candidates: Candidates, record: TopologyRecord) -> Beliefs | None:
+    def distribution(
+        self, candidates: Candidates, record: TopologyRecord
+    ) -> ArchitectureDistribution | None:
         """What a topology search believes; None where its cells are too many to rank.
 
         `record` is the content of topology.json. Raises UserError where they would have to
         be ranked for a limit.
         """
-        known = recorded_beliefs(self.space, candidates, record, self.topology.threshold)
-        if largest_choice(known) <= MOST_CHOICES:
-            return known
+        distribution = recorded_distribution(
+            self.space, candidates, record, self.topology.threshold
+        )
+        if largest_choice(distribution) <= MOST_CHOICES:
+            return distribution
         if self.limits:
             raise UserError(
                 "a node has too many choices of edges and operations to search them within a "
@@ -101,18 +109,18 @@ class Allowance:
             )
         return None
 
-    def choose(self, known: Beliefs | None, genotype: Genotype) -> Genotype:
+    def choose(self, distribution: ArchitectureDistribution | None, genotype: Genotype) -> Genotype:
         """The most probable cell within the limits; `genotype`, that of all, without limits."""
-        if not self.limits or known is None:
+        if not self.limits or distribution is None:
             return genotype
-        return derive_within(known, self.tables, self.limits).genotype
+        return derive_within(distribution, self.tables, self.limits).genotype
 
     def penalty(self) -> CostPenalty | None:
         """The term for the loss of both searches, or None without a weight."""
-        if not self.budget.weight:
+        if not self.settings.weight:
             return None
         kept = uniform_kept(self.space, self.topology.choices.edges)
-        return CostPenalty(self.space, self.tables, self.limits, self.budget.weight, kept)
+        return CostPenalty(self.space, self.tables, self.limits, self.settings.weight, kept)
 
     def fits(self, genotype: Genotype) -> bool:
         """Whether the cell's network is within the limits. All nodes must have an input."""

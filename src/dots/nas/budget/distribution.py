@@ -20,7 +20,7 @@ ByKind = Mapping[str, Sequence[Sequence[float]]]
 
 
 @dataclass(frozen=True)
-class Beliefs:
+class ArchitectureDistribution:
     """Log probabilities: of the combinations of each node, and of the operations of each edge.
 
     The operations are those that the edge retained, without Zero, which no cell holds;
@@ -32,7 +32,7 @@ class Beliefs:
     operations: Mapping[str, tuple[tuple[tuple[str, float], ...], ...]]
 
 
-def beliefs(
+def architecture_distribution(
     space: SearchSpace,
     candidates: Candidates,
     beta: ByKind,
@@ -42,7 +42,7 @@ def beliefs(
     edges: EdgeChoice = "pairs",
     threshold: float = 0.5,
     temperature: float = 1.0,
-) -> Beliefs:
+) -> ArchitectureDistribution:
     """From the raw parameters β and α' of a topology search.
 
     The probabilities are those at temperature 1: the annealed ones that the search ends with
@@ -66,21 +66,21 @@ def beliefs(
         )
         for kind in space.kinds
     }
-    return Beliefs(space, scored, gates)
+    return ArchitectureDistribution(space, scored, gates)
 
 
-def uniform_beliefs(
+def uniform_distribution(
     space: SearchSpace,
     candidates: Candidates,
     *,
     parameterisation: str = "combinations",
     edges: EdgeChoice = "pairs",
     threshold: float = 0.5,
-) -> Beliefs:
+) -> ArchitectureDistribution:
     """The same before any search: all combinations are equally probable, and all operations."""
     choices = node_choices(parameterisation, edges, threshold)
     lengths = [len(choices.columns(len(incoming))) for incoming in space.cell.incoming]
-    return beliefs(
+    return architecture_distribution(
         space,
         candidates,
         {kind: [[0.0] * length for length in lengths] for kind in space.kinds},
@@ -91,18 +91,18 @@ def uniform_beliefs(
     )
 
 
-def recorded_beliefs(
+def recorded_distribution(
     space: SearchSpace,
     candidates: Candidates,
     record: TopologyRecord | Mapping[str, Any],
     threshold: float = 0.5,
-) -> Beliefs:
+) -> ArchitectureDistribution:
     """From the content of a run's topology.json. Raises UserError where α' is not in it."""
     record = TopologyRecord.model_validate(record)
     if not record.alpha:
         given = shown(sorted(record.model_fields_set))
         raise UserError(f"the topology record has no 'alpha' but {given}: search again")
-    return beliefs(
+    return architecture_distribution(
         space,
         candidates,
         record.beta,

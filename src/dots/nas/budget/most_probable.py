@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from dots.common.errors import UserError
 from dots.nas.budget.cost_table import CostTable, Metric
-from dots.nas.budget.distribution import Beliefs
+from dots.nas.budget.distribution import ArchitectureDistribution
 from dots.space.discretise import build_genotype
 from dots.space.genotype import Genotype
 from dots.space.search_space import SearchSpace
@@ -136,7 +136,10 @@ class _Option(NamedTuple):
 
 
 def top_cells(
-    beliefs: Beliefs, tables: Sequence[CostTable], k: int, limits: Limits | None = None
+    distribution: ArchitectureDistribution,
+    tables: Sequence[CostTable],
+    k: int,
+    limits: Limits | None = None,
 ) -> list[Alternative]:
     """The `k` most probable cells within `limits`, best first; fewer where there are fewer.
 
@@ -147,52 +150,57 @@ def top_cells(
     limited = [table for table in tables if table.metric in limits]
     room = tuple(limits[table.metric] - table.fixed for table in limited)
     groups = [
-        (kind, _pruned(_options(beliefs, limited, kind, node), k))
-        for kind in beliefs.space.kinds
-        for node in range(beliefs.space.cell.nodes)
+        (kind, _pruned(_options(distribution, limited, kind, node), k))
+        for kind in distribution.space.kinds
+        for node in range(distribution.space.cell.nodes)
     ]
     rest = _suffixes([options for _, options in groups], room)
-    _check(beliefs, limited, limits, rest[0])
+    _check(distribution, limited, limits, rest[0])
     found = []
     for score, picked in _best_first([options for _, options in groups], rest, room, k):
         kinds = [kind for kind, _ in groups]
-        genotype = _genotype(beliefs.space, zip(kinds, picked, strict=True))
+        genotype = _genotype(distribution.space, zip(kinds, picked, strict=True))
         costs = {table.metric: table.total(genotype) for table in tables}
         found.append(Alternative(genotype, score, costs))
     return found
 
 
-def derive_within(beliefs: Beliefs, tables: Sequence[CostTable], limits: Limits) -> Alternative:
+def derive_within(
+    distribution: ArchitectureDistribution, tables: Sequence[CostTable], limits: Limits
+) -> Alternative:
     """The most probable cell within the limits. Raises UserError where there is none."""
-    return top_cells(beliefs, tables, 1, limits)[0]
+    return top_cells(distribution, tables, 1, limits)[0]
 
 
 def pareto_cells(
-    beliefs: Beliefs, tables: Sequence[CostTable], metric: Metric
+    distribution: ArchitectureDistribution, tables: Sequence[CostTable], metric: Metric
 ) -> list[Alternative]:
     """The cells that no cheaper one equals in probability, by one metric, best first."""
     (table,) = (table for table in tables if table.metric == metric)
     groups = [
-        _pruned(_options(beliefs, [table], kind, node), 1)
-        for kind in beliefs.space.kinds
-        for node in range(beliefs.space.cell.nodes)
+        _pruned(_options(distribution, [table], kind, node), 1)
+        for kind in distribution.space.kinds
+        for node in range(distribution.space.cell.nodes)
     ]
     front = _suffixes(groups, (math.inf,))[0]
     return [
-        derive_within(beliefs, tables, {metric: table.fixed + point.costs[0]}) for point in front
+        derive_within(distribution, tables, {metric: table.fixed + point.costs[0]})
+        for point in front
     ]
 
 
-def _options(beliefs: Beliefs, limited: Sequence[CostTable], kind: str, node: int) -> list[_Option]:
+def _options(
+    distribution: ArchitectureDistribution, limited: Sequence[CostTable], kind: str, node: int
+) -> list[_Option]:
     """Everything that a node may choose, most probable first."""
-    incoming = beliefs.space.cell.incoming[node]
-    edges = beliefs.space.cell.edges
-    best = [max(p for _, p in beliefs.operations[kind][edge]) for edge in incoming]
+    incoming = distribution.space.cell.incoming[node]
+    edges = distribution.space.cell.edges
+    best = [max(p for _, p in distribution.operations[kind][edge]) for edge in incoming]
     options = []
-    for combination, log_p in beliefs.combinations[kind][node]:
+    for combination, log_p in distribution.combinations[kind][node]:
         kept = [incoming[position] for position in combination]
         others = sum(p for place, p in enumerate(best) if place not in combination)
-        for operations in product(*(beliefs.operations[kind][edge] for edge in kept)):
+        for operations in product(*(distribution.operations[kind][edge] for edge in kept)):
             score = log_p + others + sum(p for _, p in operations)
             chosen = tuple((edge, op) for edge, (op, _) in zip(kept, operations, strict=True))
             costs = tuple(
@@ -257,11 +265,14 @@ def _genotype(space: SearchSpace, picked: zip[tuple[str, _Option]]) -> Genotype:
 
 
 def _check(
-    beliefs: Beliefs, limited: Sequence[CostTable], limits: Limits, whole: list[Point]
+    distribution: ArchitectureDistribution,
+    limited: Sequence[CostTable],
+    limits: Limits,
+    whole: list[Point],
 ) -> None:
     """Raise UserError where nothing is within the limits."""
     if not whole:
-        check_each(beliefs, limited, limits)
+        check_each(distribution, limited, limits)
         raise UserError(
             "no cell of this search is within "
             + " and ".join(f"{OPTIONS[m]} {shown_cost(m, limit)}" for m, limit in limits.items())
@@ -269,11 +280,13 @@ def _check(
         )
 
 
-def check_each(beliefs: Beliefs, tables: Sequence[CostTable], limits: Limits) -> None:
+def check_each(
+    distribution: ArchitectureDistribution, tables: Sequence[CostTable], limits: Limits
+) -> None:
     """Raise UserError, naming the least, where no cell is within one of the limits alone."""
     for table in tables:
         limit = limits.get(table.metric)
-        if limit is not None and (least := least_cost(beliefs, table)) > limit:
+        if limit is not None and (least := least_cost(distribution, table)) > limit:
             raise UserError(
                 f"no cell of this search has at most {shown_cost(table.metric, limit)} "
                 f"{NAMES[table.metric]}: the least is {shown_cost(table.metric, least)} "
@@ -281,32 +294,34 @@ def check_each(beliefs: Beliefs, tables: Sequence[CostTable], limits: Limits) ->
             )
 
 
-def least_cost(beliefs: Beliefs, table: CostTable) -> float:
+def least_cost(distribution: ArchitectureDistribution, table: CostTable) -> float:
     """The cost of the cheapest network of the search, by one metric."""
-    space = beliefs.space
+    space = distribution.space
     total = table.fixed
     for kind in space.kinds:
         cheapest = [
             min(table.edge(kind, op, source) for op, _ in operations)
             for (source, _), operations in zip(
-                space.cell.edges, beliefs.operations[kind], strict=True
+                space.cell.edges, distribution.operations[kind], strict=True
             )
         ]
-        for incoming, scored in zip(space.cell.incoming, beliefs.combinations[kind], strict=True):
+        for incoming, scored in zip(
+            space.cell.incoming, distribution.combinations[kind], strict=True
+        ):
             total += min(sum(cheapest[incoming[place]] for place in c) for c, _ in scored)
     return total
 
 
-def largest_choice(beliefs: Beliefs) -> int:
+def largest_choice(distribution: ArchitectureDistribution) -> int:
     """How many choices of edges and operations the node with the most of them has."""
     return max(
         sum(
-            prod(len(beliefs.operations[kind][incoming[place]]) for place in combination)
+            prod(len(distribution.operations[kind][incoming[place]]) for place in combination)
             for combination, _ in scored
         )
-        for kind in beliefs.space.kinds
+        for kind in distribution.space.kinds
         for incoming, scored in zip(
-            beliefs.space.cell.incoming, beliefs.combinations[kind], strict=True
+            distribution.space.cell.incoming, distribution.combinations[kind], strict=True
         )
     )
 

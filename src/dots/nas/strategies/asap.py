@@ -13,7 +13,7 @@ from dots.common.errors import UserError
 from dots.nas.strategies.base import MethodSettings, Phase, SearchContext
 from dots.nas.strategies.darts import Darts
 from dots.nas.strategies.shared.candidate_pruning import heaviest
-from dots.nas.strategies.shared.progressive import NarrowingSearch
+from dots.nas.strategies.shared.progressive import PruningSearch
 from dots.recipe.settings import OperationSettings
 from dots.space.search_space import SearchSpace
 
@@ -45,7 +45,7 @@ class AsapSettings(MethodSettings):
         return float(self.temperature * self.decay ** (50 * epoch / epochs))
 
 
-class Asap(NarrowingSearch):
+class Asap(PruningSearch):
     """DARTS whose softmax cools down, and whose light operations are removed for good.
 
     While the temperature is at least `grace` w learns alone. Afterwards every epoch starts
@@ -81,11 +81,11 @@ class Asap(NarrowingSearch):
 
     def wants_architecture_batch(self, epoch: int) -> bool:
         """Where nothing is left to decide α has nothing to learn."""
-        return super().wants_architecture_batch(epoch) and not self.narrowing.decided
+        return super().wants_architecture_batch(epoch) and not self.pruning.decided
 
     def operation_weights(self, phase: Phase) -> dict[str, Tensor]:
         return {
-            kind: self.narrowing.softmax(kind, alpha, self.temperature)
+            kind: self.pruning.softmax(kind, alpha, self.temperature)
             for kind, alpha in self.alpha.items()
         }
 
@@ -104,11 +104,11 @@ class Asap(NarrowingSearch):
         weights = self.operation_weights("evaluation")
         least = self.method.threshold / len(self.context.space.operations)
         kept = {}
-        for kind, present in self.narrowing.kept.items():
+        for kind, present in self.pruning.kept.items():
             best = heaviest(weights[kind], present, 1)
             kept[kind] = present & ((weights[kind] >= least) | best)
-        if any(not torch.equal(kept[kind], old) for kind, old in self.narrowing.kept.items()):
-            self.narrowing.narrow(kept, weights)
+        if any(not torch.equal(kept[kind], old) for kind, old in self.pruning.kept.items()):
+            self.pruning.prune(kept, weights)
             self.rebuild(carry=True)
 
     def state(self) -> dict[str, Any]:
@@ -119,8 +119,8 @@ class Asap(NarrowingSearch):
         self.temperature = state["temperature"]
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
-        left = [len(names) for edges in self.narrowing.candidates.values() for names in edges]
+        left = [len(names) for edges in self.pruning.candidates.values() for names in edges]
         return {"temperature": self.temperature, "operations_left": sum(left) / len(left)}
 
     def finished(self, epoch: int) -> bool:
-        return self.narrowing.decided
+        return self.pruning.decided

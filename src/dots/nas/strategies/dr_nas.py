@@ -122,7 +122,7 @@ class DrNas(StagedSearch):
 
     def concentration(self, kind: str) -> Tensor:
         """ELU(α) + 1 > 0 of the candidates, [E, K]: exp(α) for α <= 0, else α + 1."""
-        alpha = self.narrowing.gather(kind, self.alpha[kind])
+        alpha = self.pruning.gather(kind, self.alpha[kind])
         # ELU first and then one more would round to zero from α = -17 on.
         below = torch.where(alpha > 0, 0, alpha).exp()
         positive = torch.where(alpha > 0, alpha + 1, below)
@@ -139,7 +139,7 @@ class DrNas(StagedSearch):
         else:
             candidates = Dirichlet(concentration, validate_args=False).rsample()
         empty = candidates.new_zeros(self.alpha[kind].shape)
-        return empty.scatter(1, self.narrowing.columns[kind], candidates)
+        return empty.scatter(1, self.pruning.columns[kind], candidates)
 
     def penalty(self) -> Tensor | None:
         """The divergence from Dirichlet(1), summed over edges and kinds, with 'kl'."""
@@ -156,17 +156,17 @@ class DrNas(StagedSearch):
     def survivors(self, stage: int) -> Tables:
         total = len(seven_operations(self.context.space))
         count = max(min(2, total), round(total * (self.method.operations or 4) / 7))
-        kept = self.narrowing.kept
+        kept = self.pruning.kept
         return {kind: heaviest(alpha, kept[kind], count) for kind, alpha in self.alpha.items()}
 
     @torch.no_grad()
     def enter(self, stage: int) -> None:
         super().enter(stage)
         for kind, alpha in self.alpha.items():
-            alpha.masked_fill_(~self.narrowing.kept[kind], 0.0)
+            alpha.masked_fill_(~self.pruning.kept[kind], 0.0)
 
     @torch.no_grad()
     def derive(self) -> Genotype:
         """The DARTS policy on softmax(α), as published: it ranks edges unlike the mean."""
-        weights = {kind: self.narrowing.softmax(kind, alpha) for kind, alpha in self.alpha.items()}
-        return derive_darts(self.context.space, self.narrowing.scores(weights))
+        weights = {kind: self.pruning.softmax(kind, alpha) for kind, alpha in self.alpha.items()}
+        return derive_darts(self.context.space, self.pruning.scores(weights))

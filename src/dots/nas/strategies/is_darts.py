@@ -21,7 +21,7 @@ from dots.nas.strategies.base import (
     SupernetSearch,
 )
 from dots.nas.strategies.darts import Darts
-from dots.nas.strategies.shared.candidate_pruning import Narrowing, Tables
+from dots.nas.strategies.shared.candidate_pruning import CandidatePruning, Tables
 from dots.nas.strategies.shared.unrolled import untouched_statistics
 from dots.networks.kernels.node_sum import Term
 from dots.networks.operations.candidates import Zero
@@ -103,7 +103,7 @@ class IsDarts(SupernetSearch):
     method: IsDartsSettings
 
     def __init__(self, context: SearchContext, method: MethodSettings) -> None:
-        self.narrowing = Narrowing(
+        self.pruning = CandidatePruning(
             context.space, context.space.full_candidates, context.engine.device
         )
         super().__init__(context, method)
@@ -119,7 +119,7 @@ class IsDarts(SupernetSearch):
 
     def mixtures(self, phase: Phase) -> Mixtures:
         """The mean over the candidates that are left; what is gone does not run."""
-        names = self.narrowing.candidates
+        names = self.pruning.candidates
         return {
             kind: Mixture(
                 kept / kept.sum(1, keepdim=True),
@@ -133,7 +133,7 @@ class IsDarts(SupernetSearch):
 
     def _kept_numbers(self) -> Tables:
         dtype = next(self.supernet.parameters()).dtype
-        return {kind: mask.to(dtype) for kind, mask in self.narrowing.kept.items()}
+        return {kind: mask.to(dtype) for kind, mask in self.pruning.kept.items()}
 
     def shrinkings(self, epoch: int) -> int:
         """How often the candidates shrink after this epoch: in a short search more than once."""
@@ -161,7 +161,7 @@ class IsDarts(SupernetSearch):
         times = self.shrinkings(epoch)
         for _ in range(times):
             self.shrink(self.totals)
-        left = [len(names) for edges in self.narrowing.candidates.values() for names in edges]
+        left = [len(names) for edges in self.pruning.candidates.values() for names in edges]
         return {"operations_left": sum(left) / len(left)}
 
     @torch.no_grad()
@@ -179,14 +179,14 @@ class IsDarts(SupernetSearch):
 
     def shrink(self, totals: Tables) -> None:
         """Drop the candidates that say least, by what was measured."""
-        left = max(1, len(self.ends()) - self.narrowing.rounds)
+        left = max(1, len(self.ends()) - self.pruning.rounds)
         self.rated = {kind: 1 / (1 + table) for kind, table in totals.items()}
         kept = {kind: self._survivors(kind, left) for kind in totals}
-        self.narrowing.narrow(kept, self.rated)
+        self.pruning.prune(kept, self.rated)
 
     def _survivors(self, kind: str, left: int) -> Tensor:
         """The mask [E, O] after one of the `left` shrinkings that are to come."""
-        space, kept = self.context.space, self.narrowing.kept[kind].cpu()
+        space, kept = self.context.space, self.pruning.kept[kind].cpu()
         mask, rated = kept.clone(), self.rated[kind]
         groups: Sequence[Sequence[int]]
         if space.policy_edges is None:
@@ -204,19 +204,19 @@ class IsDarts(SupernetSearch):
     @torch.no_grad()
     def scores(self) -> ScoreTable:
         """How little an operation varies, where it is left; those that are gone rank below."""
-        return self.narrowing.scores(self.rated)
+        return self.pruning.scores(self.rated)
 
     def state(self) -> dict[str, Any]:
         return {
             **super().state(),
-            "narrowing": self.narrowing.state(),
+            "narrowing": self.pruning.state(),
             "totals": dict(self.totals),
             "rated": dict(self.rated),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
-        self.narrowing.load_state(state["narrowing"])
+        self.pruning.load_state(state["narrowing"])
         self.totals = {kind: table.cpu() for kind, table in state["totals"].items()}
         self.rated = {kind: table.cpu() for kind, table in state["rated"].items()}
 

@@ -134,7 +134,7 @@ class PDarts(StagedSearch):
         count = max(min(2, total), round(total * self.method.operations[stage - 1] / 8))
         weights = self.operation_weights("evaluation")
         return {
-            kind: heaviest(weights[kind], kept, count) for kind, kept in self.narrowing.kept.items()
+            kind: heaviest(weights[kind], kept, count) for kind, kept in self.pruning.kept.items()
         }
 
     def set_epoch(self, epoch: int) -> None:

@@ -114,7 +114,7 @@ class StacNas(StagedSearch):
             return super().derive()
         table = {}
         for kind, scores in self.scores().items():
-            alpha, kept = self.alpha[kind].tolist(), self.narrowing.kept[kind].tolist()
+            alpha, kept = self.alpha[kind].tolist(), self.pruning.kept[kind].tolist()
             lowest = min(min(row) for row in alpha)
             table[kind] = [
                 [raw if stays else lowest + score for raw, score, stays in zip(*rows, strict=True)]

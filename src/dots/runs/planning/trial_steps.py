@@ -15,7 +15,7 @@ from dots.data import DataInfo
 from dots.data.batch import Batch
 from dots.nas.plan import Plan, stage_shape
 from dots.nas.random_cell import random_genotype
-from dots.networks.specification import CellTrainee
+from dots.networks.specification import CellNetworkSpec
 from dots.recipe.settings import SearchSettings
 from dots.runs import builders
 from dots.space.retain import retain
@@ -75,7 +75,8 @@ def _trial(plan: Plan, info: DataInfo, engine: Engine, name: str) -> TrialSteps:
     with isolated_random_state():
         seed_step("trial")
         stage = _stage(plan, info, engine, name, batches)
-        stage.begin_epoch(0)
+        if name == "operations":  # what begins with the others waits for the device
+            stage.begin_epoch(0)
 
     def steps_of(epoch: int) -> Callable[[int], None]:
         def take(images: int) -> None:
@@ -103,7 +104,9 @@ def _stage(plan: Plan, info: DataInfo, engine: Engine, name: str, batches: Rando
         candidates = retain(space, scores, recipe.retain)
         return builders.topology_stage(plan, info, engine, candidates, lambda *_: batches)
     cell = random_genotype(space, recipe.topology.edges, recipe.seed)
-    network = builders.new_network(plan, CellTrainee(cell, stage_shape(recipe.train, info)), name)
+    network = builders.new_network(
+        plan, CellNetworkSpec(cell, stage_shape(recipe.train, info)), name
+    )
     return builders.training_stage(recipe.train, engine, network, lambda *_: batches, name)
 
 

@@ -16,7 +16,7 @@ Tables = Mapping[str, Tensor]
 """For each cell kind a tensor [edges, operations of the space]."""
 
 
-class Narrowing:
+class CandidatePruning:
     """Which operations each edge still has, and the rank of those it lost.
 
     α keeps a column for every operation of the space, [E, O]; the present supernet has a
@@ -73,7 +73,7 @@ class Narrowing:
         """softmax(logits / temperature) over the candidates of each edge, 0 elsewhere; [E, O]."""
         return masked_softmax(logits, self.kept[kind], temperature)
 
-    def narrow(self, kept: Tables, weights: Tables) -> None:
+    def prune(self, kept: Tables, weights: Tables) -> None:
         """Leave the operations of `kept` [E, O], true where an operation stays.
 
         `weights` [E, O] are those of this moment; the others are remembered with them, unless

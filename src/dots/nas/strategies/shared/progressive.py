@@ -17,8 +17,8 @@ from dots.nas.strategies.base import (
     ScoreTable,
     SearchContext,
 )
-from dots.nas.strategies.shared.candidate_pruning import Narrowing, Tables
-from dots.nas.strategies.shared.weight_transfer import carry_over
+from dots.nas.strategies.shared.candidate_pruning import CandidatePruning, Tables
+from dots.nas.strategies.shared.weight_transfer import transfer_weights
 from dots.networks.body import Shape
 from dots.networks.supernet import EdgeFactory, MixedEdge, Mixture, Supernet
 from dots.space.search_space import Candidates, SearchSpace
@@ -26,8 +26,8 @@ from dots.training.optimisers import WeightOptimiser, warmed_up
 from dots.training.schedules import cosine
 
 
-class NarrowingSearch(GradientSearch):
-    """Abstract: a search on a supernet that has, at any time, the candidates of `narrowing`.
+class PruningSearch(GradientSearch):
+    """Abstract: a search on a supernet that has, at any time, the candidates of `pruning`.
 
     α has a row for each edge and a column for each operation of the space throughout; only
     the columns of candidates mix. Operations that were dropped are not in the supernet.
@@ -35,7 +35,7 @@ class NarrowingSearch(GradientSearch):
 
     def __init__(self, context: SearchContext, method: MethodSettings) -> None:
         first = self.first_candidates(context.space)
-        self.narrowing = Narrowing(context.space, first, context.engine.device)
+        self.pruning = CandidatePruning(context.space, first, context.engine.device)
         super().__init__(context, method)
 
     @classmethod
@@ -45,20 +45,20 @@ class NarrowingSearch(GradientSearch):
 
     def build_supernet(self) -> Supernet:
         """A supernet of the present candidates."""
-        return self.context.supernet(self.narrowing.candidates)
+        return self.context.supernet(self.pruning.candidates)
 
     def operation_weights(self, phase: Phase) -> dict[str, Tensor]:
         """The mixing weights [edges, operations of the space], 0 where there is no candidate."""
-        return {kind: self.narrowing.softmax(kind, alpha) for kind, alpha in self.alpha.items()}
+        return {kind: self.pruning.softmax(kind, alpha) for kind, alpha in self.alpha.items()}
 
     def logits(self) -> list[Tensor]:
         """α of the candidates; -∞ elsewhere, which no softmax weighs."""
-        kept = self.narrowing.kept
+        kept = self.pruning.kept
         return [alpha.masked_fill(~kept[kind], -torch.inf) for kind, alpha in self.alpha.items()]
 
     def mixtures(self, phase: Phase) -> Mixtures:
         return {
-            kind: Mixture(self.narrowing.gather(kind, weights))
+            kind: Mixture(self.pruning.gather(kind, weights))
             for kind, weights in self.operation_weights(phase).items()
         }
 
@@ -72,7 +72,7 @@ class NarrowingSearch(GradientSearch):
         self.weight_optimiser = self.build_weight_optimiser()
         self.early_stopping = self.build_early_stopping()
         if carry:
-            carry_over(old, old_optimiser.sgd, self.supernet, self.weight_optimiser.sgd)
+            transfer_weights(old, old_optimiser.sgd, self.supernet, self.weight_optimiser.sgd)
 
     @torch.no_grad()
     def mixing_weights(self) -> ScoreTable:
@@ -82,13 +82,13 @@ class NarrowingSearch(GradientSearch):
     @torch.no_grad()
     def scores(self) -> ScoreTable:
         """The mixing weights; operations that are gone rank below, by when they went."""
-        return self.narrowing.scores(self.operation_weights("evaluation"))
+        return self.pruning.scores(self.operation_weights("evaluation"))
 
     def state(self) -> dict[str, Any]:
-        return {**super().state(), "narrowing": self.narrowing.state()}
+        return {**super().state(), "narrowing": self.pruning.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.narrowing.load_state(state["narrowing"])
+        self.pruning.load_state(state["narrowing"])
         self.rebuild(carry=False)
         super().load_state(state)
 
@@ -127,7 +127,7 @@ class StageSchedule:
         return self.weight_epochs * self.length(epoch) // self.epochs
 
 
-class StagedSearch(NarrowingSearch):
+class StagedSearch(PruningSearch):
     """Abstract: a search in stages, each with fewer candidates than the one before.
 
     The epochs are divided equally. `weight_epochs` of the settings are spread over the stages
@@ -165,7 +165,7 @@ class StagedSearch(NarrowingSearch):
     def build_supernet(self) -> Supernet:
         shape: Shape = replace(self.full_shape, cells=self.stage_cells())
         return self.context.supernet(
-            self.narrowing.candidates, shape=shape, make_edge=self.make_edge(), part=self.stage
+            self.pruning.candidates, shape=shape, make_edge=self.make_edge(), part=self.stage
         )
 
     def build_weight_optimiser(self) -> WeightOptimiser:
@@ -191,7 +191,7 @@ class StagedSearch(NarrowingSearch):
     @torch.no_grad()
     def enter(self, stage: int) -> None:
         """Drop what does not survive and build the supernet of `stage`."""
-        self.narrowing.narrow(self.survivors(stage), self.drop_weights())
+        self.pruning.prune(self.survivors(stage), self.drop_weights())
         self.stage = stage
         self.rebuild(carry=not self.restarts)
         if self.restarts:

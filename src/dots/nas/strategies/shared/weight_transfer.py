@@ -12,7 +12,7 @@ from dots.networks.supernet import SearchCell, Supernet
 _OPERATION = re.compile(r"(body\.cells\.(\d+)\.edges\.(\d+)\..*?operations\.)(\d+)(\..*)?")
 
 
-def carry_over(
+def transfer_weights(
     old: Supernet, old_sgd: torch.optim.SGD, new: Supernet, new_sgd: torch.optim.SGD
 ) -> None:
     """Give `new` the weights, statistics and SGD momentum of the same operations in `old`.

@@ -12,7 +12,7 @@ from dots.networks.supernet import Active
 from dots.space.search_space import ZERO, Candidates, SearchSpace
 
 
-class OperationGates(nn.Module):
+class RetainedOperations(nn.Module):
     """α': a choice among the operations that each edge retained, zero at first (Sec. 4.2.2).
 
     One row for each edge, as many columns as the largest number of retained operations;

@@ -13,7 +13,7 @@ from dots.nas.strategies.base import OperationSearch
 from dots.nas.strategies.dr_nas import DrNas
 from dots.nas.strategies.p_darts import PDarts
 from dots.nas.strategies.pc_darts import PcDarts
-from dots.nas.strategies.shared.progressive import NarrowingSearch, StageSchedule, scaled_cells
+from dots.nas.strategies.shared.progressive import PruningSearch, StageSchedule, scaled_cells
 from dots.nas.strategies.stac_nas import StacNas
 from dots.recipe import preset
 from dots.recipe.settings import OperationSettings
@@ -83,8 +83,8 @@ def test_resumed_anywhere_equals_undisturbed(
         run(whole, start, stop)
         saved.append((encode(whole.state()), whole.scores()))
     images = small.batch(seed=99).images
-    if isinstance(whole, NarrowingSearch):
-        assert whole.narrowing.rounds > 0
+    if isinstance(whole, PruningSearch):
+        assert whole.pruning.rounds > 0
     for stop, (content, scores) in zip(stops, saved, strict=False):
         other = new_search(strategy, method)
         other.load_state(decode(content, where="memory"))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from dots.nas.strategies.shared.partial_channels import partial_edges
-from dots.nas.strategies.shared.weight_transfer import carry_over, widened
+from dots.nas.strategies.shared.weight_transfer import transfer_weights, widened
 from dots.networks.supernet import Mixture, Supernet
 from dots.space.search_space import darts_space
 from helpers import small
@@ -43,7 +43,7 @@ def test_survivors_compute_what_they_did() -> None:
     """The small supernet equals the full one where the others have weight zero."""
     old, old_sgd = trained()
     new = small.supernet(SPACE, seed=1, candidates=narrowed())
-    carry_over(old, old_sgd, new, torch.optim.SGD(new.parameters(), lr=0.05, momentum=0.9))
+    transfer_weights(old, old_sgd, new, torch.optim.SGD(new.parameters(), lr=0.05, momentum=0.9))
     weights = torch.zeros(len(SPACE.cell.edges), FULL)
     weights[:, list(KEPT)] = 1 / 3
     masked = {kind: Mixture(weights) for kind in SPACE.kinds}
@@ -59,7 +59,7 @@ def test_momentum_goes_with_its_weight() -> None:
     old, old_sgd = trained()
     new = small.supernet(SPACE, seed=1, candidates=narrowed())
     new_sgd = torch.optim.SGD(new.parameters(), lr=0.05, momentum=0.9)
-    carry_over(old, old_sgd, new, new_sgd)
+    transfer_weights(old, old_sgd, new, new_sgd)
     assert len(new_sgd.state) == len(list(new.parameters()))
     for cell_old, cell_new in zip(old.body.cells, new.body.cells, strict=True):
         for edge_old, edge_new in zip(cell_old.edges, cell_new.edges, strict=True):
@@ -91,7 +91,7 @@ def test_wider_operations_repeat_weights_and_momentum() -> None:
     old, old_sgd = trained(make_edge=partial_edges(4))
     new = small.supernet(SPACE, seed=1, make_edge=partial_edges(2))
     new_sgd = torch.optim.SGD(new.parameters(), lr=0.05, momentum=0.9)
-    carry_over(old, old_sgd, new, new_sgd)
+    transfer_weights(old, old_sgd, new, new_sgd)
     column = SPACE.operations.index("sep_conv_3x3")
     narrow = old.body.cells[1].edges[0].inner.operations[column].first
     wide = new.body.cells[1].edges[0].inner.operations[column].first
