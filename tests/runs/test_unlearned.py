@@ -24,7 +24,10 @@ ABSURD = (
 """A rate that stays at 100, at 25, then at 6.25, on clipped gradients: the loss is finite, and
 far above chance to the last step."""
 
-COMMANDS = {"train": ("train", "DOTS_C10", "digits", "--baselines"), "plain": ("train", "plain", "digits")}  # fmt: skip
+COMMANDS = {
+    "train": ("train", "DOTS_C10", "digits", "--baselines"),
+    "plain": ("train", "plain", "digits"),
+}
 
 
 @pytest.fixture(scope="module")
