@@ -21,7 +21,7 @@ from dots.networks.body import Shape
 from dots.networks.derived import DerivedNetwork
 from dots.networks.supernet import Supernet
 from dots.recipe import Recipe, build_recipe
-from dots.runs.planning.steps import alone, no_batches
+from dots.runs.planning.trial_steps import alone, no_batches
 from dots.space.search_space import darts_space
 from dots.training.stage import TrainingStage
 

@@ -49,7 +49,7 @@ def measure_here(sizes: dict[str, Any], stage: str) -> dict[str, Any]:
     from dots.nas.plan import make_plan
     from dots.recipe import build_recipe
     from dots.runs.planning.memory_limit import peak_bytes
-    from dots.runs.planning.steps import alone, rehearse, settle
+    from dots.runs.planning.trial_steps import alone, rehearse, settle
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

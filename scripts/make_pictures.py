@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 import dots
 from dots.common.files import write_text
-from dots.report.annealing import panels, temperature_chart
 from dots.report.charts.lines import Frame, Series, line_chart
+from dots.report.curves import panels, temperature_chart
 from dots.report.drawing.svg import cell_svg
 from dots.report.reading import Run, read_run
 from dots.report.wording import operation

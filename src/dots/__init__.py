@@ -6,9 +6,11 @@ PyTorch. Threads that wait are told to sleep (OMP_WAIT_POLICY) before it is.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
+from dots.common.moved import MovedModules
 from dots.common.threads import wait_passively
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ _HOMES = {
 
 
 wait_passively()
+
+sys.meta_path.append(MovedModules())  # the one way to keep `import dots.timm` working
 
 
 def __getattr__(name: str) -> Any:

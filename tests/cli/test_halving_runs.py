@@ -22,7 +22,10 @@ from dots.space.genotype import Cell, Edge, Genotype
 from helpers.killing import QUICKEST, Killer
 from helpers.run_equality import differing, without_times
 
-HALVING = ("--set", "halving.cells=4", "--set", "halving.epochs=1")
+HALVING = (
+    "--set", "halving.cells=4", "--set", "halving.epochs=1",
+    "--set", "baselines=random,plain,published",
+)  # fmt: skip
 SEARCH = (
     "--set", "operations.epochs=1", "--set", "operations.weight_epochs=0",
     "--set", "topology.epochs=1",
@@ -60,6 +63,9 @@ def test_the_winner_is_what_is_trained(finished: Path) -> None:
     assert record["cells"][0]["genotype"] == read(finished / "genotype-searched.json")
     result = read(finished / "result.json")
     assert result["origin"] == record["winner"]
+    # No published cell has two nodes.
+    assert set(result["baselines"]) == {"random", "plain"}
+    assert result["baselines"]["plain"]["reference"] == "plain"
     rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     searches = ("operations", "topology", "halving")
     spent = sum(

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from dots.cli.app import run
 from dots.common.text import csv_cell, plain
-from dots.runs.classify import Prediction, csv_lines
 from dots.runs.metrics import write_csv
+from dots.runs.predict import Prediction, csv_lines
 from dots.runs.progress import Shown
 
 HOSTILE = "cat\n\x1b[2J\x9bm\u202egnp\u2028.\udcff"

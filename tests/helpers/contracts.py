@@ -15,7 +15,7 @@ from dots.data.batch import Batch
 from dots.nas.strategies import STRATEGIES
 from dots.nas.strategies.base import GradientSearch, OperationSearch, SupernetSearch
 from dots.networks.operations.candidates import Zero
-from dots.runs import checkpoint_file as checkpoint
+from dots.runs import state_file as checkpoint
 from dots.space.search_space import SearchSpace, darts_space
 from helpers import searches, small
 

@@ -23,7 +23,7 @@ from dots.nas.strategies.base import GradientSearch, SearchContext
 from dots.nas.topology import make_topology
 from dots.nas.topology_search import TopologyStage
 from dots.networks.derived import DerivedNetwork
-from dots.runs import checkpoint_file as checkpoint
+from dots.runs import state_file as checkpoint
 from dots.space.search_space import darts_space
 from dots.training.engine import Engine
 from dots.training.evaluate import evaluate

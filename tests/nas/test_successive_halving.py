@@ -20,6 +20,7 @@ from dots.space.genotype import Cell, Edge, Genotype
 from dots.space.search_space import SearchSpace, darts_space, named_space
 from dots.training.evaluate import TestResult
 from dots.training.loop import Interrupted, Loop
+from dots.training.processes import Processes
 from dots.zoo import PUBLISHED
 from helpers import small
 from helpers.journals import Memory, SignalAfter
@@ -106,9 +107,13 @@ def stage_of(judge: Any, *origins: str, epochs: int = 1, batches: Any = None) ->
 
 
 def drive(stage: SuccessiveHalving, journal: Memory, stop: Any = lambda: None) -> None:
-    device = torch.device("cpu")
     Loop(
-        seed=5, device=device, journal=journal, watcher=Silent(), stop_signal=stop, save_every=0
+        seed=5,
+        processes=Processes.single(torch.device("cpu")),
+        journal=journal,
+        watcher=Silent(),
+        stop_signal=stop,
+        save_every=0,
     ).run(stage)
 
 

@@ -12,7 +12,7 @@ from dots.data import DataInfo
 from dots.nas.plan import Plan, make_plan
 from dots.nas.strategies import STRATEGIES
 from dots.recipe import Recipe, build_recipe
-from dots.runs.planning.steps import STAGES, alone, rehearse
+from dots.runs.planning.trial_steps import STAGES, single_engine, trial_steps
 from dots.training.engine import StepResult
 from dots.training.loop import Loop, Meter
 from dots.training.processes import Processes
@@ -33,12 +33,12 @@ def _counted(
     plan: Plan, stage: str, *, parts: tuple[int, ...] = (1, 1, 1), precision: str = "32"
 ) -> list[list[str]]:
     """The calls of a few steps, each of a batch in so many parts."""
-    engine = alone(META, precision=precision)
-    (rehearsal,) = rehearse(plan, INFO, engine, (stage,))
+    engine = single_engine(META, precision=precision)
+    (trial,) = trial_steps(plan, INFO, engine, (stage,))
     steps = []
     for engine.accumulate in parts:
         with Transfers() as calls:
-            rehearsal.late(4)
+            trial.late(4)
         steps.append(calls)
     return steps
 

@@ -376,9 +376,11 @@ def test_epochs_go_with_one_over_the_root_of_the_images(
     recipe = preset("quick").model_copy(
         update={"nominal_images": 3000, "halving": HalvingSettings(cells=6, epochs=3)}
     )
-    recipe = changed(
-        recipe, ["operations.epochs=5", "train.epochs=18", "train.published_epochs=36"]
-    )
+    lengths = [
+        "operations.epochs=5", "train.epochs=18", "train.published_epochs=36",
+        "data.search_limit=3000",
+    ]  # fmt: skip
+    recipe = changed(recipe, lengths)
     fitted = fitted_to_images(recipe, train, searched)
     longer = fitted.train.published_epochs
     found = (fitted.operations.epochs, fitted.train.epochs, longer, fitted.halving.epochs)

@@ -8,9 +8,9 @@ import pytest
 
 from dots.common.errors import UserError
 from dots.report import write_comparison
-from dots.report.comparison import differences, letter
+from dots.report.comparison import differences, letter, spreads
 from dots.report.reading import read_run
-from dots.report.spread import spreads
+from dots.report.wording import mean_and_deviation
 from helpers.fabricated_plan import Plan
 from helpers.fabricated_run import fabricate
 from helpers.html_pages import check
@@ -51,9 +51,9 @@ def test_seeds_have_a_spread(tmp_path: Path) -> None:
     other = fabricate(tmp_path / "other", Plan(edges="any", epochs=SHORT))
     (one,) = spreads([read_run(run) for run in [*runs, other]], ["A", "B", "C", "D"])
     assert one.names == ("A", "B", "C")
-    assert one.found == "96.00 ± 1.00 %"
-    assert one.random == "96.00 ± 1.73 %"
-    assert one.lead == "+0.00 ± 1.00 points"
+    assert mean_and_deviation(one.found) == "96.00 ± 1.00 %"
+    assert mean_and_deviation(one.random) == "96.00 ± 1.73 %"
+    assert mean_and_deviation(one.lead, signed=True) == "+0.00 ± 1.00 points"
 
 
 def test_one_seed_twice_is_no_spread(tmp_path: Path) -> None:
@@ -74,9 +74,7 @@ def test_other_training_is_told(tmp_path: Path) -> None:
     ]
     page = check(write_comparison(runs, tmp_path).read_text())
     assert "not trained with the same recipe" in page.text
-    assert [(d.name, d.values) for d in differences([read_run(run) for run in runs])] == [
-        ("train.epochs", ("2", "3"))
-    ]
+    assert differences([read_run(run) for run in runs]) == [("train.epochs", ("2", "3"))]
 
 
 def test_where_the_page_goes(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dots.report import write_report
-from dots.report.progress import standing_of
+from dots.report.progress import progress_of
 from dots.report.reading import KNOWN_FILES, read_run
 from helpers.fabricated_plan import Plan
 from helpers.fabricated_run import fabricate
@@ -73,4 +73,4 @@ def test_a_strange_value_anywhere(original: Path, tmp_path: Path, data: st.DataO
     lines[number] = json.dumps(replaced(content, place, data.draw(values)))
     path.write_text("\n".join(lines) + "\n")
     check(write_report(run).read_text())
-    standing_of(read_run(run))
+    progress_of(read_run(run))

@@ -227,5 +227,5 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_reports_need_no_torch() -> None:
-    code = "import sys, dots.report, dots.report.watch; sys.exit('torch' in sys.modules)"
+    code = "import sys, dots.report, dots.report.progress; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from dots.common.errors import UserError
-from dots.report.watch import watch
+from dots.report.progress import watch
 from helpers.fabricated_plan import Plan
 from helpers.fabricated_run import fabricate
 

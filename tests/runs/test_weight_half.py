@@ -10,7 +10,7 @@ import pytest
 import dots
 from dots.nas.topology_search import TopologyStage
 from dots.recipe import build_recipe
-from dots.runs import stages
+from dots.runs import builders
 
 
 @pytest.mark.parametrize("half", [True, False])
@@ -23,7 +23,7 @@ def test_they_go_over_half_a(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ha
             counted.extend([epoch] * len(pair[0].labels))
             return super().step(epoch, step, pair)
 
-    monkeypatch.setattr(stages, "TopologyStage", Counting)
+    monkeypatch.setattr(builders, "TopologyStage", Counting)
     overrides = [
         "data.limit=240", "topology.weight_epochs=1", f"topology.weight_half={half}",
         "operations.epochs=1", "topology.epochs=2", "topology.lr_epochs=2",

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from dots.space.search_space import nasbench201_space
-from dots.study import by_epoch
+from dots.study import ratings
 from dots.study.base import Row
 
 SPACE = nasbench201_space()
@@ -16,7 +16,7 @@ SPACE = nasbench201_space()
 def test_a_combination_is_rated_by_the_logarithm_of_its_probability() -> None:
     last = [0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
     entry = {"beta": {"normal": [[1.0], [0.5, 0.25, 0.25], last]}}
-    rating = by_epoch.rating_after(SPACE, entry, "any", "normal")
+    rating = ratings.rating_after(SPACE, entry, "any", "normal")
     assert rating(0, (0,)) == pytest.approx(0)
     assert rating(1, (0,)) == pytest.approx(math.log(0.5))
     assert rating(1, (0, 1)) == pytest.approx(math.log(0.25))
@@ -25,7 +25,7 @@ def test_a_combination_is_rated_by_the_logarithm_of_its_probability() -> None:
 
 def test_combinations_that_have_lost_for_good_are_rated_alike_and_last() -> None:
     entry = {"beta": {"normal": [[1.0], [1.0, 0.0, 0.0], [1.0] + [0.0] * 6]}}
-    rating = by_epoch.rating_after(SPACE, entry, "any", "normal")
+    rating = ratings.rating_after(SPACE, entry, "any", "normal")
     assert rating(1, (1,)) == rating(1, (0, 1))
     assert -math.inf < rating(1, (1,)) < rating(1, (0,))
 
@@ -42,10 +42,10 @@ def test_the_table_has_a_line_for_each_epoch_and_means_over_seeds() -> None:
 
     columns = {"tau": ("Kendall τ", 1, 2), "regret": ("regret, points", 100, 2)}
     rows = [row(None, 0.5), {"by_epoch": None}, row(None, 0.7)]
-    assert by_epoch.markdown(rows, columns) == (
+    assert ratings.markdown_by_epoch(rows, columns) == (
         "| epoch of the topology search | T | Kendall τ |\n"
         "| --- | ---: | ---: |\n"
         "| 1 | 10 | – |\n"
         "| 2 | 0.02 | 0.60 ± 0.14 |"
     )
-    assert by_epoch.markdown([{"by_epoch": None}, {"error": "x"}], columns) is None
+    assert ratings.markdown_by_epoch([{"by_epoch": None}, {"error": "x"}], columns) is None

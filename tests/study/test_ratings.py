@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from itertools import pairwise
 
 import pytest
@@ -21,18 +22,20 @@ from dots.study.ratings import (
     rating_by,
     rating_of_search,
 )
-from dots.zoo.nasbench201 import topologies
+from dots.zoo.nasbench201 import all_strings, from_string
 
 SPACE = nasbench201_space()
-OPERATIONS = ["nor_conv_3x3"] * 6
 
 
 def sources(space: SearchSpace) -> list[tuple[tuple[int, ...], ...]]:
     """The sources that each topology of the benchmark keeps at each node."""
     found = []
-    for genotype in topologies(OPERATIONS):
-        nodes = genotype.cells["normal"].nodes
-        found.append(tuple(tuple(sorted(edge.source for edge in node)) for node in nodes))
+    for text in all_strings():
+        if not set(re.findall("[a-z_0-9]+(?=~)", text)) <= {"none", "nor_conv_3x3"}:
+            continue
+        nodes = from_string(text).cells["normal"].nodes
+        if all(nodes):
+            found.append(tuple(tuple(sorted(edge.source for edge in node)) for node in nodes))
     return found
 
 

@@ -14,10 +14,8 @@ import pytest
 from dots.common.errors import UserError
 from dots.nas.strategies import STRATEGIES
 from dots.recipe import build_recipe
-from dots.runs.truth import Truth
 from dots.space.genotype import Genotype
 from dots.study.ablation import TOPOLOGIES
-from dots.study.against_random import cells_to_match
 from dots.study.base import Row
 from dots.study.conduct import conduct
 from dots.study.directory import StudyDirectory
@@ -25,8 +23,9 @@ from dots.study.execution.attempts import Work
 from dots.study.options import Options
 from dots.study.plug_in import RANDOM
 from dots.study.rank import AVERAGE, BEST, DARTS, DOTS, SUPERNET, best_epoch
+from dots.study.repeat import cells_to_match
 from dots.study.studies import STUDIES, make_study
-from dots.zoo.nasbench201 import Table, all_strings
+from dots.zoo.nasbench201 import Table, Truth, all_strings
 from helpers.fabricated_trials import Inline, fabricate, fabricate_with_failures
 
 COMMON = {

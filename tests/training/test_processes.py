@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dots.runs import checkpoint_file as checkpoint
+from dots.runs import state_file as checkpoint
 from helpers.children import one_thread
 
 WORK = Path(__file__).parents[1] / "helpers" / "rank_work.py"

@@ -1,4 +1,4 @@
-"""NAS-Bench-201: notation both ways for every cell, topologies, and the table of truth."""
+"""NAS-Bench-201: notation both ways for every cell, and the table of truth."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from scipy.stats import rankdata
 
 from dots.common.errors import UserError
 from dots.space.genotype import Cell, Edge, Genotype
-from dots.space.search_space import NASBENCH201_OPERATIONS
-from dots.zoo.nasbench201 import Table, all_strings, from_string, to_string, topologies
+from dots.zoo.nasbench201 import Table, all_strings, from_string, to_string
 from helpers.shared_data import shared_data
 
 EXAMPLE = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
@@ -105,33 +104,6 @@ def test_cells_of_other_spaces_are_refused() -> None:
     for said, (nodes, concat) in refused.items():
         with pytest.raises(UserError, match=said):
             to_string(Genotype({"normal": Cell(nodes, concat)}, "nasbench201"))
-
-
-def test_there_are_21_topologies_of_six_operations() -> None:
-    operations = [*NASBENCH201_OPERATIONS[1:], "skip_connect", "nor_conv_3x3"]
-    found = topologies(operations)
-    assert len(set(found)) == 1 * 3 * 7
-    full = "+".join(
-        (
-            "|skip_connect~0|",
-            "|nor_conv_1x1~0|nor_conv_3x3~1|",
-            "|avg_pool_3x3~0|skip_connect~1|nor_conv_3x3~2|",
-        )
-    )
-    assert to_string(found[-1]) == full
-    for genotype in found:
-        genotype.check_buildable()
-        kept = to_string(genotype).split("|")
-        assert all(
-            a == b or a.startswith("none") for a, b in zip(kept, full.split("|"), strict=True)
-        )
-        assert all(genotype.cells["normal"].nodes)
-
-
-@pytest.mark.parametrize("operations", [["skip_connect"] * 5, ["skip_connect"] * 5 + ["none"]])
-def test_topologies_need_six_operations_that_exist(operations: list[str]) -> None:
-    with pytest.raises(ValueError, match="expected 6"):
-        topologies(operations)
 
 
 def test_the_table_holds_the_published_accuracies(table: Table) -> None:

@@ -12,9 +12,16 @@ from dots.networks.count import Cost, network_cost
 from dots.networks.reference import REFERENCES
 from dots.zoo.counts import counts, reference_counts
 from dots.zoo.paper import TABLE_1, TABLE_3, Source, paper_table
-from dots.zoo.remarks import REMARKS, remark
 from dots.zoo.sizes import published_sizes
-from dots.zoo.table import agrees, zoo_rows
+from dots.zoo.table import REMARKS, remark, zoo_rows
+
+
+def agrees(printed: float, counted: int) -> bool:
+    """Whether a count is the printed number of millions, rounded or cut."""
+    decimals = len(str(printed).partition(".")[2]) if printed != int(printed) else 0
+    if printed < 100:  # parameters: at least one decimal is printed
+        decimals = max(decimals, 1)
+    return bool(abs(counted / 1e6 - printed) < 10**-decimals - 1e-9)
 
 
 def stored(name: str) -> dict[str, tuple[int, int]]:

@@ -13,7 +13,7 @@ from dots.common.errors import UserError
 from dots.common.text import plain
 
 if TYPE_CHECKING:
-    from dots.runs.classify import Classifier
+    from dots.runs.predict import Classifier
 
 
 def add_to(app: typer.Typer) -> None:
@@ -74,7 +74,7 @@ def predict(
     debug: o.Debug = False,
 ) -> None:
     """Classify images: a line for each, most probable class first."""
-    from dots.runs import classify
+    from dots.runs import predict as classify
 
     for name, value in (("--top", top), ("--batch", batch)):
         if value < 1:

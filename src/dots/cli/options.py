@@ -127,7 +127,7 @@ def make_recipe(
     recipe = build_recipe(preset, file, words)  # without PyTorch: most mistakes end here
     if recipe.strategy == "darts":
         return recipe
-    from dots.nas.strategies.settings import recipe_for
+    from dots.nas.plan import recipe_for
 
     return recipe_for(preset, file, words)
 

@@ -63,7 +63,7 @@ class Asked:
 
     def tuned(self, run: str | None, own_skeleton: bool) -> dict[str, object]:
         """Go on from the weights of a run's network; the settings of its size."""
-        from dots.runs.finetune import settings, source
+        from dots.runs.further_training import settings, source
 
         if run is None or own_skeleton:
             raise UserError("--from-weights goes on from a run's network: name the run alone")
@@ -186,14 +186,14 @@ class Asked:
         try:
             result = execute(session, job)
         except Interrupted as stopped:
-            if session.main:
+            if session.processes.main:
                 print(
                     "dots: stopped, all is saved; continue with: dots run --resume "
                     f"{plain(session.run.path)}",
                     file=sys.stderr,
                 )
-            return 128 + stopped.signal if session.main else 0
-        if session.main:
+            return 128 + stopped.signal if session.processes.main else 0
+        if session.processes.main:
             print_outcome(session, result, dry=self.dry_run)
         return 0
 

@@ -141,11 +141,9 @@ class AskedStudy:
     def _conduct(self, directory: StudyDirectory) -> int:
         from rich.console import Console
 
-        from dots.runs.signals import stop_requests
-        from dots.study.conduct import conduct
-        from dots.study.progress import Bar, NoBar
+        from dots.study.conduct import Bar, NoBar, conduct
         from dots.study.studies import make_study
-        from dots.training.loop import Interrupted
+        from dots.training.loop import Interrupted, stop_requests
 
         options = directory.options
         if self.resume is not None and (self.device is not None or self.no_download):

@@ -80,6 +80,6 @@ def report(
 
 def watch(run: Run, debug: o.Debug = False) -> None:
     """Follow a run that another process does."""
-    from dots.report.watch import watch as follow
+    from dots.report.progress import watch as follow
 
     follow(run)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -22,6 +24,17 @@ class Batch:
     def part(self, images: Tensor, labels: Tensor) -> Batch:
         """A part of this batch."""
         return Batch(images, labels, self.total)
+
+
+class BatchSource(Protocol):
+    """Batches, epoch after epoch."""
+
+    @property
+    def steps(self) -> int:
+        """How many an epoch has."""
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Those of an epoch from step `start` on."""
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from dots.common.errors import UserError
 
@@ -124,7 +124,7 @@ def _is_heif(file: io.BytesIO | str | Path) -> bool:
     return start[4:8] == b"ftyp" and start[8:] in _HEIF_BRANDS
 
 
-def _open_heif(file: io.BytesIO | str | Path, where: str) -> Image.Image:
+def _open_heif(file: io.BytesIO | str | Path, where: str) -> ImageFile.ImageFile:
     try:
         import pillow_heif
     except ImportError:

@@ -18,7 +18,7 @@ from dots.common.files import read_json
 from dots.common.records import SAMPLES
 from dots.data import prepare
 from dots.data.info import DataInfo
-from dots.runs.classify import image_files
+from dots.runs.predict import image_files
 
 MOST = 64
 """So many files are compared at most."""

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import nn
 
-from dots.data import Batches
-from dots.data.batch import Batch
-from dots.nas.strategies.base import GradientSearch, OperationSearch, SupernetSearch
+from dots.data.batch import Batch, BatchSource
+from dots.nas.strategies.base import OperationSearch
 from dots.space.genotype import Genotype
 from dots.training.engine import StepResult
 from dots.training.loop import Pair, State
 
 
-def cycle(batches: Batches, position: int) -> Iterator[Batch]:
+def cycle(batches: BatchSource, position: int) -> Iterator[Batch]:
     """The batches from the `position`-th on, epoch after epoch, without end."""
     epoch, step = divmod(position, batches.steps)
     while True:
@@ -33,8 +31,8 @@ class OperationStage:
         self,
         strategy: OperationSearch,
         epochs: int,
-        weight_batches: Batches,
-        architecture_batches: Batches | None,
+        weight_batches: BatchSource,
+        architecture_batches: BatchSource | None,
     ) -> None:
         self.strategy = strategy
         self.epochs = epochs
@@ -44,9 +42,7 @@ class OperationStage:
 
     @property
     def lr(self) -> float:
-        if isinstance(self.strategy, SupernetSearch):
-            return self.strategy.weight_optimiser.lr
-        return 0.0
+        return self.strategy.lr
 
     def batches(self, epoch: int, start: int) -> Iterator[Pair]:
         own = self.weight_batches.epoch(epoch, start)
@@ -65,17 +61,7 @@ class OperationStage:
         return self.strategy.step(epoch, *pair)
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
-        return {**self.strategy.end_epoch(epoch), **self._expected()}
-
-    @torch.no_grad()
-    def _expected(self) -> dict[str, float]:
-        """The expected costs that a budget weighs, for the record."""
-        penalty = self.strategy.context.penalty
-        if penalty is None or not isinstance(self.strategy, GradientSearch):
-            return {}
-        weights = self.strategy.operation_probabilities()
-        costs = penalty.expected(weights, self.strategy.supernet.candidates)
-        return {f"expected_{metric}": float(cost) for metric, cost in costs.items()}
+        return {**self.strategy.end_epoch(epoch), **self.strategy.expected_costs()}
 
     def snapshot(self, epoch: int) -> dict[str, Any]:
         return {"stage": self.name, "epoch": epoch, "alpha": self.strategy.mixing_weights()}
@@ -89,7 +75,7 @@ class OperationStage:
 
     def module(self) -> nn.Module | None:
         """The network with running statistics, if the strategy has one now."""
-        return self.strategy.supernet if isinstance(self.strategy, SupernetSearch) else None
+        return self.strategy.network
 
     def state(self) -> State:
         return self.strategy.state()

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from dots.common.errors import UserError
+from pydantic import ValidationError
+
+from dots.common.errors import UserError, did_you_mean, shown
 from dots.data import DataInfo
+from dots.nas.budget.budget import Allowance
+from dots.nas.budget.latency import LatencyTable
 from dots.nas.strategies import find_strategy
-from dots.nas.strategies.base import (
-    GradientSearch,
-    MethodSettings,
-    OperationSearch,
-    SearchContext,
-    SupernetSearch,
-)
-from dots.nas.strategies.settings import read_settings
-from dots.networks.body import Shape
-from dots.recipe import Recipe
+from dots.nas.strategies.base import GradientSearch, MethodSettings, OperationSearch, SupernetSearch
+from dots.networks.body import Shape, check_image_size
+from dots.recipe import PRESETS, Recipe, build_recipe
 from dots.recipe.settings import OperationSettings, SearchSettings, StageSettings
 from dots.space.retain import retained_groups
 from dots.space.search_space import SearchSpace, named_space
-from dots.training.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,18 @@ class Plan:
     space: SearchSpace
     strategy: type[OperationSearch]
     method: MethodSettings
+
+    def allowance(self, info: DataInfo, latency: LatencyTable | None) -> Allowance:
+        """The budget for such images, with the latencies if they are known."""
+        recipe, shape = self.recipe, stage_shape(self.recipe.train, info)
+        return Allowance(
+            self.space, recipe.budget, recipe.topology, shape, info.image_size, latency
+        )
+
+    def check_sizes(self, info: DataInfo) -> None:
+        """Raise UserError where the images are too small for the network of a stage."""
+        for settings in (self.recipe.operations, self.recipe.topology, self.recipe.train):
+            check_image_size(self.space, stage_shape(settings, info), info.image_size)
 
 
 def make_plan(recipe: Recipe) -> Plan:
@@ -68,22 +80,6 @@ def check_combination(strategy: type[OperationSearch], settings: OperationSettin
         )
 
 
-def search_context(plan: Plan, shape: Shape, engine: Engine, image_size: int) -> SearchContext:
-    """What a strategy is given, for images of `image_size` pixels a side; without a budget."""
-    recipe = plan.recipe
-    return SearchContext(
-        space=plan.space,
-        shape=shape,
-        settings=recipe.operations,
-        engine=engine,
-        seed=recipe.seed,
-        groups=retained_groups(plan.space, recipe.retain),
-        image_size=image_size,
-        fast=recipe.fast_kernels,
-        low_memory=recipe.low_memory,
-    )
-
-
 def stage_shape(settings: StageSettings, info: DataInfo) -> Shape:
     """The size of a stage's network on such images."""
     return Shape(
@@ -94,3 +90,49 @@ def stage_shape(settings: StageSettings, info: DataInfo) -> Shape:
         stem=settings.stem,
         head_norm=isinstance(settings, SearchSettings) and settings.head_norm,
     )
+
+
+def read_settings(strategy: type[OperationSearch], values: Mapping[str, Any]) -> MethodSettings:
+    """The settings of a strategy, checked. Raises UserError, naming the setting."""
+    known = list(strategy.Settings.model_fields)
+    for name in values:
+        if name not in known:
+            remedy = did_you_mean(name, known) if known else "it has none"
+            raise UserError(f"the strategy {strategy.name!r} has no setting {name!r}: {remedy}")
+    try:
+        return strategy.Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, ("method", *first["loc"])))
+        raise UserError(f"{name} = {shown(first['input'])}: {first['msg']}") from None
+
+
+PUBLISHED_PRESETS = tuple(name for name in PRESETS if name.startswith("paper-"))
+
+
+def recipe_for(
+    preset: str | None = None, file: Path | None = None, overrides: Sequence[str] = ()
+) -> Recipe:
+    """As `dots.recipe.build_recipe`, with the strategy's published settings in paper presets.
+
+    In the presets of the paper a strategy other than "darts" is plugged in as in Table 2:
+    its operation search runs with the settings of its own publication, and the best
+    operation of each edge is kept (Eq. 14). In "paper-imagenet" those are the ones of its
+    search on ImageNet; a strategy that has none keeps the preset's. Overrides win over both; a
+    file is taken as it is. Raises UserError as build_recipe, and for an unknown strategy.
+    """
+    recipe = build_recipe(preset, file, overrides)
+    if file is not None or recipe.preset not in PUBLISHED_PRESETS or recipe.strategy == "darts":
+        return recipe
+    strategy = find_strategy(recipe.strategy)
+    imagenet = recipe.preset.startswith("paper-imagenet")
+    published = strategy.published_imagenet or {} if imagenet else strategy.published
+    values = [
+        f"{name if '.' in name else f'operations.{name}'}={_toml(value)}"
+        for name, value in published.items()
+    ]
+    return build_recipe(preset, None, ["retain=top1", *values, *overrides])
+
+
+def _toml(value: object) -> str:
+    return "none" if value is None else json.dumps(value)

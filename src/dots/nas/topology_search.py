@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dots.common.records import ArchitectureRow, TopologyRecord
-from dots.data import Batches
-from dots.data.batch import Batch
+from dots.data.batch import Batch, BatchSource
 from dots.nas.budget.penalty import CostPenalty, kept_probabilities
 from dots.nas.operation_gates import OperationGates
 from dots.nas.operation_search import cycle
@@ -61,10 +60,10 @@ class TopologyStage:
         supernet: Supernet,
         settings: TopologySettings,
         engine: Engine,
-        batches: Batches,
-        held_out: Batches | None = None,
+        batches: BatchSource,
+        held_out: BatchSource | None = None,
         penalty: CostPenalty | None = None,
-        weight_batches: Batches | None = None,
+        weight_batches: BatchSource | None = None,
     ) -> None:
         self.space = space
         self.candidates = candidates
@@ -97,12 +96,13 @@ class TopologyStage:
             return ((batch, None) for batch in own)
         return zip(own, cycle(self.held_out, epoch * self.own_batches.steps + start), strict=False)
 
-    def _batches_of(self, epoch: int) -> Batches:
+    def _batches_of(self, epoch: int) -> BatchSource:
         return self.own_batches if self._trains_architecture(epoch) else self.weight_batches
 
     def begin_epoch(self, epoch: int) -> None:
         """Operations whose weight has underflown to zero are gone from here on."""
-        self.gates.remove_underflown(self.temperature_at(epoch, 0) * self.settings.alpha_ratio)
+        if epoch:  # at first all α' are zero
+            self.gates.remove_underflown(self.temperature_at(epoch, 0) * self.settings.alpha_ratio)
 
     def set_epoch(self, epoch: int) -> None:
         self.weight_optimiser.set_epoch(epoch)

@@ -48,7 +48,7 @@ def quick() -> Recipe:
         preset="quick",
         nominal_images=3_000,
         baselines=("random", "plain", "published"),
-        data=DataSettings(largest_size=32, limit=12_000, search_limit=3_000),
+        data=DataSettings(largest_size=32, limit=12_000, search_limit=2_000),
         operations=OperationSettings(
             epochs=5, weight_epochs=2, cells=3, channels=8, batch=64, lr=0.1, lr_min=0.001,
             arch_lr=1e-2, tune_epochs=1, rating_images=500,
@@ -59,7 +59,7 @@ def quick() -> Recipe:
         ),
         halving=HalvingSettings(cells=6, epochs=3),
         train=TrainSettings(
-            epochs=18, published_epochs=36, cells=4, channels=14, batch=64, lr=0.1,
+            epochs=15, published_epochs=32, cells=4, channels=14, batch=64, lr=0.1,
             warmup_epochs=5, schedule="linear", anneal="step", nesterov=True, weight_decay=5e-4,
             label_smoothing=0.1,
         ),

@@ -24,48 +24,47 @@ WIDTH, HEIGHT = 340, 230
 
 
 @dataclass(frozen=True)
-class Row:
-    """One of the most probable cells: its numbers as text, and whether it is the found one."""
+class Choices:
+    """The most probable cells, the metrics of their costs, and a chart for each metric.
 
-    rank: int
-    probability: str
-    costs: tuple[str, ...]
-    found: bool
-
-
-@dataclass(frozen=True)
-class Others:
-    """The table of the most probable cells, a chart for each metric, and the limits as text."""
+    `cells` are each a cell, its probability relative to the first, and whether it is the found
+    one.
+    """
 
     metrics: tuple[str, ...]
-    rows: tuple[Row, ...]
+    cells: tuple[tuple[Choice, float, bool], ...]
     charts: tuple[Markup, ...]
     limits: tuple[str, ...]
 
 
-def others(run: Run) -> Others | None:
+def alternatives(run: Run) -> Choices | None:
     """What alternatives.json tells, or None where there is none."""
     known = run.alternatives
     if known is None or not known.top:
         return None
-    metrics = [name for name in METRICS if name in known.top[0].costs]
+    metrics = tuple(name for name in METRICS if name in known.top[0].costs)
     best = known.top[0].log_probability
-    rows = []
-    for rank, cell in enumerate(known.top, start=1):
-        costs = tuple(shown(name, cell.costs.get(name)) for name in metrics)
-        factor = f"{math.exp(min(0.0, cell.log_probability - best)):.3f}"
-        rows.append(Row(rank, factor, costs, _same(cell, known.chosen)))
-    charts = [_chart(known, name, best) for name in metrics if len(known.pareto.get(name, ())) > 1]
-    limits = [
-        f"{shown(name, limit)} {METRICS[name].removesuffix(' in ms')}"
+    cells = tuple(
+        (cell, math.exp(min(0.0, cell.log_probability - best)), _same(cell, known.chosen))
+        for cell in known.top
+    )
+    charts = tuple(
+        _chart(known, name, best) for name in metrics if len(known.pareto.get(name, ())) > 1
+    )
+    limits = tuple(
+        f"{shown(limit, name)} {heading(name)}"
         for name, limit in known.limits.items()
         if name in METRICS
-    ]
-    headings = tuple(METRICS[name].removesuffix(" in ms") for name in metrics)
-    return Others(headings, tuple(rows), tuple(charts), tuple(limits))
+    )
+    return Choices(metrics, cells, charts, limits)
 
 
-def shown(metric: str, value: float | None) -> str:
+def heading(metric: str) -> str:
+    """A metric without its unit."""
+    return METRICS[metric].removesuffix(" in ms")
+
+
+def shown(value: float | None, metric: str) -> str:
     """A cost as text; latencies in milliseconds."""
     if metric == "nanoseconds" and value is not None:
         return f"{value / 1e6:.3g} ms"
@@ -91,7 +90,7 @@ def _chart(known: Alternatives, metric: str, best: float) -> Markup:
     across = Scale(max(0.0, x_low), x_high, 52, WIDTH - 16)
     up = Scale(y_low, y_high, HEIGHT - 44, 30)
     limit = known.limits.get(metric)
-    title = f"Probability against {METRICS[metric].removesuffix(' in ms')}"
+    title = f"Probability against {heading(metric)}"
     label = METRICS[metric] if metric == "nanoseconds" else f"{METRICS[metric]}{unit}"
     parts = [
         text(4, 14, title, class_="chart-title"),
@@ -109,7 +108,7 @@ def _chart(known: Alternatives, metric: str, best: float) -> Markup:
         ]
     for x, y in found:
         parts.append(_found(across(x / factor), up(y)))
-    spoken = "; ".join(f"{shown(metric, x)}: {y:.2f}" for x, y in front)
+    spoken = "; ".join(f"{shown(x, metric)}: {y:.2f}" for x, y in front)
     return figure(WIDTH, HEIGHT, f"{title}. The most probable cells of each size: {spoken}", *parts)
 
 

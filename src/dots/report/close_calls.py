@@ -18,8 +18,25 @@ from dots.report.reading import Run
 from dots.report.wording import kind_name, on_edges, percent
 from dots.space.search_space import ZERO, SearchSpace
 
+CLOSE_LEAD = 0.5
+CLOSE_ENTROPY = 0.5
+"""A choice counts as undecided where the winner leads by less, or the entropy is higher:
+annealing should end with nearly all the weight on one."""
+CLOSE_SEARCH_LEAD = 0.02
 
-def thin_leads(run: Run) -> Iterator[str]:
+
+def close_calls(run: Run) -> list[str]:
+    """Sentences on every choice of the search that was close."""
+    return [
+        *_close_topology(run),
+        *_close_weights(run),
+        *_thin_leads(run),
+        *_replaced(run),
+        *_close_search(run),
+    ]
+
+
+def _thin_leads(run: Run) -> Iterator[str]:
     """A sentence on each node, and one on the edges of each cell, that led by a single step.
 
     Adam's first step moves a parameter by the learning rate, so two apart by twice of it.
@@ -67,24 +84,6 @@ def _why(step: float) -> str:
         f"A single step of the optimiser can give as much ({step:g}): one batch may have "
         f"decided, and the low temperature made it look sure."
     )
-
-
-CLOSE_LEAD = 0.5
-CLOSE_ENTROPY = 0.5
-"""A choice counts as undecided where the winner leads by less, or the entropy is higher:
-annealing should end with nearly all the weight on one."""
-CLOSE_SEARCH_LEAD = 0.02
-
-
-def undecided(run: Run) -> list[str]:
-    """Sentences on every choice of the search that was close."""
-    return [
-        *_close_topology(run),
-        *_close_weights(run),
-        *thin_leads(run),
-        *_replaced(run),
-        *_close_search(run),
-    ]
 
 
 def _close_topology(run: Run) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +11,14 @@ from markupsafe import Markup
 
 from dots.common.errors import UserError
 from dots.common.files import write_text
-from dots.common.records import BaselineResult, Trained
 from dots.report.charts.lines import Frame, Series, line_chart
 from dots.report.charts.points import Dot, scatter_chart
-from dots.report.page import draw
+from dots.report.page import draw, render
 from dots.report.reading import FOUND, Run, read_run
-from dots.report.rendering import render
 from dots.report.reproduce import flat
-from dots.report.spread import spreads
-from dots.report.trained_network import subject
+from dots.report.trained_network import trained_network
 from dots.report.verdict import trained_cells, unit_of
-from dots.report.wording import NONE, amount, duration, percent, points, visible
+from dots.report.wording import NONE, visible
 
 NAME = "comparison.html"
 _STYLES = {FOUND: 0, "random": 1, "darts-policy": 2, "given": 4, "reference": 5}
@@ -35,38 +33,13 @@ _SHAPES = {
 
 
 @dataclass(frozen=True)
-class RunRow:
-    """A run in the table: its letter, its name, and its numbers as text."""
+class Spread:
+    """Runs that differ in their seed alone: who they are, and their accuracies (fractions)."""
 
-    letter: str
-    name: str
-    data: str
-    search: str
-    seed: str
-    accuracy: str
-    random: str
-    lead: str
-    top5: str
-    parameters: str
-    multiply_adds: str
-    search_seconds: str
-    train_seconds: str
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A setting that is not the same in all runs, with each run's value."""
-
-    name: str
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class FoundCells:
-    """The cells that a run found, drawn."""
-
-    name: str
-    cells: tuple[tuple[str, Markup], ...]
+    names: tuple[str, ...]
+    found: tuple[float, ...]
+    random: tuple[float, ...]
+    lead: tuple[float, ...]
 
 
 def write_comparison(runs: list[Path], out: Path) -> Path:
@@ -93,7 +66,10 @@ def comparison_html(runs: Sequence[Run]) -> str:
         title=f"DOTS: {len(runs)} runs compared",
         letters=letters,
         one_source=len({run.data.name for run in runs if run.data is not None}) < 2,
-        rows=[_row(run, name) for run, name in zip(runs, letters, strict=True)],
+        runs=[
+            (name, run, _lead(run), search_words(run))
+            for name, run in zip(letters, runs, strict=True)
+        ],
         warnings=list(_warnings(runs)),
         spreads=spreads(runs, letters),
         scatters=list(_scatters(runs, letters)),
@@ -110,31 +86,17 @@ def letter(index: int) -> str:
     return (letter(rest - 1) if rest else "") + chr(ord("A") + last)
 
 
-def _row(run: Run, name: str) -> RunRow:
-    result = run.result
-    own: Trained = result if result is not None else BaselineResult()
-    random = result.baselines.get("random", BaselineResult()).test_accuracy if result else None
-    lead = None if own.test_accuracy is None or random is None else own.test_accuracy - random
-    seed = run.setting("seed")
-    return RunRow(
-        letter=name,
-        name=visible(run.name),
-        data=visible(run.data.name) if run.data is not None and run.data.name else NONE,
-        search=_search(run),
-        seed=NONE if seed is None else str(seed),
-        accuracy=percent(own.test_accuracy),
-        random=percent(random),
-        lead=NONE if lead is None else points(lead).removesuffix(" points"),
-        top5=percent(own.test_top5),
-        parameters=amount(own.parameters),
-        multiply_adds=amount(own.multiply_adds),
-        search_seconds=duration(result.search_seconds if result else None),
-        train_seconds=duration(own.train_seconds),
-    )
+def _lead(run: Run) -> float | None:
+    """The accuracy of the run's own network, less that of its random cell."""
+    if run.result is None or "random" not in run.result.baselines:
+        return None
+    own, random = run.result.test_accuracy, run.result.baselines["random"].test_accuracy
+    return None if own is None or random is None else own - random
 
 
-def _search(run: Run) -> str:
-    trained = subject(run)
+def search_words(run: Run) -> str:
+    """The search of a run, or the network that it trained without one."""
+    trained = trained_network(run)
     if trained.kind != "found" and run.result is not None:
         return f"none: {trained.title}"
     parts = [run.setting("strategy"), run.setting("retain"), run.setting("topology.edges")]
@@ -173,7 +135,7 @@ def _costs(
 ) -> Iterator[tuple[str, float, float, int]]:
     """For each tested cell its label, cost, accuracy and style (by the kind of cell)."""
     for run, name in zip(runs, letters, strict=True):
-        trained = subject(run)
+        trained = trained_network(run)
         for cell, numbers in trained_cells(run).items():
             cost = getattr(numbers, key)
             if cost is not None and numbers.test_accuracy is not None:
@@ -203,18 +165,48 @@ def _curves(runs: Sequence[Run], letters: Sequence[str]) -> Iterator[Markup]:
             yield line_chart(Frame(f"{title}{unit}", "epoch", title.lower()), series)
 
 
-def _cells(runs: Sequence[Run], letters: Sequence[str]) -> Iterator[FoundCells]:
+def _cells(
+    runs: Sequence[Run], letters: Sequence[str]
+) -> Iterator[tuple[str, tuple[tuple[str, Markup], ...]]]:
     for run, name in zip(runs, letters, strict=True):
         if FOUND in run.genotypes:
             title = f"{name}: {visible(run.name)}"
-            yield FoundCells(title, draw(title, run.genotypes[FOUND]))
+            yield title, draw(title, run.genotypes[FOUND])
 
 
-def differences(runs: Sequence[Run]) -> list[Difference]:
-    """The settings in which the runs' recipes differ, in the order of the first recipe."""
+def differences(runs: Sequence[Run]) -> list[tuple[str, tuple[str, ...]]]:
+    """The settings that differ, with each run's value, in the order of the first recipe."""
     recipes = [dict(flat(run.recipe)) for run in runs]
     names = list(dict.fromkeys(name for settings in recipes for name in settings))
-    rows = [
-        Difference(name, tuple(settings.get(name, NONE) for settings in recipes)) for name in names
+    rows = [(name, tuple(settings.get(name, NONE) for settings in recipes)) for name in names]
+    return [row for row in rows if len(set(row[1])) > 1]
+
+
+def spreads(runs: Sequence[Run], names: Sequence[str]) -> list[Spread]:
+    """A line for every set of two or more tested runs that differ in their seed alone."""
+    groups: dict[str, list[int]] = {}
+    for index, run in enumerate(runs):
+        if run.recipe and run.result is not None and run.result.test_accuracy is not None:
+            groups.setdefault(_but_the_seed(run), []).append(index)
+    return [
+        _spread([runs[i] for i in group], tuple(names[i] for i in group))
+        for group in groups.values()
+        if len({runs[index].setting("seed") for index in group}) > 1
     ]
-    return [row for row in rows if len(set(row.values)) > 1]
+
+
+def _but_the_seed(run: Run) -> str:
+    recipe = {key: value for key, value in run.recipe.items() if key != "seed"}
+    source = run.data.name if run.data is not None else ""
+    return json.dumps([source, recipe], sort_keys=True)
+
+
+def _spread(runs: Sequence[Run], names: tuple[str, ...]) -> Spread:
+    found = [run.result.test_accuracy for run in runs if run.result is not None]
+    random = [
+        run.result.baselines["random"].test_accuracy
+        for run in runs
+        if run.result is not None and "random" in run.result.baselines
+    ]
+    leads = [_lead(run) for run in runs]
+    return Spread(names, *(tuple(x for x in xs if x is not None) for xs in (found, random, leads)))

@@ -7,38 +7,17 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from dots.common.records import MetricRow
 from dots.recipe.settings import HalvingSettings
-from dots.report.intervals import wilson
 from dots.report.reading import Run
-from dots.report.verdict import test_images
-from dots.report.wording import NONE, amount, duration, percent, stage_name
+from dots.report.verdict import test_images, wilson
+from dots.report.wording import NONE, amount, duration, percent
 
 SEARCH_STAGES = ("operations", "topology", "halving")
 
 
-@dataclass(frozen=True)
-class Tile:
-    """A number with its name and a remark on it."""
-
-    label: str
-    value: str
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class StageRow:
-    """How far a stage got, and where it ended, as text."""
-
-    name: str
-    state: str
-    epochs: str
-    seconds: str
-    loss: str
-    accuracy: str
-
-
-def tiles(run: Run) -> list[Tile]:
-    """The headline numbers that the run has; those that it lacks are left out."""
+def tiles(run: Run) -> list[tuple[str, str, str]]:
+    """The headline numbers that the run has: name, value, remark."""
     result = run.result
     if result is None:
         return []
@@ -48,26 +27,38 @@ def tiles(run: Run) -> list[Tile]:
         low, high = wilson(result.test_accuracy, count)
         share = f"of {count} test images; 95 % interval {100 * low:.1f} to {100 * high:.1f} %"
     found = [
-        Tile("Test accuracy", percent(result.test_accuracy), share),
-        Tile("Top-5 accuracy", percent(result.test_top5), "true class among the best five"),
-        Tile("Balanced accuracy", percent(result.balanced_accuracy), "mean over the classes"),
-        Tile("Parameters", amount(result.parameters), "without the auxiliary head"),
-        Tile("Multiply-adds", amount(result.multiply_adds), "convolutions and linear, an image"),
-        Tile(
+        ("Test accuracy", percent(result.test_accuracy), share),
+        ("Top-5 accuracy", percent(result.test_top5), "true class among the best five"),
+        ("Balanced accuracy", percent(result.balanced_accuracy), "mean over the classes"),
+        ("Parameters", amount(result.parameters), "without the auxiliary head"),
+        ("Multiply-adds", amount(result.multiply_adds), "convolutions and linear, an image"),
+        (
             "Search time",
             duration(result.search_seconds),
             f"{duration(result.search_cpu_seconds)} of CPU time"
             if result.search_cpu_seconds is not None
             else "",
         ),
-        Tile("Training time", duration(result.train_seconds), "the found cell, from scratch"),
+        ("Training time", duration(result.train_seconds), "the found cell, from scratch"),
     ]
-    return [tile for tile in found if tile.value != NONE]
+    return [tile for tile in found if tile[1] != NONE]
 
 
-def stage_rows(run: Run) -> list[StageRow]:
-    """A row for every stage that the recipe plans or the metrics hold."""
-    return [_stage_row(run, stage) for stage in _stages(run)]
+@dataclass(frozen=True)
+class StageState:
+    """How far a stage got: epochs done and planned, and the last of its metrics."""
+
+    name: str
+    state: str
+    done: int
+    planned: int | None
+    seconds: float | None
+    last: MetricRow | None
+
+
+def stage_states(run: Run) -> list[StageState]:
+    """Every stage that the recipe plans or the metrics hold."""
+    return [_stage_state(run, stage) for stage in _stages(run)]
 
 
 def _stages(run: Run) -> Iterator[str]:
@@ -104,21 +95,14 @@ def _cut_short(run: Run, stage: str) -> str:
     return "ended early" if later or run.result is not None else "unfinished"
 
 
-def _stage_row(run: Run, stage: str) -> StageRow:
+def _stage_state(run: Run, stage: str) -> StageState:
     rows = run.rows(stage)
-    planned = planned_epochs(run, stage)
+    planned, done = planned_epochs(run, stage), len(rows)
     if not rows:
         state = "not part of this run" if run.metrics and run.result else "not run"
-        return StageRow(stage_name(stage), state, f"0 of {planned}", NONE, NONE, NONE)
-    done = len(rows)
-    state = "finished" if planned is None or done >= planned else _cut_short(run, stage)
-    loss = rows[-1].number("loss")
+    else:
+        finished = planned is None or done >= planned
+        state = "finished" if finished else _cut_short(run, stage)
     seconds = [value for row in rows if (value := row.number("seconds")) is not None]
-    return StageRow(
-        name=stage_name(stage),
-        state=state,
-        epochs=f"{done} of {planned}" if planned else str(done),
-        seconds=duration(sum(seconds)) if seconds else NONE,
-        loss=NONE if loss is None else f"{loss:.3f}",
-        accuracy=percent(rows[-1].number("accuracy"), 1),
-    )
+    total = sum(seconds) if seconds else None
+    return StageState(stage, state, done, planned, total, rows[-1] if rows else None)

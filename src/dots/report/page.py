@@ -2,52 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dots.common.files import write_text
 from dots.common.records import REPORT
-from dots.report.alternatives import others
-from dots.report.annealing import entropy_chart, panels, temperature_chart
-from dots.report.close_calls import undecided
-from dots.report.confusion import confusion_view
-from dots.report.curves import stage_curves
+from dots.report import wording
+from dots.report.alternatives import alternatives, heading, shown
+from dots.report.close_calls import close_calls
+from dots.report.curves import entropy_chart, panels, stage_curves, temperature_chart
 from dots.report.drawing.svg import cell_svg
 from dots.report.graph import choices_of
-from dots.report.headline import stage_rows, tiles
-from dots.report.pictures import pictures
+from dots.report.headline import stage_states, tiles
+from dots.report.mistakes import confusion, pictures, shade
 from dots.report.reading import FOUND, Run, read_run
-from dots.report.rendering import render
 from dots.report.replay import replay
-from dots.report.reproduce import command, environment_table, missing_files, settings_tables
+from dots.report.reproduce import command, missing_files, settings_tables
 from dots.report.retained import retained_tables
-from dots.report.sizes import sizes
 from dots.report.truth import truth
-from dots.report.verdict import worth
+from dots.report.verdict import sizes, verdict
 from dots.report.wording import cell_name, kind_name, visible
 from dots.space.genotype import Genotype
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """The cells of a genotype: kind and picture of each."""
-
-    name: str
-    cells: tuple[tuple[str, Markup], ...]
-
-
-def drawings(run: Run) -> list[Drawing]:
-    """A drawing of every cell that the run knows, the found one first."""
+def drawings(run: Run) -> Iterator[tuple[str, tuple[tuple[str, Markup], ...]]]:
+    """Name and drawings of every cell that the run knows, the found one first."""
     trained = {FOUND, *(run.result.baselines if run.result else ())}
-    result = []
     for key, genotype in run.genotypes.items():
         name = cell_name(key)
         if run.result is not None and key not in trained:
             name += " (not trained here)"
-        result.append(Drawing(name, draw(name, genotype)))
-    return result
+        yield name, draw(name, genotype)
 
 
 def draw(name: str, genotype: Genotype) -> tuple[tuple[str, Markup], ...]:
@@ -90,25 +81,26 @@ def report_html(run: Run) -> str:
         broken=run.broken,
         said=run.notices,
         notices=run.data.notices if run.data else (),
-        stages=stage_rows(run),
-        worth=worth(run),
-        sizes=sizes(run),
+        stages=stage_states(run),
+        verdict=verdict(run),
+        sizes=run.sizes,
+        sizes_rows=sizes(run),
         truth=truth(run),
-        drawings=drawings(run),
+        truth_known=run.result is not None and run.result.truth is not None,
+        drawings=list(drawings(run)),
         tables=retained_tables(run),
-        undecided=undecided(run),
+        close_calls=close_calls(run),
         choice=choices_of(run).words,
         panels=panels(run),
         temperature=temperature_chart(run),
         entropy=entropy_chart(run),
-        others=others(run),
+        alternatives=alternatives(run),
         replay=replay(run),
         curves=stage_curves(run),
         pictures=pictures(run),
-        confusion=confusion_view(run),
+        confusion=confusion(run),
         command=command(run),
         settings=settings_tables(run),
-        environment=environment_table(run),
     )
 
 
@@ -129,3 +121,39 @@ def _subtitle(run: Run) -> str:
         if isinstance(value, str | int):
             parts.append(words.format(visible(str(value))))
     return " · ".join(parts)
+
+
+def render(template: str, **values: Any) -> str:
+    """A template filled in; all values but Markup are escaped."""
+    return _environment().get_template(template).render(version=_version(), **values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: Mapping[str, Any] = {
+        "kind": kind_name,
+        "stage": wording.stage_name,
+        "metric": heading,
+        "cost": shown,
+        "part": lambda count, total: wording.percent(count / total, 1) if total else "no images",
+        "shade": shade,
+        "mean_and_deviation": wording.mean_and_deviation,
+    }
+    plain = ("percent", "in_percent", "fixed", "amount", "duration", "points", "weight", "number")
+    named = {name: getattr(wording, name) for name in (*plain, "visible", "operation")}
+    environment.filters.update({**named, **filters})
+    return environment
+
+
+def _version() -> str:
+    try:
+        return version("dots-nas")
+    except PackageNotFoundError:  # run from a source tree
+        return ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from dots.common import records
@@ -26,12 +25,8 @@ _MISSING = {
 _SEARCH = (records.CANDIDATES, records.ARCHITECTURE)
 
 
-@dataclass(frozen=True)
-class SettingsTable:
-    """Settings under a heading: names and values as text."""
-
-    name: str
-    rows: tuple[tuple[str, str], ...]
+Settings = tuple[str, list[tuple[str, str]]]
+"""A heading, and names and values as text."""
 
 
 def command(run: Run) -> str | None:
@@ -44,20 +39,22 @@ def command(run: Run) -> str | None:
     return None
 
 
-def settings_tables(run: Run) -> list[SettingsTable]:
-    """The recipe: its plain settings first, then a table for each part."""
-    plain = [(key, value) for key, value in run.recipe.items() if not isinstance(value, Mapping)]
-    tables = [SettingsTable("General", tuple((key, number(value)) for key, value in plain))]
+def settings_tables(run: Run) -> list[Settings]:
+    """The recipe: its plain settings first, then those of each part; then the environment.
+
+    Of environment.json all but the command.
+    """
+    plain = [
+        (key, number(value)) for key, value in run.recipe.items() if not isinstance(value, Mapping)
+    ]
+    tables = [("General", plain)]
     for key, value in run.recipe.items():
         if isinstance(value, Mapping) and value:
-            tables.append(SettingsTable(visible(key).capitalize(), tuple(flat(value))))
-    return [table for table in tables if table.rows]
-
-
-def environment_table(run: Run) -> SettingsTable | None:
-    """Versions, device and the like: all that environment.json holds but the command."""
-    rows = tuple(row for row in flat(run.environment) if row[0] != "command")
-    return SettingsTable("Environment", rows) if rows else None
+            tables.append((visible(key).capitalize(), list(flat(value))))
+    if run.recipe:
+        rows = [row for row in flat(run.environment) if row[0] != "command"]
+        tables.append(("Environment", rows))
+    return [table for table in tables if table[1]]
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from dots.report.charts.svg import element, figure, line
 from dots.report.graph import group_names, kept_in_topology, operations_on, space_of
 from dots.report.reading import FOUND, Run
-from dots.report.wording import node, operation
+from dots.report.wording import node
 from dots.space.search_space import SearchSpace
 
 FIXED = 0.99
@@ -18,22 +18,15 @@ FIXED = 0.99
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A retained operation: its weight at the end of the topology search, and if it won."""
+class Edge:
+    """An edge: its ends, what was kept with the weight at the end, its γ, the way there, its fate.
 
-    name: str
-    weight: float | None
-    in_cell: bool
+    `in_cell` are the operations that the found cell has there.
+    """
 
-
-@dataclass(frozen=True)
-class EdgeRow:
-    """An edge: its number from 1, its ends, what was kept, its γ, the way there, its fate."""
-
-    number: int
     source: str
     target: str
-    kept: tuple[Kept | None, ...]
+    kept: tuple[tuple[str, float | None], ...]
     gamma: float | None
     history: Markup | None
     in_cell: tuple[str, ...]
@@ -48,7 +41,7 @@ class RetainedTable:
 
     kind: str
     groups: tuple[str, ...]
-    edges: tuple[EdgeRow, ...]
+    edges: tuple[Edge, ...]
     searched: bool
     decided: bool
 
@@ -63,9 +56,7 @@ def retained_tables(run: Run) -> list[RetainedTable]:
         RetainedTable(
             kind=kind,
             groups=groups,
-            edges=tuple(
-                _edge_row(run, space, kind, edge, len(groups)) for edge in range(len(rows))
-            ),
+            edges=tuple(_edge(run, space, kind, edge) for edge in range(len(rows))),
             searched=bool(run.architecture_rows("topology")),
             decided=FOUND in run.genotypes,
         )
@@ -74,26 +65,20 @@ def retained_tables(run: Run) -> list[RetainedTable]:
     ]
 
 
-def _edge_row(run: Run, space: SearchSpace, kind: str, edge: int, columns_: int) -> EdgeRow:
+def _edge(run: Run, space: SearchSpace, kind: str, edge: int) -> Edge:
     source, target = space.cell.edges[edge]
-    names = kept_in_topology(run, kind, edge)
-    chosen = operations_on(run, kind, source, target)
     paths = weights_over_time(run, kind, edge)
-    kept: list[Kept | None] = [
-        Kept(operation(name), path[-1] if path else None, name in chosen)
-        for name, path in zip(names, paths or [[]] * len(names), strict=True)
-    ]
-    kept += [None] * (columns_ - len(kept))
+    names = kept_in_topology(run, kind, edge)
+    weights = [path[-1] if path else None for path in paths or [[]] * len(names)]
     rows = run.architecture_rows("topology")
     gammas = rows[-1].gamma.get(kind, []) if rows else []
-    return EdgeRow(
-        number=edge + 1,
+    return Edge(
         source=node(source, space.cell.inputs),
         target=node(target, space.cell.inputs),
-        kept=tuple(kept),
+        kept=tuple(zip(names, weights, strict=True)),
         gamma=gammas[edge] if len(gammas) == len(space.cell.edges) else None,
         history=_spark(paths) if paths and len(paths) > 1 else None,
-        in_cell=tuple(operation(name) for name in chosen),
+        in_cell=operations_on(run, kind, source, target),
     )
 
 

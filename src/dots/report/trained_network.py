@@ -1,4 +1,4 @@
-"""What a run trained: a cell that it searched, a cell that was given to it, or a known network."""
+"""What a run trained: a cell that it searched or was given, or a known network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Kind = Literal["found", "given", "reference"]
 
 
 @dataclass(frozen=True)
-class Subject:
+class TrainedNetwork:
     """Where the trained network comes from, and its name as a title and within a sentence."""
 
     kind: Kind
@@ -25,18 +25,18 @@ class Subject:
         return self.title if name == FOUND else cell_name(name)
 
 
-def subject(run: Run) -> Subject:
+def trained_network(run: Run) -> TrainedNetwork:
     """What the run's test accuracy is of.
 
     A given cell that is one of the zoo's is called by its name there.
     """
     if run.result is not None and run.result.reference is not None:
         name = visible(run.result.reference)
-        return Subject("reference", name, name)
+        return TrainedNetwork("reference", name, name)
     if run.candidates is not None or run.architecture:
-        return Subject("found", cell_name(FOUND), "the found cell")
+        return TrainedNetwork("found", cell_name(FOUND), "the found cell")
     genotype = run.genotypes.get(FOUND)
     known = next((e.name for e in zoo.entries() if e.genotype == genotype), None)
     if known is not None:
-        return Subject("given", known, known)
-    return Subject("given", "Given cell", "the given cell")
+        return TrainedNetwork("given", known, known)
+    return TrainedNetwork("given", "Given cell", "the given cell")

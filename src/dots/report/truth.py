@@ -2,51 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dots.common.records import Result, TableEntry
 from dots.report.reading import Run
-from dots.report.wording import NONE, points, visible
+from dots.report.wording import points, visible
 
 _DATA = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16_120": "ImageNet16-120"}
 _PARTS = {"_test": " test", "_valid": " validation"}
 
 
 @dataclass(frozen=True)
-class Row:
-    """A cell in a column of the table, its numbers as text."""
-
-    cell: str
-    accuracy: str
-    rank: str
-    percentile: str
-
-
-@dataclass(frozen=True)
 class Column:
-    """A column of the table: its name, a row for each cell, and a sentence on them."""
+    """A column of the table: its name, the entries by cell, and a sentence on them."""
 
     name: str
-    rows: tuple[Row, ...]
+    entries: Mapping[str, TableEntry | None]
     said: str
 
 
-@dataclass(frozen=True)
-class Truth:
-    """The columns, and whether the benchmark has the found cell at all."""
-
-    columns: tuple[Column, ...]
-    known: bool
-
-
-def truth(run: Run) -> Truth | None:
-    """What result.json holds from a table of true accuracies, or None where it holds nothing."""
-    result = run.result
-    if result is None or not result.truth_best:
-        return None
-    columns = tuple(_column(result, name) for name in result.truth_best)
-    return Truth(columns, known=result.truth is not None)
+def truth(run: Run) -> list[Column]:
+    """What result.json holds from a table of true accuracies, by column; often nothing."""
+    return [_column(run.result, name) for name in run.result.truth_best] if run.result else []
 
 
 def _column(result: Result, name: str) -> Column:
@@ -56,16 +34,8 @@ def _column(result: Result, name: str) -> Column:
         "Best cell": result.truth_best,
         "Random cell, mean": result.truth_random,
     }
-    rows = tuple(_row(cell, (entries or {}).get(name)) for cell, entries in cells.items())
-    return Column(column_name(name), rows, " ".join(_said(result, name)))
-
-
-def _row(cell: str, entry: TableEntry | None) -> Row:
-    if entry is None:
-        return Row(cell, NONE, NONE, NONE)
-    rank = NONE if entry.rank is None else f"{entry.rank:,}"
-    percentile = NONE if entry.percentile is None else f"{entry.percentile:.2f} %"
-    return Row(cell, f"{entry.accuracy:.2f} %", rank, percentile)
+    entries = {cell: (table or {}).get(name) for cell, table in cells.items()}
+    return Column(column_name(name), entries, " ".join(_said(result, name)))
 
 
 def _said(result: Result, name: str) -> Iterator[str]:

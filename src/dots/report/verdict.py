@@ -2,53 +2,58 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from dots.common.records import Trained
+from dots.common.records import Competitor, KnownSize, Trained
 from dots.report.charts.points import Dot, Estimate, interval_chart, scatter_chart
-from dots.report.intervals import difference, wilson
 from dots.report.reading import FOUND, Run
-from dots.report.trained_network import Subject, subject
-from dots.report.wording import BASELINES, amount, duration, percent, points, visible
+from dots.report.trained_network import TrainedNetwork, trained_network
+from dots.report.wording import BASELINES, duration, percent, points, visible
 from dots.zoo import PUBLISHED
 
+Z = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution: 95 % intervals."""
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """The 95 % Wilson score interval of a share of `count` images that were got right."""
+    centre = share + Z**2 / (2 * count)
+    spread = Z * math.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
+    scale = 1 + Z**2 / count
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def difference(one: float, other: float, count: int) -> tuple[float, float]:
+    """Newcombe's 95 % interval of `one` - `other`, both shares of `count` images.
+
+    It takes the two as independent. They share their test images here, so it is rather too
+    wide than too narrow.
+    """
+    low_one, high_one = wilson(one, count)
+    low_other, high_other = wilson(other, count)
+    gap = one - other
+    return (
+        gap - math.hypot(one - low_one, high_other - other),
+        gap + math.hypot(high_one - one, other - low_other),
+    )
+
 
 @dataclass(frozen=True)
-class Row:
-    """A trained cell in the table: its numbers as text, and its lead over the found cell."""
+class Verdict:
+    """The verdict in a sentence, what to hold against it, the networks and the figures.
 
-    name: str
-    accuracy: str
-    ahead: str
-    top5: str
-    balanced: str
-    parameters: str
-    multiply_adds: str
-    seconds: str
-
-
-@dataclass(frozen=True)
-class Competitor:
-    """A cell of the successive halving as text, and whether it won."""
-
-    origin: str
-    epochs: int
-    validation: str
-    seconds: str
-    won: bool
-
-
-@dataclass(frozen=True)
-class Worth:
-    """The verdict in a sentence, what to hold against it, the table and the figures."""
+    `rows` are the networks: title, numbers, and the lead over the found cell. `halving` are
+    the cells that competed, who got furthest first.
+    """
 
     searched: bool
-    verdict: str
+    sentence: str
     remarks: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[tuple[str, Trained, float | None], ...]
     halving: tuple[Competitor, ...]
     intervals: Markup | None
     scatters: tuple[Markup, ...]
@@ -73,22 +78,22 @@ def trained_cells(run: Run) -> dict[str, Trained]:
     return cells | {name: run.result.baselines[name] for name in names}
 
 
-def worth(run: Run) -> Worth | None:
+def verdict(run: Run) -> Verdict | None:
     """The comparison, or None where no cell was tested."""
     cells = trained_cells(run)
     if not cells or cells[FOUND].test_accuracy is None:
         return None
     count = test_images(run)
     tested = {name: c for name, c in cells.items() if c.test_accuracy is not None}
-    trained = subject(run)
-    return Worth(
+    trained = trained_network(run)
+    return Verdict(
         searched=trained.kind == "found",
-        verdict=_verdict(tested, count)
+        sentence=_sentence(tested, count)
         if trained.kind == "found"
         else _unsearched(trained, tested),
         remarks=(*_origin(run), *_at_equal_time(run, tested), *_remarks(tested, count, trained)),
         rows=tuple(
-            _row(trained.title_of(name), name, numbers, cells[FOUND])
+            (trained.title_of(name), numbers, _lead(numbers, cells[FOUND]))
             for name, numbers in cells.items()
         ),
         halving=tuple(_competitors(run)),
@@ -97,39 +102,22 @@ def worth(run: Run) -> Worth | None:
     )
 
 
-def _row(title: str, name: str, numbers: Trained, found: Trained) -> Row:
-    ahead = ""
-    if name != FOUND and numbers.test_accuracy is not None and found.test_accuracy is not None:
-        ahead = points(numbers.test_accuracy - found.test_accuracy)
-    return Row(
-        name=title,
-        accuracy=percent(numbers.test_accuracy),
-        ahead=ahead,
-        top5=percent(numbers.test_top5),
-        balanced=percent(numbers.balanced_accuracy),
-        parameters=amount(numbers.parameters),
-        multiply_adds=amount(numbers.multiply_adds),
-        seconds=duration(numbers.train_seconds),
-    )
+def _lead(numbers: Trained, found: Trained) -> float | None:
+    if numbers is found or numbers.test_accuracy is None or found.test_accuracy is None:
+        return None
+    return numbers.test_accuracy - found.test_accuracy
 
 
-def _competitors(run: Run) -> Iterator[Competitor]:
+def _competitors(run: Run) -> list[Competitor]:
     """Who got furthest first."""
     halving = run.halving
     if halving is None:
-        return
+        return []
     rounds = sorted(
         halving.cells,
         key=lambda cell: (-len(cell.validation), *(-v.accuracy for v in cell.validation[-1:])),
     )
-    for cell in sorted(rounds, key=lambda cell: cell.origin != halving.winner):
-        yield Competitor(
-            visible(cell.origin),
-            cell.epochs,
-            ", ".join(percent(value.accuracy, 1) for value in cell.validation),
-            duration(cell.seconds),
-            cell.origin == halving.winner,
-        )
+    return sorted(rounds, key=lambda cell: cell.origin != halving.winner)
 
 
 def _accuracy(numbers: Trained) -> float:
@@ -151,7 +139,7 @@ OPPONENTS = {
 """What the found cell must beat for its search to have been worth it."""
 
 
-def _verdict(cells: Mapping[str, Trained], count: int | None) -> str:
+def _sentence(cells: Mapping[str, Trained], count: int | None) -> str:
     against = {name: _accuracy(cells[name]) for name in OPPONENTS if name in cells}
     if "random" not in against:
         return (
@@ -220,7 +208,7 @@ def _at_equal_time(run: Run, cells: Mapping[str, Trained]) -> Iterator[str]:
     )
 
 
-def _unsearched(trained: Subject, cells: Mapping[str, Trained]) -> str:
+def _unsearched(trained: TrainedNetwork, cells: Mapping[str, Trained]) -> str:
     """The numbers of a run that only trained."""
     what = "a reference network" if trained.kind == "reference" else "a cell given to it"
     name = "" if trained.title == "Given cell" else f", {trained.title}"
@@ -232,7 +220,9 @@ def _unsearched(trained: Subject, cells: Mapping[str, Trained]) -> str:
     return f"{text}; the random cell reached {percent(_accuracy(cells['random']))} ({points(gap)})."
 
 
-def _remarks(cells: Mapping[str, Trained], count: int | None, trained: Subject) -> Iterator[str]:
+def _remarks(
+    cells: Mapping[str, Trained], count: int | None, trained: TrainedNetwork
+) -> Iterator[str]:
     found = cells[FOUND]
     if "random" in cells:
         yield from _chance(_accuracy(found), _accuracy(cells["random"]), count)
@@ -264,7 +254,7 @@ def _chance(found: float, random: float, count: int | None) -> Iterator[str]:
     )
 
 
-def _size(found: Trained, random: Trained, trained: Subject) -> Iterator[str]:
+def _size(found: Trained, random: Trained, trained: TrainedNetwork) -> Iterator[str]:
     if not found.parameters or not random.parameters:
         return
     ratio = found.parameters / random.parameters
@@ -276,7 +266,9 @@ def _size(found: Trained, random: Trained, trained: Subject) -> Iterator[str]:
         ).replace("%", " %")
 
 
-def _intervals(cells: Mapping[str, Trained], count: int | None, trained: Subject) -> Markup | None:
+def _intervals(
+    cells: Mapping[str, Trained], count: int | None, trained: TrainedNetwork
+) -> Markup | None:
     if count is None:
         return None
     estimates = []
@@ -288,7 +280,7 @@ def _intervals(cells: Mapping[str, Trained], count: int | None, trained: Subject
     return interval_chart(estimates, "Test accuracy with 95 % interval")
 
 
-def _scatters(run: Run, cells: Mapping[str, Trained], trained: Subject) -> Iterator[Markup]:
+def _scatters(run: Run, cells: Mapping[str, Trained], trained: TrainedNetwork) -> Iterator[Markup]:
     for key, title in (("parameters", "parameters"), ("multiply_adds", "multiply-adds")):
         values = {name: getattr(numbers, key) for name, numbers in cells.items()}
         if any(value is None for value in values.values()):
@@ -315,3 +307,23 @@ def unit_of(largest: float) -> tuple[float, str]:
         if largest >= size:
             return size, name
     return 1.0, ""
+
+
+_KINDS = {"cell": "zoo cell, not trained here", "reference": "reference network, not trained here"}
+
+
+def sizes(run: Run) -> list[tuple[str, str, Trained | KnownSize, bool]]:
+    """Networks by rising parameters: name, what it is, its costs, and whether the run trained it.
+
+    Empty where sizes.json is not there.
+    """
+    if run.sizes is None or not run.sizes.networks:
+        return []
+    trained = trained_network(run)
+    rows: list[tuple[str, str, Trained | KnownSize, bool]] = [
+        (trained.title_of(name), f"trained here, {percent(cell.test_accuracy)}", cell, True)
+        for name, cell in trained_cells(run).items()
+        if cell.parameters is not None and cell.test_accuracy is not None
+    ]
+    rows += [(visible(one.name), _KINDS[one.kind], one, False) for one in run.sizes.networks]
+    return sorted(rows, key=lambda row: row[2].parameters or 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import mean, stdev
 
 from dots.common.text import plain
 
@@ -43,9 +44,30 @@ _PRINTED_NAME = 60
 
 def percent(fraction: float | None, digits: int = 2) -> str:
     """A fraction as a percentage: 0.9751 -> "97.51 %"."""
-    if fraction is None or not math.isfinite(fraction):
+    return NONE if fraction is None else in_percent(100 * fraction, digits)
+
+
+def in_percent(value: float | None, digits: int = 2) -> str:
+    """A number of percents: 97.51 -> "97.51 %"."""
+    text = fixed(value, digits)
+    return text if text == NONE else f"{text} %"
+
+
+def fixed(value: float | None, digits: int) -> str:
+    """A number with so many digits after the point."""
+    return NONE if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def mean_and_deviation(values: Sequence[float], signed: bool = False) -> str:
+    """Mean ± standard deviation (n - 1) in percent; of one value, that value."""
+    if not values:
         return NONE
-    return f"{100 * fraction:.{digits}f} %"
+    centre = f"{100 * mean(values):+.2f}" if signed else f"{100 * mean(values):.2f}"
+    centre = centre.replace("-", "−")
+    unit = "points" if signed else "%"
+    if len(values) < 2:
+        return f"{centre} {unit}"
+    return f"{centre} ± {fixed(100 * stdev(values), 2)} {unit}"
 
 
 def points(difference: float, digits: int = 2) -> str:
@@ -90,7 +112,7 @@ def duration(seconds: float | None) -> str:
 
 def weight(value: float | None) -> str:
     """A weight or probability between 0 and 1 with two digits."""
-    return NONE if value is None or not math.isfinite(value) else f"{value:.2f}"
+    return fixed(value, 2)
 
 
 def number(value: object) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dots.common.files import telling_full_disk
-from dots.runs.checkpoint_file import DamagedFileError, load, save
+from dots.runs.state_file import DamagedFileError, load, save
 
 _NAME = re.compile(r"(\d{6,12})-([a-z0-9][a-z0-9-]*)\.safetensors")
 

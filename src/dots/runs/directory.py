@@ -55,13 +55,15 @@ class RunDirectory:
     """One run on disk, at `path`.
 
     `create` begins a run and `open` continues one: both lock the directory until `close`, or
-    the end of a `with` block. `read` looks at one without a lock, also while it runs.
+    the end of a `with` block. `read` looks at one without a lock, also while it runs; `follow`
+    is for the processes beside the one that writes: there nothing is written.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, lock: Lock | None) -> None:
+    def __init__(self, path: Path, recipe: Recipe, lock: Lock | None, *, follows: bool = False):
         self.path = path
         self.recipe = recipe
         self._lock = lock
+        self._follows = follows
         self.metrics = Metrics(path)
         self.architecture = JsonLines(path / ARCHITECTURE)
 
@@ -126,6 +128,20 @@ class RunDirectory:
         """The run at `path`, to look at. Raises UserError where there is no run."""
         return cls(path, _recipe(path), None)
 
+    @classmethod
+    def follow(cls, path: Path) -> RunDirectory:
+        """The run at `path`, which another process has. Raises UserError where there is no run."""
+        return cls(path, _recipe(path), None, follows=True)
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes. Raises RuntimeError where the run is only to be read."""
+        if self._follows:
+            return False
+        if self._lock is None or not self._lock.held:
+            raise RuntimeError(f"the run {self.path} was opened to be read, or is closed")
+        return True
+
     @cached_property
     def checkpoints(self) -> Checkpoints:
         """The run's checkpoints; before each is written, the rows are brought to disk."""
@@ -139,8 +155,8 @@ class RunDirectory:
 
     def write_json(self, name: str, value: Any) -> None:
         """Write the file `name` atomically. Raises ValueError for NaN and infinities."""
-        self._check_locked()
-        write_json(self.path / name, value)
+        if self.writes:
+            write_json(self.path / name, value)
 
     def write_record(self, record: Record) -> None:
         """Write the record's file atomically."""
@@ -148,8 +164,8 @@ class RunDirectory:
 
     def write_text(self, name: str, text: str) -> None:
         """Write the file `name` atomically."""
-        self._check_locked()
-        write_text(self.path / name, text)
+        if self.writes:
+            write_text(self.path / name, text)
 
     def read_json(self, name: str) -> Any:
         """The content of the file `name`. Raises UserError where it is missing or damaged."""
@@ -164,15 +180,15 @@ class RunDirectory:
 
     def rewind(self, stage: str, epoch: int) -> None:
         """Forget all rows from this epoch of this stage on: it is about to be run (again)."""
-        self._check_locked()
-        self.metrics.rewind(stage, epoch)
-        self.architecture.rewind(stage, epoch)
+        if self.writes:
+            self.metrics.rewind(stage, epoch)
+            self.architecture.rewind(stage, epoch)
 
     def sync(self) -> None:
         """Bring all rows to disk, and metrics.csv and TensorBoard up to date."""
-        self._check_locked()
-        self.metrics.sync()
-        self.architecture.sync()
+        if self.writes:
+            self.metrics.sync()
+            self.architecture.sync()
 
     def replace_recipe(self, recipe: Recipe) -> None:
         """Continue with other settings than the run began with."""
@@ -219,10 +235,6 @@ class RunDirectory:
                 part.unlink(missing_ok=True)
         if not self.has(ENVIRONMENT):  # it died while it began
             self.write_json(ENVIRONMENT, environment.collect())
-
-    def _check_locked(self) -> None:
-        if self._lock is None or not self._lock.held:
-            raise RuntimeError(f"the run {self.path} was opened to be read, or is closed")
 
 
 def numbered(root: Path, name: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,19 +30,15 @@ from dots.nas.plan import Plan, make_plan
 from dots.recipe import Recipe
 from dots.recipe.shares import SEARCHES, fitted_to_images
 from dots.runs.directory import RunDirectory, check_free
-from dots.runs.extension import extended, reopen
-from dots.runs.finetune import INITIAL, backbone
+from dots.runs.further_training import INITIAL, backbone, extended, reopen
 from dots.runs.job import Job, Machine, check_trainee, dry_recipe, read_job, trainee_for
-from dots.runs.latency import checked_latencies
-from dots.runs.limits import Limits, fitted, keep_to
-from dots.runs.planning.time_limit import TimeLimit
+from dots.runs.limits import Limits, checked_latencies, fitted
 from dots.runs.progress import Shown, Silent
-from dots.runs.session import Session, check_sizes, make_session
-from dots.runs.signals import stop_requests
-from dots.runs.truth import Truth
-from dots.space.candidates import CandidateFile, read_candidates
+from dots.runs.session import Session, work_on
+from dots.space.candidates import read_candidates
 from dots.space.genotype import Genotype
 from dots.training.processes import Processes, start_processes
+from dots.zoo.nasbench201 import Truth
 
 __all__ = ["Job", "Machine", "begin", "dry_recipe", "execute", "resume"]
 
@@ -77,40 +73,26 @@ def begin(
         Truth.load(Path(job.table), plan.space)
     if out is not None:
         check_free(out)
-    processes = start_processes(machine.device, devices=machine.devices, nodes=machine.nodes)
-    watcher = watcher if processes.main else Silent()
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+    processes, watcher = _start(machine, watcher)
+    files = {JOB: _json(asdict(job)), MACHINE: _json(_place(processes))}
+    with tempfile.TemporaryDirectory() as folder:
         data = _open(spec, plan, machine, watcher, Path(folder), processes)
-        plan = _fitted_to_images(plan, data, watcher)
-        stack.enter_context(fit_maps(_largest_map(plan.recipe, data)))
+        if (Path(folder) / SPLITS).exists():
+            files[SPLITS] = (Path(folder) / SPLITS).read_bytes()
+    plan = _fitted_to_images(plan, data, watcher)
+    files[DATA], files[HALVES] = _json(describe(data)), _json(halves_record(data))
+    name = name or _name_of(spec, data)
+    with fit_maps(_largest_map(plan.recipe, data)):
         check_trainee(plan, data, job, genotype)
-        files = {
-            JOB: _json(asdict(job)),
-            DATA: _json(describe(data)),
-            MACHINE: _json(_place(processes)),
-            HALVES: _json(halves_record(data)),
-        }
         if job.kind != "train" or "random" in recipe.baselines:
-            latency = checked_latencies(
-                plan,
-                data,
-                machine.latency_table,
-                processes,
-                watcher,
-                candidates=given,
-                check=job.kind != "train",
-            )
+            table, check = machine.latency_table, job.kind != "train"
+            latency = checked_latencies(plan, data, table, processes, watcher, given, check=check)
             if latency is not None:
                 files[LATENCY] = _json(latency.to_json())
         if max_steps is None:
+            limits, has_candidates = limits or Limits(), given is not None
             plan, timed = fitted(
-                plan,
-                data,
-                job.kind,
-                limits or Limits(),
-                processes,
-                watcher,
-                candidates=given is not None,
+                plan, data, job.kind, limits, processes, watcher, candidates=has_candidates
             )
             if timed is not None:
                 files[PLAN] = _json(timed.to_json())
@@ -118,46 +100,13 @@ def begin(
             files[INITIAL] = backbone(Path(job.weights), trainee_for(plan, data, job, genotype))
         if genotype is not None:
             files[GENOTYPE] = genotype.to_text().encode()
-        if (Path(folder) / SPLITS).exists():
-            files[SPLITS] = (Path(folder) / SPLITS).read_bytes()
-        with _create(
-            processes, plan.recipe, out, name or _name_of(spec, data), command, files
-        ) as run:
-            yield from _session(plan, data, run, processes, watcher, machine, max_steps)
-
-
-def _largest_map(recipe: Recipe, data: ImageData) -> int:
-    """Numbers of the largest map of a step of any stage, about."""
-    stages = (recipe.operations, recipe.topology, recipe.train)
-    return data.info.image_size**2 * max(s.batch * s.channels for s in stages)
-
-
-def _session(
-    plan: Plan,
-    data: ImageData,
-    run: RunDirectory,
-    processes: Processes,
-    watcher: Watcher,
-    machine: Machine,
-    max_steps: int | None,
-) -> Iterator[Session]:
-    for notice in data.notices:
-        watcher.say(notice)
-    watcher.say(f"run directory: {run.path}")
-    with stop_requests() as asked:
-        session = make_session(
-            plan,
-            data,
-            run,
-            processes,
-            watcher=watcher,
-            stop_signal=asked,
-            workers=machine.workers,
-            max_steps=max_steps,
-        )
-        if run.has(PLAN):
-            keep_to(session, TimeLimit.from_json(run.read_json(PLAN), str(run.path / PLAN)))
-        yield session
+        with (
+            _create(processes, plan.recipe, out, name, command, files) as run,
+            work_on(
+                run, plan, data, processes, watcher, workers=machine.workers, max_steps=max_steps
+            ) as session,
+        ):
+            yield session
 
 
 @contextmanager
@@ -173,14 +122,12 @@ def resume(
     """A session in an existing run directory, and what job it was.
 
     `change` may alter settings; what it alters is said. `data` replaces the source where it
-    has moved. `extend` adds epochs to the training, finished or not (see `dots.runs.extension`).
-    Raises UserError where there is no run, it is in use, or the data differ.
+    has moved. `extend` adds epochs to the training, finished or not (see
+    `dots.runs.further_training`). Raises UserError where there is no run, it is in use, or the
+    data differ.
     """
-    processes = start_processes(machine.device, devices=machine.devices, nodes=machine.nodes)
-    watcher = watcher if processes.main else Silent()
-    with ExitStack() as stack:
-        run = RunDirectory.open(path) if processes.main else RunDirectory.read(path)
-        stack.enter_context(run)
+    processes, watcher = _start(machine, watcher)
+    with RunDirectory.open(path) if processes.main else RunDirectory.follow(path) as run:
         processes.barrier()  # the main process has mended what a crash tore
         job = read_job(run)
         spec = data if data is not None else job.data
@@ -191,18 +138,24 @@ def resume(
             recipe = extended(recipe, job.kind, extend)
         plan = make_plan(recipe)
         images = _open(spec, plan, machine, watcher, path, processes)
-        stack.enter_context(fit_maps(_largest_map(recipe, images)))
-        _tell_differences(run, recipe, watcher, _place(processes))
-        _check_same_data(run, images)
-        if run.has(HALVES):
-            check_halves(run.read_json(HALVES), images, repr(str(run.path / HALVES)))
-        if processes.main and extend:
-            reopen(run)
-        if processes.main and recipe != run.recipe:
-            run.replace_recipe(recipe)
-        processes.barrier()
-        for session in _session(plan, images, run, processes, watcher, machine, None):
-            yield session, job
+        with fit_maps(_largest_map(recipe, images)):
+            _tell_differences(run, recipe, watcher, _place(processes))
+            _check_same_data(run, images)
+            if run.has(HALVES):
+                check_halves(run.read_json(HALVES), images, repr(str(run.path / HALVES)))
+            if processes.main and extend:
+                reopen(run)
+            if recipe != run.recipe:
+                run.replace_recipe(recipe)
+            processes.barrier()
+            with work_on(run, plan, images, processes, watcher, workers=machine.workers) as session:
+                yield session, job
+
+
+def _start(machine: Machine, watcher: Watcher) -> tuple[Processes, Watcher]:
+    """All processes, of which the main one alone talks to the user."""
+    processes = start_processes(machine.device, devices=machine.devices, nodes=machine.nodes)
+    return processes, watcher if processes.main else Silent()
 
 
 def _open(
@@ -230,7 +183,7 @@ def _open(
     watcher.reading(0, 0)
     if processes.local_rank == 0:
         processes.barrier()
-    check_sizes(plan, data)
+    plan.check_sizes(data.info)
     return data
 
 
@@ -243,6 +196,12 @@ def _fitted_to_images(plan: Plan, data: ImageData, watcher: Watcher) -> Plan:
     epochs = ", ".join(f"{name} {getattr(fitted, name).epochs}" for name in (*SEARCHES, "train"))
     watcher.say(f"epochs for {len(data.train)} training images: {epochs}")
     return make_plan(fitted)
+
+
+def _largest_map(recipe: Recipe, data: ImageData) -> int:
+    """Numbers of the largest map of a step of any stage, about."""
+    stages = (recipe.operations, recipe.topology, recipe.train)
+    return data.info.image_size**2 * max(s.batch * s.channels for s in stages)
 
 
 def _create(
@@ -259,7 +218,7 @@ def _create(
         if processes.world == 1:
             return run
     path = processes.text(str(run.path.resolve()) if run else "")
-    return run or RunDirectory.read(Path(path))
+    return run or RunDirectory.follow(Path(path))
 
 
 def _json(value: Any) -> bytes:
@@ -319,32 +278,28 @@ def _tell_differences(
 
 
 def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dict[str, Any]:
-    """Do what a job says, from wherever it was left, and write the report."""
-    from dots.runs import stages
+    """Do what a job says, from wherever it was left, and write the result and the report.
 
+    Returns the content of result.json.
+    """
+    from dots.runs import stages
+    from dots.runs.result import finish
+
+    plan, run = session.plan, session.run
     session.processes.barrier()  # a given genotype lies in the run directory
-    given = _given_candidates(session, job)
+    given = None
+    if job.candidates is not None and not run.has(GENOTYPE):
+        given = read_candidates(Path(job.candidates), plan.space, plan.recipe.retain)
     if job.kind == "operations":
         stages.search_operations(session)
     elif job.kind == "search":
         stages.search(session, given)
     elif job.kind == "train":
         if genotype is None and job.reference is None:
-            genotype = Genotype.load(session.run.path / GENOTYPE)
-        stages.train_and_test(session, trainee_for(session.plan, session.data, job, genotype))
+            genotype = Genotype.load(run.path / GENOTYPE)
+        trainee = trainee_for(plan, session.images.data, job, genotype)
+        stages.train_and_test(session, trainee)
     else:
         stages.run_everything(session, given)
-    if job.table is not None:
-        stages.record_truth(session, Truth.load(Path(job.table), session.space))
-    result = stages.write_result(session)
-    if session.main:
-        session.run.sync()
-    stages.show_in_tensorboard(session, result)
-    stages.report(session)
-    return result
-
-
-def _given_candidates(session: Session, job: Job) -> CandidateFile | None:
-    if job.candidates is None or session.run.has(GENOTYPE):
-        return None
-    return read_candidates(Path(job.candidates), session.space, session.recipe.retain)
+    truth = None if job.table is None else Truth.load(Path(job.table), plan.space)
+    return finish(run, truth)

@@ -1,18 +1,23 @@
-"""What a run may take, time and memory, and its plan: decided before its directory is made."""
+"""What a run may take, time, memory, latency: decided before its directory is made."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from dots.common.errors import UserError
+from dots.common.records import PLAN
 from dots.data import ImageData, ResidentImages
-from dots.nas.plan import Plan, make_plan
+from dots.nas.budget.latency import LatencyTable, measure_latencies
+from dots.nas.plan import Plan, make_plan, stage_shape
 from dots.recipe import Recipe, differences, recipe_from_json
-from dots.runs.planning.estimate import Counts, Speed, later, lines, measure
+from dots.runs.planning.time_estimate import Counts, Speed, later, lines, measure
 from dots.runs.planning.time_limit import TimeLimit
 from dots.runs.progress import Shown, Silent
 from dots.runs.session import Session
+from dots.space.search_space import Candidates
 from dots.training.memory_guard import is_out_of_memory, release
 from dots.training.processes import Processes
 
@@ -44,7 +49,7 @@ def fitted(
     if processes.main:
         recipe = _within_memory(plan, data, limits, processes, watcher)
         timed = None
-        if limits.seconds is not None or isinstance(watcher, Shown):
+        if limits.seconds is not None or watcher.estimates:
             recipe, timed = _within_time(
                 recipe, data, kind, limits, processes, watcher, candidates=candidates
             )
@@ -118,8 +123,7 @@ def _within_time(
     planned = timed.plan(recipe)
     for line in lines(planned):
         watcher.say(line)
-    if isinstance(watcher, Shown):
-        watcher.later = later(planned)
+    watcher.expect(later(planned))
     return recipe, timed if limits.seconds is not None else None
 
 
@@ -137,23 +141,63 @@ def _measured(
     return None
 
 
-def keep_to(session: Session, timed: TimeLimit) -> None:
-    """From now on cut the epochs of the stages to come to the time that is left."""
+def cut_to_time(session: Session, stage: str) -> Plan:
+    """The plan as it stands ahead of `stage`: with a time limit, cut to the time that is left.
 
-    def replan(stage: str) -> None:
-        run = session.run
-        if run.checkpoints.newest(stage) is not None:
-            return  # it has begun: what it was given stands
+    What has begun keeps what it was given.
+    """
+    run = session.run
+    if run.has(PLAN) and run.checkpoints.newest(stage) is None:
         answer = ""
-        if session.main:
-            cut = timed.refitted(session.recipe, run.metrics.rows(), stage)
-            for name, old, new in differences(session.recipe, cut):
-                session.watcher.say(f"cut to keep to the time limit: {name} was {old}, is {new}")
-            if cut != session.recipe:
-                run.replace_recipe(cut)
+        if run.writes:
+            limit = TimeLimit.from_json(run.read_json(PLAN), str(run.path / PLAN))
+            cut = limit.refitted(run.recipe, run.metrics.rows(), stage)
+            for name, old, new in differences(run.recipe, cut):
+                session.say(f"cut to keep to the time limit: {name} was {old}, is {new}")
             answer = json.dumps(cut.to_json())
-        session.plan = replace(
-            session.plan, recipe=recipe_from_json(json.loads(session.processes.text(answer)))
-        )
+        recipe = recipe_from_json(json.loads(session.engine.processes.text(answer)))
+        if recipe != run.recipe:
+            run.replace_recipe(recipe)
+    return replace(session.plan, recipe=run.recipe)
 
-    session.before_stage = replan
+
+def checked_latencies(
+    plan: Plan,
+    data: ImageData,
+    table: Path | None,
+    processes: Processes,
+    watcher: Shown | Silent,
+    candidates: Candidates | None = None,
+    *,
+    check: bool = True,
+) -> LatencyTable | None:
+    """The latencies of a recipe with a latency target, from a file or measured now.
+
+    The main process reads or measures; all processes get the same. Raises UserError where
+    the file does not fit and, with `check`, where no cell (of `candidates`) is within the budget.
+    """
+    latency = None
+    if plan.recipe.budget.latency_target is not None:
+        text = ""
+        if processes.main:
+            text = json.dumps(_found(plan, data, table, processes, watcher).to_json())
+        latency = LatencyTable.from_json(json.loads(processes.text(text)), "the table")
+    elif table is not None:
+        raise UserError("a latency table without a latency target: give --latency-target too")
+    if check:
+        plan.allowance(data.info, latency).check(candidates)
+    return latency
+
+
+def _found(
+    plan: Plan, data: ImageData, table: Path | None, processes: Processes, watcher: Shown | Silent
+) -> LatencyTable:
+    if table is not None:
+        return LatencyTable.load(table)
+    watcher.say("measuring latencies on this device (dots profile keeps them for many runs)")
+    return measure_latencies(
+        plan.space,
+        stage_shape(plan.recipe.train, data.info),
+        data.info.image_size,
+        device=processes.device,
+    )

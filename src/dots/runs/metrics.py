@@ -1,4 +1,4 @@
-"""The metrics of a run: JSON lines, and the same as CSV and as TensorBoard events."""
+"""The metrics of a run: JSON lines, and the same as CSV and in TensorBoard, with the result."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dots.common.files import telling_full_disk, write_text
 from dots.common.records import METRICS, METRICS_TABLE
 from dots.common.text import csv_cell
+from dots.recipe import Recipe, flattened
 from dots.runs.jsonlines import JsonLines, Row
 
 
@@ -130,3 +131,38 @@ def _cell(value: Any) -> Any:
     if isinstance(value, list | dict | bool):
         return json.dumps(value)
     return csv_cell(value) if isinstance(value, str) else value
+
+
+_RESULT = ".result"
+_SHOWN = ("test_accuracy", "balanced_accuracy", "test_loss", "parameters", "multiply_adds")
+
+
+def write_board(folder: Path, recipe: Recipe, result: Mapping[str, Any]) -> None:
+    """Replace the hyper-parameters in `folder` by those of a finished job.
+
+    `result` is the content of result.json. Raises UserError where the disk is full.
+    """
+    with telling_full_disk(folder):
+        for old in folder.glob(f"*{_RESULT}"):
+            old.unlink()
+        writer = summary_writer(folder, _RESULT)
+        for summary in _hyper_parameters(recipe, result):
+            writer.file_writer.add_summary(summary)
+        for name in _SHOWN:
+            if isinstance(result.get(name), int | float):
+                writer.add_scalar(f"result/{name}", result[name])
+        writer.close()
+
+
+def _hyper_parameters(recipe: Recipe, result: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The summaries by which the hyper-parameter view knows a run."""
+    values = {
+        name: value if isinstance(value, bool | int | float | str) else str(value)
+        for name, value in flattened(recipe)
+    }
+    metrics = {f"result/{n}": result[n] for n in _SHOWN if isinstance(result.get(n), int | float)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from torch.utils.tensorboard.summary import hparams
+
+        return tuple(hparams(values, metrics))  # type: ignore[no-untyped-call]  # torch's

@@ -48,6 +48,12 @@ def _short(operation: str) -> str:
 class Silent:
     """Says nothing."""
 
+    estimates = False
+    """Whether anybody wants to know how long the run will take."""
+
+    def expect(self, later: dict[str, float]) -> None:
+        """Hear for each stage the estimated seconds of those that come after it."""
+
     def say(self, text: str) -> None:
         return
 
@@ -68,14 +74,13 @@ class Silent:
 
 
 class Shown:
-    """A bar with the time left, and a line for each epoch.
+    """A bar with the time left, and a line for each epoch."""
 
-    `later` gives the estimated seconds of the stages that come after one, by its name.
-    """
+    estimates = True
 
-    def __init__(self, console: Console, later: dict[str, float] | None = None) -> None:
+    def __init__(self, console: Console) -> None:
         self.console = console
-        self.later = later or {}
+        self.later: dict[str, float] = {}
         self.progress: Progress | None = None
         self.task = TaskID(0)
         self.name, self.epochs, self.steps = "", 0, 0
@@ -83,6 +88,9 @@ class Shown:
 
     def say(self, text: str) -> None:
         self.console.print(plain(text), highlight=False, markup=False, soft_wrap=True)
+
+    def expect(self, later: dict[str, float]) -> None:
+        self.later = later
 
     def reading(self, done: int, total: int) -> None:
         """Images decoded so far; done where both are 0."""

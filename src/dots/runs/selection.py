@@ -6,9 +6,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from dots.common.records import TopologyRecord
 from dots.data import Batches
 from dots.nas.perturbation import PerturbationStage
@@ -16,20 +13,21 @@ from dots.nas.strategies.base import OperationSearch, ScoreTable, SupernetSearch
 from dots.nas.supernet_rating import SupernetRating, as_edges, as_topology, edge_choice
 from dots.nas.topology_search import TopologyStage, recorded_genotype, topology_record
 from dots.recipe.settings import SearchSettings
+from dots.runs.builders import Images, topology_images
 from dots.runs.session import Session
 from dots.space.genotype import Genotype
 from dots.space.retain import retain
 
 
 def selected_operations(
-    session: Session, strategy: OperationSearch, own: Tensor
+    session: Session, strategy: OperationSearch, own: Images
 ) -> tuple[ScoreTable, Genotype]:
     """Scores to retain operations by, and the cell without topology search.
 
     The strategy's own, or by what its supernet misses most (DARTS-PT). `own` are the images
     that trained w.
     """
-    settings, space = session.recipe.operations, session.space
+    settings, space = session.plan.recipe.operations, session.plan.space
     if settings.select == "argmax":
         return strategy.scores(), strategy.derive()
     assert isinstance(strategy, SupernetSearch)
@@ -44,13 +42,13 @@ def selected_operations(
         space,
         strategy.supernet,
         mixtures,
-        partial(retain, space, scheme=session.recipe.retain),
+        partial(retain, space, scheme=session.plan.recipe.retain),
         space.policy_edges,
         settings,
-        session.engine(),
-        session.batches(own, settings, "operations"),
+        session.engine,
+        session.images.batches("operations", own, settings),
         rating_batches(session, settings),
-        session.recipe.seed,
+        session.plan.recipe.seed,
     )
     session.loop.run(selection)
     return selection.scores(), selection.genotype()
@@ -58,12 +56,12 @@ def selected_operations(
 
 def rating_batches(session: Session, settings: SearchSettings) -> Batches:
     """Images of half B that supernets are rated on."""
-    return session.batches(session.data.half_b[: settings.rating_images], settings, "rating")
+    return session.images.batches("rating", "half B", settings, most=settings.rating_images)
 
 
 def selected_topology(session: Session, stage: TopologyStage) -> tuple[TopologyRecord, Genotype]:
     """The content of topology.json, and the cell that it says is kept."""
-    settings, space = stage.settings, session.space
+    settings, space = stage.settings, session.plan.space
     if settings.select == "average":
         stage.average()
     record = topology_record(stage, settings)
@@ -76,9 +74,9 @@ def selected_topology(session: Session, stage: TopologyStage) -> tuple[TopologyR
 
 def _by_supernet(session: Session, stage: TopologyStage, record: TopologyRecord) -> dict[str, Any]:
     """What the supernet's own loss says of topologies, for the record."""
-    settings, space = stage.settings, session.space
+    settings, space = stage.settings, session.plan.space
     batches = rating_batches(session, settings)
-    operations, engine = record.operations, session.engine()
+    operations, engine = record.operations, session.engine
     rating = SupernetRating(space, stage.supernet, operations, settings, engine, batches)
     kept = {kind: as_topology(space, tuple(e)) for kind, e in record.kept_edges.items()}
     found: dict[str, Any] = {}
@@ -92,8 +90,7 @@ def _by_supernet(session: Session, stage: TopologyStage, record: TopologyRecord)
 
 def _by_perturbation(session: Session, stage: TopologyStage) -> dict[str, Any]:
     """The edges and operations that the supernet misses most (DARTS-PT), for the record."""
-    settings, space, data = stage.settings, session.space, session.data
-    own = data.half_a if settings.held_out else torch.cat([data.half_a, data.half_b])
+    settings, space = stage.settings, session.plan.space
     selection = PerturbationStage(
         "topology-perturbation",
         space,
@@ -102,10 +99,10 @@ def _by_perturbation(session: Session, stage: TopologyStage) -> dict[str, Any]:
         partial(retain, space, scheme="top1"),
         edge_choice(settings),
         settings,
-        session.engine(),
-        session.batches(own, settings, "topology"),
+        session.engine,
+        session.images.batches("topology", topology_images(session.plan), settings),
         rating_batches(session, settings),
-        session.recipe.seed,
+        session.plan.recipe.seed,
     )
     importance = selection.edge_importance() if settings.rate else None
     session.loop.run(selection)

@@ -1,141 +1,97 @@
-"""What all stages of a run share, put together once."""
+"""A run that is being worked on: its directory, images, processes, and what drives its stages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from dots.common.errors import UserError
 from dots.common.records import LATENCY
-from dots.common.seeding import isolated_random_state, seed_step
-from dots.data import Augmentation, Batches, ColourJitter, ImageData, ImageSet, class_weights
+from dots.data import (
+    Augmentation,
+    Batches,
+    ColourJitter,
+    DataInfo,
+    ImageData,
+    ImageSet,
+    class_weights,
+)
 from dots.nas.budget.budget import Allowance
 from dots.nas.budget.latency import LatencyTable
-from dots.nas.plan import Plan, search_context, stage_shape
-from dots.nas.strategies.base import SearchContext
-from dots.networks.body import Shape, check_image_size
-from dots.networks.supernet import Supernet
+from dots.nas.plan import Plan
 from dots.recipe import Recipe, TrainSettings
-from dots.recipe.settings import SearchSettings, StageSettings
+from dots.recipe.settings import DataSettings, StageSettings
+from dots.runs.builders import Images
 from dots.runs.directory import RunDirectory
-from dots.runs.journal import RunJournal
 from dots.runs.progress import Shown, Silent
-from dots.space.search_space import Candidates, SearchSpace
 from dots.training.compile import Compiler
 from dots.training.engine import Engine
-from dots.training.loop import Loop
+from dots.training.loop import Loop, State, stop_requests
 from dots.training.memory_guard import MemoryGuard
 from dots.training.processes import Processes
 
 
-@dataclass
-class Session:
-    """A plan, its data, a run directory and the means to work on them."""
+@dataclass(frozen=True)
+class RunImages:
+    """The images of a run, in batches for this of its processes.
 
-    plan: Plan
+    `settings` and `seed` are the recipe's; `workers` processes decode streamed images.
+    """
+
     data: ImageData
-    run: RunDirectory
+    settings: DataSettings
+    seed: int
     processes: Processes
-    loop: Loop
-    watcher: Shown | Silent
     workers: int = 0
-    before_stage: Callable[[str], None] = lambda stage: None
-    """Called ahead of a later stage: what is left of the recipe may still change."""
-    _engine: Engine | None = None
 
     @property
-    def recipe(self) -> Recipe:
-        return self.plan.recipe
+    def info(self) -> DataInfo:
+        return self.data.info
 
-    @property
-    def space(self) -> SearchSpace:
-        return self.plan.space
+    def rows(self, images: Images) -> Tensor:
+        """Which of the training images they are, [N]."""
+        data = self.data
+        match images:
+            case "all":
+                return torch.arange(len(data.train))
+            case "both halves":
+                return torch.cat([data.half_a, data.half_b])
+        return data.half_a if images == "half A" else data.half_b
 
-    @property
-    def main(self) -> bool:
-        """Whether this is the process that writes."""
-        return self.processes.main
-
-    def engine(self) -> Engine:
-        """How gradients are taken in every stage: one for all of them."""
-        if self._engine is None:
-            self._engine = self._new_engine()
-        return self._engine
-
-    def _new_engine(self) -> Engine:
-        weights = None
-        if self.recipe.data.class_weights:
-            weights = class_weights(self.data.train.labels, len(self.data.info.classes))
-        return Engine(
-            self.processes,
-            accumulate=self.recipe.accumulate,
-            precision=self.recipe.precision,
-            class_weights=weights,
-            compiler=self._compiler(),
-        )
-
-    def _compiler(self) -> Compiler | None:
-        return Compiler(self.processes.device, self.note) if self.recipe.compile else None
-
-    def note(self, line: str) -> None:
-        """Say a line, and keep it for the result and the report."""
-        self.watcher.say(line)
-        if self.main:
-            self.run.notice(line)
-
-    def shape(self, settings: StageSettings) -> Shape:
-        """The size of a stage's network."""
-        return stage_shape(settings, self.data.info)
-
-    def context(self) -> SearchContext:
-        """What the strategy is given."""
-        context = search_context(
-            self.plan,
-            self.shape(self.recipe.operations),
-            self.engine(),
-            self.data.info.image_size,
-        )
-        return replace(context, penalty=self.allowance.penalty())
-
-    @cached_property
-    def allowance(self) -> Allowance:
-        """The budget, with the latencies that the run keeps."""
-        latency = None
-        if self.run.has(LATENCY):
-            path = self.run.path / LATENCY
-            latency = LatencyTable.from_json(self.run.read_json(LATENCY), repr(str(path)))
-        return plan_allowance(self.plan, self.data, latency)
-
-    def batches(self, indices: Tensor, settings: StageSettings, stream: str) -> Batches:
-        """Batches of training images, in random order and augmented as the stage asks."""
-        augment = self.augmentation(settings)
-        return self._batches(self.data.train, indices, settings, stream, augment)
-
-    def plain_batches(
-        self, images: ImageSet, indices: Tensor, settings: StageSettings, stream: str
+    def batches(
+        self, stream: str, images: Images, settings: StageSettings, most: int | None = None
     ) -> Batches:
-        """Batches for a test: in the order of `indices` [N], only normalised."""
-        return self._batches(images, indices, settings, stream, None)
+        """Batches of training images (the first `most`), augmented as the stage asks.
+
+        A BatchMaker.
+        """
+        rows, augment = self.rows(images)[:most], self._augmentation(settings)
+        return self._batches(self.data.train, rows, stream, settings, augment)
+
+    def plain_batches(self, images: ImageSet, rows: Tensor, settings: StageSettings) -> Batches:
+        """Batches for a test: in the order of `rows` [N], only normalised."""
+        return self._batches(images, rows, "test", settings, None)
 
     def _batches(
         self,
         images: ImageSet,
-        indices: Tensor,
-        settings: StageSettings,
+        rows: Tensor,
         stream: str,
+        settings: StageSettings,
         augment: Augmentation | None,
     ) -> Batches:
         return Batches(
             images,
-            indices,
+            rows,
             settings.batch,
-            info=self.data.info,
+            info=self.info,
             augment=augment,
             shuffle=augment is not None,
-            seed=self.recipe.seed,
+            seed=self.seed,
             stream=stream,
             device=self.processes.device,
             rank=self.processes.rank,
@@ -143,89 +99,148 @@ class Session:
             workers=self.workers,
         )
 
-    def augmentation(self, settings: StageSettings) -> Augmentation:
+    def _augmentation(self, settings: StageSettings) -> Augmentation:
         """Crop and flip; in the training also cutout and colours where set."""
-        data, info = self.recipe.data, self.data.info
-        padding = info.image_size // 8 if data.crop is None else data.crop
+        padding = self.info.image_size // 8 if self.settings.crop is None else self.settings.crop
         training = settings if isinstance(settings, TrainSettings) else None
         return Augmentation(
             crop_padding=padding if settings.crop == "pad" else 0,
             resized_crop=settings.crop == "resized",
-            flip=info.flip if data.flip is None else data.flip,
+            flip=self.info.flip if self.settings.flip is None else self.settings.flip,
             colour=ColourJitter() if training and training.colour_jitter else None,
             cutout=training.cutout if training else 0,
         )
 
 
-def plan_allowance(plan: Plan, data: ImageData, latency: LatencyTable | None) -> Allowance:
-    """The budget of a recipe for these data. Raises UserError where a latency is needed."""
-    recipe = plan.recipe
-    if latency is None and recipe.budget.latency_target is not None:
-        raise UserError(f"a latency target needs latencies, and the run has no {LATENCY}")
-    return Allowance(
-        plan.space,
-        recipe.budget,
-        recipe.topology,
-        stage_shape(recipe.train, data.info),
-        data.info.image_size,
-        latency,
-    )
+@dataclass(frozen=True)
+class Session:
+    """What the stages of a run work with, and the plan that it was begun or resumed with."""
+
+    plan: Plan
+    run: RunDirectory
+    images: RunImages
+    engine: Engine
+    loop: Loop
+    allowance: Allowance
+    say: Callable[[str], None]
+    note: Callable[[str], None]
+    """Say a line, and keep it for the result and the report."""
+
+    @property
+    def processes(self) -> Processes:
+        return self.engine.processes
 
 
-def check_sizes(plan: Plan, data: ImageData) -> None:
-    """Raise UserError where the images are too small for the network of a stage."""
-    recipe = plan.recipe
-    for settings in (recipe.operations, recipe.topology, recipe.train):
-        check_image_size(plan.space, stage_shape(settings, data.info), data.info.image_size)
-
-
-def make_session(
+@contextmanager
+def work_on(
+    run: RunDirectory,
     plan: Plan,
     data: ImageData,
-    run: RunDirectory,
     processes: Processes,
-    *,
     watcher: Shown | Silent,
-    stop_signal: Callable[[], int | None] = lambda: None,
+    *,
     workers: int = 0,
     max_steps: int | None = None,
-) -> Session:
-    """Put a session together. The data move to the device where they are resident."""
+) -> Iterator[Session]:
+    """A session, for the time of the block; signals to stop are heard in it.
+
+    The data move to the device where they are resident.
+    """
+    recipe = plan.recipe
+    for line in (*data.notices, f"run directory: {run.path}"):
+        watcher.say(line)
     data = data.to(processes.device)
 
-    minutes = plan.recipe.checkpoint_minutes
-    loop = Loop(
-        seed=plan.recipe.seed,
-        processes=processes,
-        journal=RunJournal(run, processes, say=watcher.say),
-        watcher=watcher,
-        stop_signal=stop_signal,
-        save_every=60 * minutes if minutes else float("inf"),
-        max_steps=max_steps,
-    )
-    session = Session(plan, data, run, processes, loop, watcher, workers)
-    loop.guard = MemoryGuard(session.engine(), partial(record_parts, session))
-    return session
+    def note(line: str) -> None:
+        """Say a line, and keep it for the result and the report."""
+        watcher.say(line)
+        run.notice(line)
 
+    def record_parts(parts: int, line: str) -> None:
+        """Remember for a resume and for the result that batches are taken in `parts` now."""
+        run.replace_recipe(run.recipe.model_copy(update={"accumulate": parts}))
+        note(line)
 
-def record_parts(session: Session, parts: int, line: str) -> None:
-    """Remember for a resume and for the result that batches are taken in `parts` now."""
-    recipe = session.recipe.model_copy(update={"accumulate": parts})
-    session.plan = replace(session.plan, recipe=recipe)
-    if session.main:
-        session.run.replace_recipe(recipe)
-    session.note(line)
-
-
-def new_supernet(session: Session, settings: SearchSettings, candidates: Candidates) -> Supernet:
-    """The smaller supernet of the topology search, with new weights."""
-    with isolated_random_state():
-        seed_step(session.recipe.seed, "topology", "weights")
-        supernet = Supernet(
-            session.space,
-            session.shape(settings),
-            candidates,
-            fast=session.recipe.fast_kernels,
-            low_memory=session.recipe.low_memory,
+    engine = _engine(plan.recipe, data, processes, note)
+    minutes = recipe.checkpoint_minutes
+    with stop_requests() as stop_signal:
+        loop = Loop(
+            seed=recipe.seed,
+            processes=processes,
+            journal=RunJournal(run, processes, watcher.say),
+            watcher=watcher,
+            stop_signal=stop_signal,
+            guard=MemoryGuard(engine, record_parts),
+            save_every=60 * minutes if minutes else float("inf"),
+            max_steps=max_steps,
         )
-    return session.engine().place_network(supernet)
+        latency = LatencyTable.load(run.path / LATENCY) if run.has(LATENCY) else None
+        images = RunImages(data, recipe.data, recipe.seed, processes, workers)
+        allowance = plan.allowance(data.info, latency)
+        yield Session(plan, run, images, engine, loop, allowance, watcher.say, note)
+
+
+def _engine(
+    recipe: Recipe, data: ImageData, processes: Processes, note: Callable[[str], None]
+) -> Engine:
+    """How gradients are taken in every stage."""
+    weights = None
+    if recipe.data.class_weights:
+        weights = class_weights(data.train.labels, len(data.info.classes))
+    return Engine(
+        processes,
+        accumulate=recipe.accumulate,
+        precision=recipe.precision,
+        class_weights=weights,
+        compiler=Compiler(processes.device, note) if recipe.compile else None,
+    )
+
+
+class RunJournal:
+    """Writes a stage's record into a run directory, from which every process reads.
+
+    None may read what is not written yet, so they wait for one another. `say` tells the user
+    which checkpoints are damaged.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        processes: Processes,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.run = run
+        self.processes = processes
+        self.say = say
+        self._said: set[str] = set()
+
+    def resume_point(self, stage: str, attempt: int) -> State | None:
+        """The newest state of this attempt of the stage, or None where it has not begun.
+
+        Rows that were written after it are forgotten: they will be written again.
+        """
+        newest = self.run.checkpoints.newest(stage)
+        for notice in self.run.checkpoints.notices:
+            if notice not in self._said:
+                self._said.add(notice)
+                self.say(notice)
+        self.processes.barrier()
+        state = None if newest is None else newest[1]
+        if state is not None and state.get("attempt", 0) != attempt:
+            state = None
+        self.run.rewind(stage, 0 if state is None else state["epoch"])
+        self.processes.barrier()
+        return state
+
+    def save(self, stage: str, epoch: int, step: int, state: State) -> None:
+        """Write a checkpoint."""
+        if self.run.writes:
+            self.run.checkpoints.write(stage, epoch, step, state)
+        self.processes.barrier()
+
+    def epoch_done(self, row: dict[str, Any], snapshot: dict[str, Any] | None) -> None:
+        """Append an epoch's metrics, and the architecture as it stands."""
+        if self.run.writes:
+            self.run.metrics.append(row)
+            if snapshot is not None:
+                self.run.architecture.append(snapshot)

@@ -12,8 +12,8 @@ from dots.nas.plan import make_plan
 from dots.recipe import Recipe, recipe_from_json
 from dots.recipe.settings import HalvingSettings
 from dots.runs.launch import Machine
-from dots.runs.truth import Truth
 from dots.space.search_space import SearchSpace, named_space
+from dots.zoo.nasbench201 import Truth
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dots.space.discretise import build_genotype
 from dots.space.edge_combinations import EdgeChoice
 from dots.space.genotype import Genotype
 from dots.space.search_space import SearchSpace
-from dots.study import by_epoch, figures, lines
+from dots.study import figures, lines, ratings
 from dots.study import lines as captions
 from dots.study.base import Line, Results, Row, Study
 from dots.study.ratings import NodeRating, Topology, importance, rating_of_search, summed
@@ -214,7 +214,7 @@ class Rank(Study):
         if measure == DARTS:
             return self.scores(base, summed(space, importance(space, base.scores, kind)))
         if measure == BEST and epoch is not None:
-            rating = by_epoch.rating_after(space, base.history[epoch], self.edges, kind)
+            rating = ratings.rating_after(space, base.history[epoch], self.edges, kind)
             return self.scores(base, rating)
         if measure == PERTURBED:
             edges = topology.get("edge_importance")
@@ -245,7 +245,7 @@ class Rank(Study):
             return []
         found = []
         for entry in base.history:
-            rating = by_epoch.rating_after(self.space, entry, self.edges, self.kind)
+            rating = ratings.rating_after(self.space, entry, self.edges, self.kind)
             agreement = self.agreement(base, self.scores(base, rating), judged["accuracies"])
             place = {name: entry[name] for name in ("epoch", "temperature")}
             found.append({**place, **agreement})
@@ -366,7 +366,7 @@ class Rank(Study):
             failed = f" (+{line['failed']} failed)" if line["failed"] else ""
             body.append([*cells, f"{line['count']}{failed}"])
         parts = [lines.markdown([*header, "seeds"], body)]
-        if epochs := by_epoch.markdown(rows, self.columns()):
+        if epochs := ratings.markdown_by_epoch(rows, self.columns()):
             parts.append(epochs)
         if failures := lines.markdown_of_failures(rows, ("measure",)):
             parts.append(failures)

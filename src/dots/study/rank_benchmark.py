@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from dots.space.edge_combinations import EdgeChoice
 from dots.study.base import Results, Row
-from dots.study.judges import TableJudge
+from dots.study.cells import TableJudge
 from dots.study.rank import ABOVE_DARTS, DARTS, DOTS, EDGES, NEXT_TO_BETA, OTHERS, Choice, Rank
 from dots.study.ratings import NodeRating, Topology, all_topologies, edge_count, rate
 from dots.study.searches import Found

@@ -10,7 +10,7 @@ from typing import ClassVar
 from dots.common.errors import UserError
 from dots.space.edge_combinations import EdgeChoice, combinations
 from dots.study.base import Results, Row
-from dots.study.judges import TrainingJudge
+from dots.study.cells import TrainingJudge
 from dots.study.rank import ABOVE_DARTS, NEXT_TO_BETA, OTHERS, Choice, Rank
 from dots.study.ratings import NodeRating, Topology
 from dots.study.searches import Found

@@ -7,13 +7,12 @@ from types import MappingProxyType
 
 from dots.common.errors import UserError, did_you_mean
 from dots.study.ablation import Ablation
-from dots.study.against_random import AgainstRandom
 from dots.study.base import Study
 from dots.study.options import Options
 from dots.study.plug_in import PlugIn
 from dots.study.rank_benchmark import RankBenchmark
 from dots.study.rank_trained import RankTrained
-from dots.study.repeat import Repeat
+from dots.study.repeat import AgainstRandom, Repeat
 
 STUDIES: Mapping[str, type[Study]] = MappingProxyType(
     {

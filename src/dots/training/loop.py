@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any, Protocol
 
 import torch
@@ -49,7 +53,7 @@ class Stage(Protocol):
 
 
 class Journal(Protocol):
-    """Where a stage's record goes; see `dots.runs.journal`."""
+    """Where a stage's record goes; see `dots.runs.session.RunJournal`."""
 
     def resume_point(self, stage: str, attempt: int) -> State | None: ...
     def save(self, stage: str, epoch: int, step: int, state: State) -> None: ...
@@ -297,3 +301,34 @@ class Loop:
             wishes = wishes.to(self.processes.device)
         asked, due_anywhere = self.processes.max(wishes).tolist()
         return asked, bool(due_anywhere)
+
+
+class StopRequest:
+    """Remembers the first signal; a second one of the same kind stops at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self) -> int | None:
+        return self.signal
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """While entered, signals are kept in the StopRequest; only the main thread can ask for it."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, request._receive) for number in numbers]
+    try:
+        yield request
+    finally:
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, handler)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dots.common.seeding import seed_step
-from dots.data import Batches
-from dots.data.batch import Batch
+from dots.data.batch import Batch, BatchSource
 from dots.recipe.settings import TrainSettings
 from dots.training.engine import Engine, StepResult
 from dots.training.loop import Pair, State
@@ -43,7 +42,7 @@ class TrainingStage:
         network: Trainable,
         settings: TrainSettings,
         engine: Engine,
-        batches: Batches,
+        batches: BatchSource,
         name: str = "train",
     ) -> None:
         self.name = name

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain, combinations, product
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from dots.common.errors import UserError, did_you_mean, shown
+from dots.common.records import TableEntries, TableEntry, TruthRecord
 from dots.space.genotype import Cell, Edge, Genotype
-from dots.space.search_space import NASBENCH201_OPERATIONS, ZERO, nasbench201_space
+from dots.space.search_space import NASBENCH201_OPERATIONS, ZERO, SearchSpace, nasbench201_space
 
 SPACE = "nasbench201"
 _NODES = nasbench201_space().cell.nodes
@@ -98,27 +99,6 @@ def all_strings() -> list[str]:
         ]
         found.append("+".join(labels))
     return found
-
-
-def topologies(operations: Sequence[str]) -> list[Genotype]:
-    """Every topology with these operations: 1 × 3 × 7 = 21 genotypes.
-
-    `operations` names one operation for each of the six edges, in the order of the space
-    ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)). A topology keeps a non-empty subset of
-    the edges into each node; at a node, smaller subsets come first, then lexicographic order.
-
-    Raises ValueError where `operations` has another length or contains "none", which would
-    make topologies coincide.
-    """
-    cell = nasbench201_space().cell
-    if len(operations) != len(cell.edges) or ZERO in operations:
-        raise ValueError(f"expected {len(cell.edges)} operations other than {ZERO!r}")
-    choices = []
-    for incoming in cell.incoming:
-        edges = [Edge(operations[index], cell.edges[index][0]) for index in incoming]
-        sizes = range(1, len(edges) + 1)
-        choices.append(list(chain.from_iterable(combinations(edges, size) for size in sizes)))
-    return [_genotype(nodes) for nodes in product(*choices)]
 
 
 @dataclass(frozen=True)
@@ -241,3 +221,56 @@ def _check_cells(cells: Sequence[object], where: str) -> None:
         if cell in seen:
             raise UserError(f"{where} lists the cell {shown(cell)} twice")
         seen.add(cell)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The true accuracies of all cells of NAS-Bench-201."""
+
+    table: Table
+
+    @classmethod
+    def load(cls, path: Path, space: SearchSpace) -> Truth:
+        """Read the table for a search in `space`.
+
+        Raises UserError where the space is not the table's, or the file is no such table.
+        """
+        if space.name != SPACE:
+            raise UserError(
+                f"a table of true accuracies exists for the space {SPACE!r} alone, not for "
+                f"{space.name!r}: choose --space {SPACE}, or leave out --table"
+            )
+        return cls(Table.load(path))
+
+    def describe(self, cells: Mapping[str, Genotype]) -> TruthRecord:
+        """For each named cell what `Table.look_up` gives, and what to compare it with.
+
+        A cell that the benchmark does not have (two operations on an edge) is null.
+        "truth_best" holds the best cell of each column, "truth_random" the mean accuracy of
+        all cells and the percentage of cells that are not better than this mean.
+        """
+        known = {key: self._of(cell) for key, cell in cells.items()}
+        return TruthRecord(**known, truth_best=self._best(), truth_random=self._random())
+
+    def _of(self, cell: Genotype) -> TableEntries | None:
+        try:
+            found = self.table.look_up(cell)
+        except UserError:
+            return None
+        return {name: TableEntry(**asdict(entry)) for name, entry in found.items()}
+
+    def _best(self) -> TableEntries:
+        found = {}
+        for column in self.table.columns:
+            cell = self.table.best(column)
+            entry = self.table.look_up(cell)[column]
+            found[column] = TableEntry(**asdict(entry), cell=to_string(cell))
+        return found
+
+    def _random(self) -> TableEntries:
+        found = {}
+        for column in self.table.columns:
+            mean = self.table.mean(column)
+            not_better = float((self.table.accuracies(column) <= mean).mean())
+            found[column] = TableEntry(accuracy=mean, percentile=100 * not_better)
+        return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dots.common.errors import UserError
 from dots.zoo.counts import Count, counts, reference_counts
-from dots.zoo.remarks import remark
+from dots.zoo.table import remark
 
 NO_CELL = "No cell of it is in the zoo."
 _MEAN = "A mean over runs has no cell."

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from dots.common.errors import UserError
-from dots.nas.plan import make_plan
+from dots.nas.plan import PUBLISHED_PRESETS, make_plan, recipe_for
 from dots.nas.strategies import STRATEGIES
-from dots.nas.strategies.settings import PUBLISHED_PRESETS, recipe_for
 from dots.recipe import build_recipe
 
 

@@ -17,7 +17,7 @@ from dots.nas.strategies.shared.progressive import NarrowingSearch, StageSchedul
 from dots.nas.strategies.stac_nas import StacNas
 from dots.recipe import preset
 from dots.recipe.settings import OperationSettings
-from dots.runs.checkpoint_file import decode, encode
+from dots.runs.state_file import decode, encode
 from dots.space.search_space import darts_space, nasbench201_space
 from helpers import searches, small
 

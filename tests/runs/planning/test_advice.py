@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dots.runs.planning.estimate import Counts
 from dots.runs.planning.forecast import advice
+from dots.runs.planning.time_estimate import Counts
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dots.common.errors import UserError
 from dots.recipe import Recipe, build_recipe, preset, recipe_from_json
-from dots.runs.planning.estimate import Counts, Speed, later, lines, parts
+from dots.runs.planning.time_estimate import Counts, Speed, later, lines, parts
 from dots.runs.planning.time_limit import MARGIN, TimeLimit, seconds_of
 
 COUNTS = Counts(operations=640, topology=1280, train=1280, test=320)

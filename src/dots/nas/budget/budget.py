@@ -52,10 +52,12 @@ class Allowance:
     def tables(self) -> tuple[CostTable, ...]:
         """What networks cost: parameters, multiply-adds, and latency where it is known.
 
-        Raises UserError where the latency table is of other networks.
+        Raises UserError where the latency table is of other networks, or missing.
         """
         counted = counted_tables(self.space, self.shape, self.image_size)
         if self.latency is None:
+            if self.budget.latency_target is not None:
+                raise UserError("a latency target needs latencies, and the run has none")
             return counted
         costs = self.latency.costs(self.space, self.shape, self.image_size)
         known = {op for _, op, _ in costs.edges}

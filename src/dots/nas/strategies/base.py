@@ -170,6 +170,20 @@ class OperationSearch(ABC):
         """The method's own cell, without topology search; by default the DARTS policy."""
         return derive_darts(self.context.space, self.scores())
 
+    @property
+    def lr(self) -> float:
+        """The learning rate of w."""
+        return 0.0
+
+    @property
+    def network(self) -> nn.Module | None:
+        """The network with running statistics, if there is one now."""
+        return None
+
+    def expected_costs(self) -> dict[str, float]:
+        """For the record: the expected costs that a budget weighs, as expected_METRIC."""
+        return {}
+
     @abstractmethod
     def evaluate(self, images: Tensor) -> Tensor:
         """Logits of the supernet as it stands, without random draws."""
@@ -211,6 +225,14 @@ class SupernetSearch(OperationSearch):
         """The supernet at the start."""
         return self.context.supernet(self.searched_candidates())
 
+    @property
+    def lr(self) -> float:
+        return self.weight_optimiser.lr
+
+    @property
+    def network(self) -> nn.Module:
+        return self.supernet
+
     def build_weight_optimiser(self) -> WeightOptimiser:
         return search_weight_optimiser(self.supernet.parameters(), self.settings)
 
@@ -221,6 +243,14 @@ class SupernetSearch(OperationSearch):
     def operation_probabilities(self) -> dict[str, Tensor]:
         """How probable each candidate of the supernet is, [edges, candidates], differentiable."""
         return {kind: mixture.operations for kind, mixture in self.mixtures("evaluation").items()}
+
+    @torch.no_grad()
+    def expected_costs(self) -> dict[str, float]:
+        if self.context.penalty is None:
+            return {}
+        weights, candidates = self.operation_probabilities(), self.supernet.candidates
+        costs = self.context.penalty.expected(weights, candidates)
+        return {f"expected_{metric}": float(cost) for metric, cost in costs.items()}
 
     def weight_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """What the weight step minimises."""

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from dots.data.batch import Batch
 from dots.nas.strategies.darts import Darts
-from dots.nas.strategies.shared.batch_statistics import untouched_statistics
-from dots.nas.strategies.shared.unrolled import Descent, unrolled_gradient
+from dots.nas.strategies.shared.unrolled import Descent, unrolled_gradient, untouched_statistics
 from dots.training.engine import StepResult
 
 

@@ -21,8 +21,8 @@ from dots.nas.strategies.base import (
     SupernetSearch,
 )
 from dots.nas.strategies.darts import Darts
-from dots.nas.strategies.shared.batch_statistics import untouched_statistics
 from dots.nas.strategies.shared.candidate_pruning import Narrowing, Tables
+from dots.nas.strategies.shared.unrolled import untouched_statistics
 from dots.networks.kernels.node_sum import Term
 from dots.networks.operations.candidates import Zero
 from dots.networks.operations.source import Source, complete

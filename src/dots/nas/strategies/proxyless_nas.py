@@ -16,7 +16,6 @@ from dots.nas.relaxation import masked_softmax, softmax
 from dots.nas.strategies.base import MethodSettings, Mixtures, Phase, ScoreTable, SearchContext
 from dots.nas.strategies.darts import Darts
 from dots.nas.strategies.gdas import check_nesterov
-from dots.nas.strategies.shared.batch_statistics import untouched_statistics
 from dots.nas.strategies.shared.expected_operations import (
     Costs,
     Resource,
@@ -24,6 +23,7 @@ from dots.nas.strategies.shared.expected_operations import (
     resource_costs,
 )
 from dots.nas.strategies.shared.sampling import ChoosingSearch, one_hot
+from dots.nas.strategies.shared.unrolled import untouched_statistics
 from dots.networks.supernet import Mixture
 from dots.recipe.settings import OperationSettings
 from dots.space.search_space import SearchSpace

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
-from dots.report.drawing.layout import Part
-from dots.report.drawing.placement import FONT_SIZE, HEIGHTS, Placement
+from dots.report.drawing.layout import FONT_SIZE, HEIGHTS, Placement, Vertex
 from dots.space.cell import Cell
 from dots.space.genotype import Genotype
 
@@ -102,10 +101,10 @@ class _Painter:
     def picture(self) -> _Picture:
         """All elements: lines below, boxes and nodes above."""
         lines = [self._link(a, b) for a, b in self.at.links]
-        shapes = [self._shape(part) for part in self.at.parts]
+        shapes = [self._shape(vertex) for vertex in self.at.vertices]
         return _Picture("\n".join((*lines, *shapes)), self.at.width, self.at.height)
 
-    def _link(self, a: Part, b: Part) -> str:
+    def _link(self, a: Vertex, b: Vertex) -> str:
         (start, y0), (x0, _), (x1, _), (end, y1) = self.at.path(a, b)
         middle = (x0 + x1) / 2
         path = (
@@ -119,31 +118,31 @@ class _Painter:
             look = f'{_stroke(operation)} stroke-width="2"'
         return f'<path d="{path}" fill="none" {look}/>'
 
-    def _shape(self, part: Part) -> str:
-        if part.role == "wire":
+    def _shape(self, vertex: Vertex) -> str:
+        if vertex.role == "wire":
             return ""
-        left, right = self.at.spans[part]
-        centre, height = self.at.y[part], HEIGHTS[part.role]
+        left, right = self.at.spans[vertex]
+        centre, height = self.at.y[vertex], HEIGHTS[vertex.role]
         box = (
             f'<rect x="{left:.1f}" y="{centre - height / 2:.1f}" '
             f'width="{right - left:.1f}" height="{height:.1f}"'
         )
         text = f'<text x="{(left + right) / 2:.1f}" y="{centre + 4:.1f}" text-anchor="middle">'
-        if part.role == "operation":
-            return self._operation_shape(part, box, text)
-        rounding = 16 if part.role == "node" and part.node >= self.at.inputs else 4
-        dead = self.at.dead(part)
+        if vertex.role == "operation":
+            return self._operation_shape(vertex, box, text)
+        rounding = 16 if vertex.role == "node" and vertex.node >= self.at.inputs else 4
+        dead = self.at.dead(vertex)
         dashes = ' stroke-dasharray="3 3"' if dead else ""
-        arrow = f'<path d="M{left:.1f} {centre:.1f}l-7 -4v8z"/>' if self.at.fed(part) else ""
+        arrow = f'<path d="M{left:.1f} {centre:.1f}l-7 -4v8z"/>' if self.at.fed(vertex) else ""
         return (
-            f"<g><title>{escape(self._name(part))}{' (no input)' if dead else ''}</title>{box} "
+            f"<g><title>{escape(self._name(vertex))}{' (no input)' if dead else ''}</title>{box} "
             f'rx="{rounding}" fill-opacity="0.08" stroke="currentColor"{dashes}/>{arrow}'
-            f"{text}{self._label(part)}</text></g>"
+            f"{text}{self._label(vertex)}</text></g>"
         )
 
-    def _operation_shape(self, part: Part, box: str, text: str) -> str:
-        operation = self.at.operation(part)
-        source, target = Part("node", self.at.edge(part).source), Part("node", part.node)
+    def _operation_shape(self, vertex: Vertex, box: str, text: str) -> str:
+        operation = self.at.operation(vertex)
+        source, target = Vertex("node", self.at.edge(vertex).source), Vertex("node", vertex.node)
         title = f"{operation} from {self._name(source)} to {self._name(target)}"
         colour = style(operation)[0]
         return (
@@ -152,17 +151,17 @@ class _Painter:
             f"{text}{escape(_printable(operation))}</text></g>"
         )
 
-    def _name(self, part: Part) -> str:
-        if part.role == "output":
+    def _name(self, vertex: Vertex) -> str:
+        if vertex.role == "output":
             return "output c_k"
-        if part.node < self.at.inputs:
-            return f"input c_k-{self.at.inputs - part.node}"
-        return f"node {part.node - self.at.inputs}"
+        if vertex.node < self.at.inputs:
+            return f"input c_k-{self.at.inputs - vertex.node}"
+        return f"node {vertex.node - self.at.inputs}"
 
-    def _label(self, part: Part) -> str:
-        if part.role == "node" and part.node >= self.at.inputs:
-            return str(part.node - self.at.inputs)
-        back = "" if part.role == "output" else f"\N{MINUS SIGN}{self.at.inputs - part.node}"
+    def _label(self, vertex: Vertex) -> str:
+        if vertex.role == "node" and vertex.node >= self.at.inputs:
+            return str(vertex.node - self.at.inputs)
+        back = "" if vertex.role == "output" else f"\N{MINUS SIGN}{self.at.inputs - vertex.node}"
         return f'c<tspan dy="3" font-size="9">k{back}</tspan>'
 
 

@@ -12,8 +12,8 @@ from dots.data.check import Facts
 from dots.nas.plan import Plan, make_plan
 from dots.recipe import Recipe
 from dots.recipe.shares import fitted_to_images
-from dots.runs.planning.estimate import Counts, Part, lines, measure, parts
 from dots.runs.planning.memory_limit import shown_bytes, step_peak
+from dots.runs.planning.time_estimate import Counts, Part, lines, measure, parts
 from dots.zoo import PUBLISHED
 
 MOST_NOISE = 0.015

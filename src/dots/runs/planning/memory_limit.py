@@ -20,8 +20,8 @@ from dots.common.files import parse_json
 from dots.data import DataInfo
 from dots.nas.plan import make_plan
 from dots.recipe import Recipe, recipe_from_json
-from dots.runs.planning.estimate import settings_batch
-from dots.runs.planning.steps import STAGES, alone, rehearse
+from dots.runs.planning.time_estimate import settings_batch
+from dots.runs.planning.trial_steps import STAGES, single_engine, trial_steps
 
 MOST_PARTS = 64
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -129,9 +129,9 @@ def _measure(request: dict[str, Any]) -> None:
     plan = make_plan(recipe)
     shares = {stage: -(-settings_batch(recipe, stage) // processes) for stage in STAGES}
     for parts in request["parts"]:
-        engine = alone(device, parts, recipe.precision)
-        for rehearsal in rehearse(plan, info, engine):
-            rehearsal.late(shares[rehearsal.stage])
+        engine = single_engine(device, parts, recipe.precision)
+        for trial in trial_steps(plan, info, engine):
+            trial.late(shares[trial.stage])
         print(parts, peak_bytes(device), flush=True)
 
 

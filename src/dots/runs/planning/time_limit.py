@@ -17,7 +17,7 @@ from typing import Any
 from dots.common.errors import UserError
 from dots.recipe import Recipe
 from dots.recipe.shares import with_search_share, with_training_share
-from dots.runs.planning.estimate import Counts, Part, Speed, parts
+from dots.runs.planning.time_estimate import Counts, Part, Speed, parts
 from dots.runs.progress import duration
 
 MARGIN = 0.85

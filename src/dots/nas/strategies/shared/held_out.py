@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from dots.data.batch import Batch
-from dots.nas.strategies.shared.batch_statistics import untouched_statistics
+from dots.nas.strategies.shared.unrolled import untouched_statistics
 from dots.networks.supernet import Mixture, Supernet
 from dots.training.engine import Engine
 

@@ -124,3 +124,17 @@ def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
         torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.detach().clone()
         for parameter in parameters
     ]
+
+
+@contextmanager
+def untouched_statistics(module: nn.Module) -> Iterator[None]:
+    """Batch norms of `module` normalise by their batch and do not record its statistics."""
+    norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
+    saved = [norm.track_running_stats for norm in norms]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, tracked in zip(norms, saved, strict=True):
+            norm.track_running_stats = tracked

@@ -1,0 +1,72 @@
+"""Modules under the names that they had before: they work, and say where to go."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import CodeType, MappingProxyType, ModuleType
+
+MOVED: Mapping[str, str] = MappingProxyType(
+    {
+        "dots.additive": "dots.nas.budget.cost_table",
+        "dots.beliefs": "dots.nas.budget.distribution",
+        "dots.budget": "dots.nas.budget.most_probable",
+        "dots.cell": "dots.space.cell",
+        "dots.cost": "dots.networks.count",
+        "dots.derived": "dots.networks.derived",
+        "dots.draw": "dots.report.drawing.svg",
+        "dots.errors": "dots.common.errors",
+        "dots.expected": "dots.nas.budget.penalty",
+        "dots.genotype": "dots.space.genotype",
+        "dots.jobs": "dots.runs.launch",
+        "dots.native": "dots.networks.kernels.native",
+        "dots.network": "dots.networks.body",
+        "dots.norm": "dots.networks.norm",
+        "dots.operations": "dots.networks.operations.registry",
+        "dots.ops": "dots.networks.operations.candidates",
+        "dots.profile": "dots.nas.budget.latency",
+        "dots.reference": "dots.networks.reference",
+        "dots.relax": "dots.nas.relaxation",
+        "dots.saved": "dots.networks.saved",
+        "dots.skeletons": "dots.networks.skeletons",
+        "dots.strategies": "dots.nas.strategies",
+        "dots.strategies.base": "dots.nas.strategies.base",
+        "dots.strategies.darts": "dots.nas.strategies.darts",
+        "dots.strategies.sdarts": "dots.nas.strategies.sdarts",
+        "dots.supernet": "dots.networks.supernet",
+        "dots.timm": "dots.export.timm",
+        "dots.topology": "dots.nas.topology",
+        "dots.topology_stage": "dots.nas.topology_search",
+        "dots.use": "dots.runs.predict",
+    }
+)
+"""The modules that the documentation of version 0.1.0 named."""
+
+
+class MovedModules(MetaPathFinder, Loader):
+    """Finds a module by its old name: one with the names of the new, after a warning."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """A spec for an old name, None for any other."""
+        if fullname not in MOVED:
+            return None
+        return ModuleSpec(
+            fullname, self, is_package=any(n.startswith(f"{fullname}.") for n in MOVED)
+        )
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Fill the module with what the new one has."""
+        new = MOVED[module.__name__]
+        warnings.warn(f"{module.__name__} is now {new}", DeprecationWarning, stacklevel=2)
+        names = vars(import_module(new))
+        vars(module).update({k: v for k, v in names.items() if not k.startswith("__")})
+
+    def get_code(self, fullname: str) -> CodeType:
+        """What `python -m` runs: the new module."""
+        run = f"import runpy; runpy.run_module({MOVED[fullname]!r}, run_name='__main__')"
+        return compile(run, fullname, "exec")

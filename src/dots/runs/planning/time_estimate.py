@@ -1,0 +1,190 @@
+"""How long a run will take on this machine, from a few measured steps of each stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from dots.data import DataInfo
+from dots.nas.plan import Plan
+from dots.recipe import Recipe
+from dots.recipe.shares import baseline_settings
+from dots.runs.planning.trial_steps import STAGES, settle, single_engine, trial_steps
+from dots.runs.progress import duration
+
+FIRST_IMAGES = 4
+PLAIN_SHARE = 0.25  # of a cell's step: roughly what a step of the plain network takes
+LONGEST_STEP = 1.0  # seconds: a step that would take longer is measured on fewer images
+
+Step = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Images of an epoch, by stage, of a test, and of the halves (0: unknown)."""
+
+    operations: int
+    topology: int
+    train: int
+    test: int = 0
+    half_a: int = 0
+    half_b: int = 0
+
+    @property
+    def halves(self) -> int:
+        """Images of both halves."""
+        return self.half_a + self.half_b
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of a step of each stage, in its weight-only epochs and in the others."""
+
+    early: Mapping[str, float]
+    late: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stage of a plan: its name, epochs, steps of an epoch, and estimated seconds."""
+
+    name: str
+    epochs: int
+    steps: int
+    seconds: float
+
+
+def measure(
+    plan: Plan,
+    info: DataInfo,
+    device: torch.device,
+    *,
+    processes: int = 1,
+    stages: Sequence[str] = STAGES,
+) -> Speed:
+    """Take a few steps of each stage on throw-away networks.
+
+    A step on one process' share of the batch is timed, after one that warms up; where it
+    would take more than LONGEST_STEP, fewer images are taken and the time is extrapolated
+    along the line through two measurements.
+    """
+    engine = single_engine(device, plan.recipe.accumulate, plan.recipe.precision)
+    early: dict[str, float] = {}
+    late: dict[str, float] = {}
+    for trial in trial_steps(plan, info, engine, stages):
+        batch = max(1, -(-settings_batch(plan.recipe, trial.stage) // processes))
+        late[trial.stage] = _seconds(trial.late, batch, device)
+        early[trial.stage] = late[trial.stage]
+        if trial.early is not None:
+            early[trial.stage] = _seconds(trial.early, batch, device, warm=True)
+    return Speed(early, late)
+
+
+def settings_batch(recipe: Recipe, stage: str) -> int:
+    """The batch size of a stage."""
+    return {
+        "operations": recipe.operations.batch,
+        "topology": recipe.topology.batch,
+        "train": recipe.train.batch,
+    }[stage]
+
+
+def _seconds(step: Step, batch: int, device: torch.device, *, warm: bool = False) -> float:
+    few = min(batch, FIRST_IMAGES)
+    if not warm:
+        step(few)  # allocators, kernels chosen by trial
+    short = _timed(step, few, device)
+    if few == batch:
+        return short
+    most = int(few * LONGEST_STEP / short)
+    images = min(batch, max(2 * few, most))
+    long = _timed(step, images, device)
+    slope = max(0.0, (long - short) / (images - few))
+    return long + slope * (batch - images)
+
+
+def _timed(step: Step, images: int, device: torch.device) -> float:
+    settle(device)
+    began = time.perf_counter()
+    step(images)
+    settle(device)
+    return time.perf_counter() - began
+
+
+def parts(
+    recipe: Recipe, counts: Counts, speed: Speed, kind: str = "run", *, candidates: bool = False
+) -> list[Part]:
+    """The stages of a job of that kind, in their order, with their estimated seconds.
+
+    `candidates`: the operation search is given, not done.
+    """
+    wanted = {
+        "run": ["operations", "topology", "halving", "train"],
+        "search": ["operations", "topology", "halving"],
+        "operations": ["operations"],
+        "train": ["train"],
+    }[kind]
+    if candidates:
+        wanted.remove("operations")
+    if "halving" in wanted and not recipe.halving.on:
+        wanted.remove("halving")
+    plan = [_part(recipe, counts, speed, stage, stage) for stage in wanted]
+    if "train" in wanted:
+        names = [name for name in recipe.baselines if kind == "run" or name != "darts-policy"]
+        plan += [_part(recipe, counts, speed, "train", f"train-{name}") for name in names]
+    return plan
+
+
+def _part(recipe: Recipe, counts: Counts, speed: Speed, stage: str, name: str) -> Part:
+    if stage == "halving":
+        return _halving(recipe, counts, speed)
+    images = {
+        "operations": counts.operations,
+        "topology": counts.topology,
+        "train": counts.train,
+    }[stage]
+    steps = -(-images // settings_batch(recipe, stage))
+    if stage == "train":
+        epochs = baseline_settings(recipe, name.removeprefix("train-")).epochs
+        tested = counts.test / recipe.train.batch / 3  # forward only
+        share = PLAIN_SHARE if name == "train-plain" else 1.0
+        seconds = share * speed.late[stage] * (epochs * steps + tested)
+        return Part(name, epochs, steps, seconds)
+    settings = recipe.operations if stage == "operations" else recipe.topology
+    first, early_steps = settings.weight_epochs, steps
+    if settings is recipe.topology and recipe.topology.weight_half and counts.half_a:
+        early_steps = -(-counts.half_a // settings.batch)
+    late = steps * (settings.epochs - first) * speed.late[stage]
+    seconds = early_steps * first * speed.early[stage] + late
+    return Part(name, settings.epochs, steps, seconds)
+
+
+def _halving(recipe: Recipe, counts: Counts, speed: Speed) -> Part:
+    """All rounds; a judgement is a pass over half B, forward only."""
+    settings, batch = recipe.halving, recipe.train.batch
+    steps = -(-counts.half_a // batch)
+    epochs = settings.all_epochs(settings.cells)
+    judged = sum(count for count, _ in settings.rounds(settings.cells)) * counts.half_b / batch / 3
+    return Part("halving", epochs, steps, speed.late["train"] * (epochs * steps + judged))
+
+
+def later(plan: Sequence[Part]) -> dict[str, float]:
+    """For each stage the estimated seconds of all that follow it."""
+    return {
+        part.name: sum(following.seconds for following in plan[place + 1 :])
+        for place, part in enumerate(plan)
+    }
+
+
+def lines(plan: Sequence[Part]) -> list[str]:
+    """The plan for people, a line for each stage and one for the sum."""
+    shown = [
+        f"  {part.name:<20} {part.epochs:>4} epochs of {part.steps:>5} steps   "
+        f"about {duration(part.seconds)}"
+        for part in plan
+    ]
+    total = duration(sum(part.seconds for part in plan))
+    return ["plan (time measured on a few steps of each stage):", *shown, f"  in all about {total}"]

@@ -1,0 +1,106 @@
+"""Measuring steps: extrapolation, isolation, every strategy."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from dots.common.errors import UserError
+from dots.data import DataInfo
+from dots.nas.plan import make_plan
+from dots.nas.strategies import STRATEGIES
+from dots.recipe import build_recipe, preset
+from dots.runs.planning import time_estimate as planner
+from dots.runs.planning.memory_limit import bytes_of, fewest_parts, halved
+from dots.runs.planning.time_estimate import measure
+from dots.runs.planning.trial_steps import single_engine, trial_steps
+
+INFO = DataInfo("x", ("a", "b", "c"), 1, 8, (0.5,), (0.2,), flip=True)
+SMALLEST = [
+    "nodes=1", "operations.cells=1", "topology.cells=1", "train.cells=1", "operations.batch=4",
+    "topology.batch=4", "train.batch=4",
+]  # fmt: skip
+
+
+def test_a_long_step_is_measured_on_few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of 0.02 + 0.03 · images seconds, on a clock of our own."""
+    now, taken = [0.0], []
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def step(images: int) -> None:
+        taken.append(images)
+        now[0] += 0.02 + 0.03 * images
+
+    assert planner._seconds(step, 1000, torch.device("cpu")) == pytest.approx(0.02 + 0.03 * 1000)
+    assert max(taken) < 40
+    assert planner._seconds(step, 3, torch.device("cpu")) == pytest.approx(0.11)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_steps_of_every_strategy_can_be_tried(strategy: str) -> None:
+    recipe = build_recipe("tiny", overrides=[*SMALLEST, f"strategy={strategy}", "fast=false"])
+    before = torch.random.get_rng_state()
+    (trial,) = trial_steps(
+        make_plan(recipe), INFO, single_engine(torch.device("cpu")), stages=("operations",)
+    )
+    assert trial.early is not None
+    trial.early(3)
+    trial.late(3)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_all_stages_are_measured() -> None:
+    plan = make_plan(build_recipe("tiny", overrides=[*SMALLEST, "topology.held_out=true"]))
+    before = torch.random.get_rng_state()
+    speed = measure(plan, INFO, torch.device("cpu"))
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert set(speed.late) == set(speed.early) == {"operations", "topology", "train"}
+    assert all(0 < seconds < 60 for seconds in speed.late.values())
+
+
+# --- memory ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("8G", 8 * 2**30), ("800M", 800 * 2**20), ("1.5GiB", 3 * 2**29)]
+)
+def test_sizes(text: str, count: int) -> None:
+    assert bytes_of(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "8", "G", "-1G", "0M", "1X", "1e3G", "nanG"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(UserError, match="--max-memory"):
+        bytes_of(text)
+
+
+def test_the_most_parts_come_first() -> None:
+    assert halved(1) == [1]
+    assert halved(7) == [4, 2, 1]
+    assert halved(10_000)[0] == 64
+
+
+def test_the_fewest_parts_that_fit_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def peaks(*_: object) -> object:
+        return iter([(8, 100), (4, 150), (2, 250), (1, 450)])
+
+    monkeypatch.setattr("dots.runs.planning.memory_limit._peaks", peaks)
+    recipe, cpu = preset("tiny"), torch.device("cpu")
+    assert fewest_parts(recipe, INFO, cpu, 500) == (1, 450)
+    assert fewest_parts(recipe, INFO, cpu, 300) == (2, 250)
+    assert fewest_parts(recipe, INFO, cpu, 300, resident=60) == (4, 210)
+    with pytest.raises(UserError, match=r"--max-memory.*low_memory"):
+        fewest_parts(recipe, INFO, cpu, 99)
+
+
+@pytest.mark.slow
+def test_memory_is_measured_in_a_process_of_its_own() -> None:
+    info = DataInfo("x", ("a", "b"), 3, 32, (0.5,) * 3, (0.2,) * 3, flip=True)
+    recipe = build_recipe("tiny", overrides=["operations.channels=16", "operations.batch=256"])
+    parts, peak = fewest_parts(recipe, info, torch.device("cpu"), 64 * 2**30)
+    assert parts == 1
+    fewer, less = fewest_parts(recipe, info, torch.device("cpu"), peak - 2**20)
+    assert fewer > 1
+    assert less < peak
