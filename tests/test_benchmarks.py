@@ -129,3 +129,17 @@ def test_a_process_answers_in_json(monkeypatch: pytest.MonkeyPatch, tmp_path: An
     )
     answer = import_module("comparing").in_a_process(str(script), {"a": 1}, 3)
     assert answer == ['{"a": 1}', "3"]
+
+
+def test_recipes(printed: Any, tmp_path: Path) -> None:
+    """What --out holds is not trained again, and is in the mean."""
+    few = "train.epochs=1,train.cells=2,train.channels=2"
+    words = ["digits", "--preset=tiny", "--images", "limit=80", "--networks", "plain", "max-pool",
+             "random-0", "--recipe", few, "--recipe", f"{few},train.lr=0.05", "--seeds", "100",
+             "--out", str(tmp_path / "rows.jsonl")]  # fmt: skip
+    text = printed("recipes", words)
+    assert len(re.findall(r"^\| train.*\| 3 \|$", text, flags=re.MULTILINE)) == 2
+    lines = (tmp_path / "rows.jsonl").read_text().splitlines()
+    assert len(lines) == 6
+    assert printed("recipes", words) == text
+    assert (tmp_path / "rows.jsonl").read_text().splitlines() == lines

@@ -13,7 +13,7 @@ from dots.data import Batches
 from dots.nas.strategies.shared.held_out import loss_and_accuracy
 from dots.networks.supernet import Mixture, Supernet
 from dots.recipe.settings import TopologySettings
-from dots.space.edge_combinations import Combination, EdgeChoice, combinations
+from dots.space.edge_combinations import Combination, combinations
 from dots.space.search_space import SearchSpace
 from dots.training.engine import Engine
 
@@ -21,16 +21,6 @@ Topology = tuple[Combination, ...]
 """The combination that each node keeps."""
 MOST = 64
 """So many topologies of a cell kind are rated one by one; with more, node after node."""
-
-
-def edge_choice(settings: TopologySettings) -> EdgeChoice:
-    """How many edges a node keeps, whatever the parameterisation."""
-    match settings.parameterisation:
-        case "sigmoid":
-            return "any"
-        case "edges":
-            return settings.edges if isinstance(settings.edges, int) else 2
-    return settings.edges
 
 
 class SupernetRating:
@@ -51,7 +41,7 @@ class SupernetRating:
         held_out: Batches,
     ) -> None:
         self.space, self.supernet, self.engine, self.held_out = space, supernet, engine, held_out
-        edges = edge_choice(settings)
+        edges = settings.choices.edges
         self.choices = [combinations(len(i), edges) for i in space.cell.incoming]
         self.shared = settings.parameterisation != "sigmoid" and settings.normalise
         self.operations = {

@@ -10,7 +10,7 @@ from dots.common.records import TopologyRecord
 from dots.data import Batches
 from dots.nas.perturbation import PerturbationStage
 from dots.nas.strategies.base import OperationSearch, ScoreTable, SupernetSearch
-from dots.nas.supernet_rating import SupernetRating, as_edges, as_topology, edge_choice
+from dots.nas.supernet_rating import SupernetRating, as_edges, as_topology
 from dots.nas.topology_search import TopologyStage, recorded_genotype, topology_record
 from dots.recipe.settings import SearchSettings
 from dots.runs.builders import Images, topology_images
@@ -97,7 +97,7 @@ def _by_perturbation(session: Session, stage: TopologyStage) -> dict[str, Any]:
         stage.supernet,
         stage.mixtures(),
         partial(retain, space, scheme="top1"),
-        edge_choice(settings),
+        settings.choices.edges,
         settings,
         session.engine,
         session.images.batches("topology", topology_images(session.plan), settings),
