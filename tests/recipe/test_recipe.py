@@ -399,3 +399,17 @@ def test_who_sets_epochs_gets_them() -> None:
     both = build_recipe(overrides=["train.epochs=30", "nominal_images=100"])
     assert (both.train.epochs, both.nominal_images) == (30, 100)
     assert build_recipe("paper-cifar").nominal_images is None
+
+
+def test_a_recipe_of_an_earlier_version_means_what_it_did(tmp_path: Path) -> None:
+    """What it did not know has the default, not what its preset has now."""
+    old = preset("tiny").to_json()
+    for name in ("anneal", "schedule", "warmup_epochs", "nesterov", "label_smoothing"):
+        del old["train"][name]
+    file = tmp_path / "recipe.json"
+    file.write_text(json.dumps(old))
+    recipe = build_recipe(file=file, overrides=["train.epochs=7"])
+    train = recipe.train
+    assert (train.anneal, train.schedule, train.warmup_epochs) == ("epoch", "cosine", 0)
+    assert (train.nesterov, train.label_smoothing, train.epochs) == (False, 0.0, 7)
+    assert train.lr == preset("tiny").train.lr

@@ -46,7 +46,9 @@ def build_recipe(
     """The recipe that starts from a preset, takes a file's values, then the overrides.
 
     `file` is TOML, a run's recipe.json, or a run directory that holds one; it may name the
-    preset that it starts from, and need not hold all settings. An override reads
+    preset that it starts from, and need not hold all settings; one that holds all that a recipe
+    must say, as a run's does, stands alone, and what an earlier version did not know has its
+    default. An override reads
     `section.name=value`, the value as in TOML; text needs no quotes, a list no brackets, and
     `none` unsets. Without `preset` and without one in the file it is "quick". A preset fits
     itself to the search space (`dots.recipe.presets`), below what file and overrides say.
@@ -64,11 +66,21 @@ def build_recipe(
         )
     start = _preset(preset or named or DEFAULT_PRESET)
     _check_names(given, where=f" in {str(file)!r}")
+    if _stands_alone(given):
+        return changed(recipe_from_json(given), overrides)
     values = _with(_merged(start.to_json(), given), overrides)
     fitting = fitted(start, str(values["space"]))  # what a preset means depends on the space
     if _names_epochs(given, overrides):
         fitting = _following(fitting, values["train"])
     return recipe_from_json(_with(_merged(fitting.to_json(), given), overrides))
+
+
+def _stands_alone(given: Mapping[str, Any]) -> bool:
+    try:
+        Recipe.model_validate(given)
+    except ValidationError:
+        return False
+    return True
 
 
 def _names_epochs(given: Mapping[str, Any], overrides: Sequence[str]) -> bool:
