@@ -37,7 +37,7 @@ from dots.data.splits import stratified
 from dots.nas.random_cell import random_genotype
 from dots.networks.body import Shape
 from dots.networks.reference import find_reference
-from dots.networks.specification import CellTrainee, ReferenceTrainee, Trainee
+from dots.networks.specification import CellNetworkSpec, ReferenceNetworkSpec, NetworkSpec
 from dots.recipe import Recipe, build_recipe
 from dots.recipe.build import changed
 from dots.recipe.settings import TrainSettings
@@ -60,19 +60,19 @@ def max_pool() -> Genotype:
     return Genotype({"normal": cell, "reduce": cell})
 
 
-def trainee(name: str, data: ImageData, settings: TrainSettings, seed: int) -> Trainee:
+def network_spec(name: str, data: ImageData, settings: TrainSettings, seed: int) -> NetworkSpec:
     """The network called `name` at the size that the settings ask for."""
     info = data.info
     reference = find_reference(name)
     if reference is not None:
-        return ReferenceTrainee(reference, len(info.classes), info.channels, info.image_size)
+        return ReferenceNetworkSpec(reference, len(info.classes), info.channels, info.image_size)
     shape = Shape(settings.cells, settings.channels, info.channels, len(info.classes))
     if name == "max-pool":
-        return CellTrainee(max_pool(), shape)
+        return CellNetworkSpec(max_pool(), shape)
     if name.startswith("random-"):
         draw = int(name.removeprefix("random-"))
-        return CellTrainee(random_genotype(darts_space(), "pairs", seed, draw), shape)
-    return CellTrainee(zoo.load(name).genotype, shape)
+        return CellNetworkSpec(random_genotype(darts_space(), "pairs", seed, draw), shape)
+    return CellNetworkSpec(zoo.load(name).genotype, shape)
 
 
 def trained(name: str, recipe: Recipe, data: ImageData, processes: Processes) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def trained(name: str, recipe: Recipe, data: ImageData, processes: Processes) ->
     settings, seed = recipe.train, recipe.seed
     images = RunImages(data, recipe.data, seed, processes)
     seed_step(seed, "train", "weights")
-    network = trainee(name, data, settings, seed).build(fast=recipe.fast_kernels)
+    network = network_spec(name, data, settings, seed).build(fast=recipe.fast_kernels)
     batches = images.batches("train", "half A", settings)
     stage = TrainingStage(network, settings, Engine(processes), batches)
     began = process_time()
