@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from dots.common.files import read_json
-from dots.recipe import preset
-from dots.runs.stages import note_unlearned_search
+from dots.runs.restarts import note_unlearned_search
 from helpers.killing import Killer
 
 ABSURD = (
@@ -97,14 +96,15 @@ def test_a_kill_around_a_restart_changes_nothing(
 
 def session(rows: list[dict[str, Any]]) -> Any:
     """As much of a session as is asked: balanced labels of ten classes, these rows."""
+    data = SimpleNamespace(train=SimpleNamespace(labels=torch.arange(10).repeat(100)))
     return SimpleNamespace(
-        recipe=preset("quick"),
-        data=SimpleNamespace(
-            train=SimpleNamespace(labels=torch.arange(10).repeat(100)),
+        images=SimpleNamespace(
+            data=data,
             info=SimpleNamespace(classes=range(10)),
+            rows=lambda images: torch.arange(1000),
         ),
         run=SimpleNamespace(metrics=SimpleNamespace(rows=lambda: rows)),
-        engine=lambda: SimpleNamespace(class_weights=None),
+        engine=SimpleNamespace(class_weights=None),
         notes=(notes := []),
         note=notes.append,
     )
@@ -122,7 +122,7 @@ def test_a_search_at_chance_is_told_unless_it_had_few_steps(
     ]
     asked = session([*rows, {"stage": "operations", "epoch": 0, "accuracy": 0.9, "loss": 0.1}])
     stage: Any = SimpleNamespace(name="topology", epochs=4, steps=steps)
-    note_unlearned_search(asked, stage, torch.arange(1000))
+    note_unlearned_search(asked, stage, "both halves")
     assert bool(asked.notes) == accused
     if accused:
         assert asked.notes[0].startswith("the search of the topology did not learn: its training")
