@@ -37,7 +37,7 @@ from dots.data.splits import stratified
 from dots.nas.random_cell import random_genotype
 from dots.networks.body import Shape
 from dots.networks.reference import find_reference
-from dots.networks.specification import CellNetworkSpec, ReferenceNetworkSpec, NetworkSpec
+from dots.networks.specification import CellNetworkSpec, NetworkSpec, ReferenceNetworkSpec
 from dots.recipe import Recipe, build_recipe
 from dots.recipe.build import changed
 from dots.recipe.settings import TrainSettings
