@@ -96,7 +96,7 @@ def test_a_step_of_alpha_compares_with_the_step_of_w_before_it() -> None:
     flat = [p for each in weights for p in each]
     exact = torch.autograd.grad(loss, flat, allow_unused=True)
     assert stopping(search).count == 1
-    row = stopping(search).totals[0]
+    row = stopping(search).totals
     assert len(row) == len(weights)
     for place, pair in enumerate(zip(before, after, strict=True)):
         expected = torch.stack(

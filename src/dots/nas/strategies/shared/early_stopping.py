@@ -29,8 +29,9 @@ class OperationEarlyStopping:
         self.operations = list(_with_weights(supernet))
         self.stopped = [False] * len(self.operations)
         device = next(supernet.parameters()).device
-        self.totals = torch.zeros(2, len(self.operations), device=device)
-        """Sums of similarities, and how many there are, [2, operations]."""
+        self.totals = torch.zeros(len(self.operations), device=device)
+        """Sums of similarities [operations], and how many there are of each."""
+        self.compared_steps = [0] * len(self.operations)
         self.count = 0
 
     def learning(self, parameters: list[nn.Parameter]) -> list[nn.Parameter]:
@@ -48,25 +49,26 @@ class OperationEarlyStopping:
             agreement(before, [p.grad for p in op.parameters()])
             for op, before in zip(self.operations, trained, strict=True)
         ]
-        there = [row is not None for row in rows]
-        values = [row for row in rows if row is not None]
-        if not values:  # before the first step of w
+        if all(row is None for row in rows):  # before the first step of w
             return
-        mask = torch.tensor(there, device=self.totals.device)
-        self.totals[0, mask] += torch.stack(values).to(self.totals)
-        self.totals[1] += mask
+        nothing = self.totals.new_zeros(())
+        self.totals += torch.stack([nothing if row is None else row.to(nothing) for row in rows])
+        for place, row in enumerate(rows):
+            self.compared_steps[place] += row is not None
         self.count += 1
         if self.count == self.steps:
             self._decide()
 
     def _decide(self) -> None:
         """Freeze what overfits, and begin to count anew. Waits for the device once."""
-        for place, (total, count) in enumerate(self.totals.T.tolist()):
+        sums = zip(self.totals.tolist(), self.compared_steps, strict=True)
+        for place, (total, count) in enumerate(sums):
             if count and total / count < self.least:
                 self.stopped[place] = True
                 for parameter in self.operations[place].parameters():
                     parameter.grad = None  # SGD leaves alone what has no gradient
         self.totals.zero_()
+        self.compared_steps = [0] * len(self.operations)
         self.count = 0
 
     def state(self) -> dict[str, Any]:
@@ -80,6 +82,7 @@ class OperationEarlyStopping:
         return {
             "stopped": list(self.stopped),
             "totals": self.totals.clone(),
+            "compared_steps": list(self.compared_steps),
             "count": self.count,
             "gradients": gradients,
         }
@@ -87,6 +90,7 @@ class OperationEarlyStopping:
     def load_state(self, state: dict[str, Any]) -> None:
         self.stopped, self.count = list(state["stopped"]), state["count"]
         self.totals.copy_(state["totals"])
+        self.compared_steps = list(state["compared_steps"])
         for place, op in enumerate(self.operations):
             for name, parameter in op.named_parameters():
                 gradient = state["gradients"].get(f"{place}.{name}")
