@@ -13,21 +13,24 @@ import torch
 from torch import Tensor
 
 from dots import zoo
+from dots.data import DataInfo
 from dots.data.batch import Batch
-from dots.nas.plan import make_plan, search_context
-from dots.nas.strategies.base import GradientSearch
+from dots.nas.plan import make_plan
+from dots.nas.strategies.base import GradientSearch, SearchContext
 from dots.nas.topology_search import TopologyStage, new_topology
 from dots.networks.body import Shape
 from dots.networks.derived import DerivedNetwork
 from dots.networks.supernet import Supernet
 from dots.recipe import Recipe, build_recipe
-from dots.runs.planning.trial_steps import alone, no_batches
+from dots.runs.planning.trial_steps import RandomBatches, single_engine
+from dots.space.retain import retained_groups
 from dots.space.search_space import darts_space
 from dots.training.stage import TrainingStage
 
 CPU = torch.device("cpu")
 CLASSES = 10
 PUBLISHED = "DOTS_C10"
+INFO = DataInfo("noise", tuple("0123456789"), 3, 32, (0.0,) * 3, (1.0,) * 3, flip=False)
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,17 @@ def operation_search(sizes: Sizes, *overrides: str) -> GradientSearch:
     """First-order DARTS as a run would build it."""
     settings = recipe(f"nodes={sizes.nodes}", *overrides)
     plan = make_plan(settings)
-    engine = alone(CPU, settings.accumulate, settings.precision)
-    context = search_context(plan, sizes.shape, engine, sizes.size)
+    context = SearchContext(
+        space=plan.space,
+        shape=sizes.shape,
+        settings=settings.operations,
+        engine=single_engine(CPU, settings.accumulate, settings.precision),
+        seed=settings.seed,
+        groups=retained_groups(plan.space, settings.retain),
+        image_size=sizes.size,
+        fast=settings.fast_kernels,
+        low_memory=settings.low_memory,
+    )
     strategy = plan.strategy(context, plan.method)
     assert isinstance(strategy, GradientSearch)
     strategy.set_epoch(0)
@@ -89,7 +101,8 @@ def topology_search(sizes: Sizes, retained: Sequence[str]) -> TopologyStage:
     space, settings = darts_space(sizes.nodes), recipe().topology
     candidates = dict.fromkeys(space.kinds, (tuple(retained),) * len(space.cell.edges))
     topology, net = new_topology(space, settings), Supernet(space, sizes.shape, candidates)
-    stage = TopologyStage(space, candidates, topology, net, settings, alone(CPU), no_batches())
+    engine, batches = single_engine(CPU), RandomBatches(INFO, CPU)
+    stage = TopologyStage(space, candidates, topology, net, settings, engine, batches)
     stage.begin_epoch(0)
     stage.set_epoch(0)
     return stage
@@ -102,6 +115,7 @@ HALFWAY = 300
 def training(sizes: Sizes) -> TrainingStage:
     """The training of a published cell, half way."""
     network = DerivedNetwork(zoo.load(PUBLISHED).genotype, sizes.shape, auxiliary=True)
-    stage = TrainingStage(network, recipe().train, alone(CPU), no_batches())
+    engine, batches = single_engine(CPU), RandomBatches(INFO, CPU)
+    stage = TrainingStage(network, recipe().train, engine, batches)
     stage.set_epoch(HALFWAY)
     return stage

@@ -19,7 +19,7 @@ from dots.common.seeding import seed_step
 from dots.data.batch import Batch
 from dots.nas.random_cell import random_genotype
 from dots.nas.strategies import STRATEGIES
-from dots.nas.strategies.base import GradientSearch, SearchContext
+from dots.nas.strategies.base import SearchContext, SupernetSearch
 from dots.nas.topology import make_topology
 from dots.nas.topology_search import TopologyStage
 from dots.networks.derived import DerivedNetwork
@@ -67,16 +67,17 @@ def _searched(processes: Processes, name: str) -> Iterator[dict[str, Any]]:
         fast=False,
     )
     search = strategy(context, own)
-    assert isinstance(search, GradientSearch)
+    assert isinstance(search, SupernetSearch)
     search.begin_epoch(3)
     search.set_epoch(3)
     held_out = list(pieces(processes, 3, seed=50))
+    alpha = getattr(search, "alpha", None)  # IS-DARTS has none
     for step, batch in enumerate(pieces(processes, 3)):
         seed_step(0, "operations", 3, step)
         search.step(3, batch, held_out[step] if search.wants_architecture_batch(3) else None)
         processes.average_statistics(search.supernet)
         yield {
-            "alpha": _copied(search.alpha.state_dict()),
+            "alpha": {} if alpha is None else _copied(alpha.state_dict()),
             "weights": _copied(search.supernet.state_dict()),
         }
 
