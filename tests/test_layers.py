@@ -52,7 +52,8 @@ def test_imports_point_down() -> None:
 
 def test_every_room_has_a_floor() -> None:
     rooms = {p.name.removesuffix(".py") for p in ROOT.iterdir() if p.suffix in ("", ".py")}
-    assert rooms - {"__init__", "__pycache__"} == set(HEIGHT)
+    rooms -= {"__pycache__"}  # an installed package has one
+    assert rooms - {"__init__"} == set(HEIGHT)
     assert len(rooms) <= 16
 
 

@@ -13,6 +13,7 @@ from dots.common.errors import UserError
 from dots.space.genotype import Genotype
 from helpers.shared_data import shared_data
 
+ADDED = {"SNAS_aggressive"}  # from its release; not in the collection
 FIXED_REDUCTION = "GDAS_FRC"  # its reduction cell is prose in the source, edges in the zoo
 
 
@@ -24,7 +25,8 @@ def published() -> list[dict[str, Any]]:
 
 def test_every_published_cell_is_in_the_zoo_unchanged() -> None:
     collected = published()
-    assert list(zoo.names()) == [value["name"] for value in collected]
+    kept = [name for name in zoo.names() if name not in ADDED]
+    assert kept == [value["name"] for value in collected]
     for value in collected:
         ours = zoo.load(value["name"]).to_json()
         theirs = value["genotype"]
