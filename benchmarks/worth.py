@@ -2,12 +2,14 @@
 
     python benchmarks/worth.py OUT --data digits --data signs=/images/signs,image_size=32
         [--seeds 0 1 2 3 4] [--preset quick] [--set NAME=VALUE ...] [--device cpu]
+        [--rows found random published plain long]
 
 For every data set and seed: the cell that a whole run finds and trains; three random cells,
 three published ones, and the plain reference network, trained by the same recipe for as many
 epochs; and a published cell and the plain network for as many epochs as take the CPU time of
 the whole run, searches included, at the pace of their short training. Each is tested once,
-after its last epoch. A data set is NAME or NAME=PATH, with settings of [data] behind commas.
+after its last epoch. With --rows only some
+of them are made, "found" always. A data set is NAME or NAME=PATH, with settings of [data] behind commas.
 
 What is done lies in OUT, a file for each network: the same command goes on where it was
 stopped, and prints the table (Markdown) of what there is. CPU time is that of all threads.
@@ -38,6 +40,7 @@ from dots.zoo import PUBLISHED, load
 
 DRAWS = (0, 11, 12)
 """Numbers of the random cells: none is drawn by the halving, whose numbers are thousands."""
+ROWS = ("found", "random", "published", "plain", "long")
 LONG = f"{PUBLISHED[0]}, all the time"
 PLAIN = "plain network"
 LONG_PLAIN = f"{PLAIN}, all the time"
@@ -72,6 +75,7 @@ class Bench:
     data: Data
     recipe: Recipe
     machine: Machine
+    rows: tuple[str, ...] = ROWS
 
     def measure(self, say: Callable[[str], None]) -> dict[str, Numbers]:
         """The numbers of every network, by name; what is missing is done."""
@@ -82,8 +86,11 @@ class Bench:
         for name, genotype in self._cells():
             results[name] = self._train(name, recipe, genotype)
             say(f"{self.folder}: {name} {results[name]['test_accuracy']:.4f}")
-        results[PLAIN] = self._train(PLAIN, recipe, None)
+        if "plain" in self.rows:
+            results[PLAIN] = self._train(PLAIN, recipe, None)
         for name, short in ((LONG, PUBLISHED[0]), (LONG_PLAIN, PLAIN)):
+            if "long" not in self.rows:
+                continue
             ratio = found["cpu_seconds"] / max(results[short]["cpu_seconds"], 1e-3)
             epochs = max(1, round(recipe.train.epochs * ratio))
             train = with_epochs(recipe.train, epochs)
@@ -95,10 +102,10 @@ class Bench:
 
     def _cells(self) -> Iterator[tuple[str, Genotype]]:
         space = named_space(self.recipe.space, self.recipe.nodes)
-        for draw in DRAWS:
+        for draw in DRAWS if "random" in self.rows else ():
             cell = random_genotype(space, self.recipe.topology.edges, self.recipe.seed, draw)
             yield f"random {draw}", cell
-        for name in PUBLISHED:
+        for name in PUBLISHED if {"published", "long"} & set(self.rows) else ():
             yield name, load(name).genotype
 
     def _train(self, name: str, recipe: Recipe, genotype: Genotype | None) -> Numbers:
@@ -153,13 +160,18 @@ def rows_of(results: Numbers) -> dict[str, tuple[float, float, float]]:
             mean(one["parameters"] for one in chosen),
         )
 
+    rows: dict[str, tuple[tuple[str, ...], Callable[[Any], float]]] = {
+        "found": (("found",), mean),
+        "random, mean of 3": (tuple(f"random {draw}" for draw in DRAWS), mean),
+        "published, best of 3": (PUBLISHED, max),
+        LONG: ((LONG,), mean),
+        PLAIN: ((PLAIN,), mean),
+        LONG_PLAIN: ((LONG_PLAIN,), mean),
+    }
     return {
-        "found": row("found"),
-        "random, mean of 3": row(*(f"random {draw}" for draw in DRAWS)),
-        "published, best of 3": row(*PUBLISHED, pick=max),
-        LONG: row(LONG),
-        PLAIN: row(PLAIN),
-        LONG_PLAIN: row(LONG_PLAIN),
+        label: row(*names, pick=pick)
+        for label, (names, pick) in rows.items()
+        if all(name in results for name in names)
     }
 
 
@@ -201,6 +213,7 @@ def main(words: list[str] | None = None) -> None:
     options.add_argument("--preset", default="quick")
     options.add_argument("--set", action="append", default=[], dest="overrides")
     options.add_argument("--device")
+    options.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS)
     asked = options.parse_args(words)
     machine = Machine(device=asked.device)
     for data in asked.data:
@@ -208,7 +221,9 @@ def main(words: list[str] | None = None) -> None:
         for seed in asked.seeds:
             overrides = [f"seed={seed}", "baselines=[]", *data.settings, *asked.overrides]
             recipe = build_recipe(asked.preset, None, overrides)
-            bench = Bench(asked.out / data.name / f"seed{seed}", data, recipe, machine)
+            bench = Bench(
+                asked.out / data.name / f"seed{seed}", data, recipe, machine, tuple(asked.rows)
+            )
             results.append(bench.measure(lambda line: print(line, flush=True)))
         print("\n".join(table(data.name, results)), flush=True)
 

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 import textbook
 from dots import zoo
 from dots.common.errors import UserError
-from dots.networks.body import Shape, reductions
+from dots.networks.body import PlainStem, Shape, Stem, check_image_size, reductions, stem_for
 from dots.networks.count import Cost, module_cost, network_cost, operation_cost
 from dots.networks.derived import AuxiliaryHead, DerivedNetwork
 from dots.space.genotype import Cell, Edge, Genotype
+from dots.space.search_space import darts_space
 from helpers.shared_data import shared_data
 
 DOTS = zoo.load("DOTS_C10").genotype
@@ -175,6 +176,24 @@ def test_images_too_small_are_refused() -> None:
         network_cost(DOTS, _published(), 2)
     with pytest.raises(UserError, match="imagenet stem need at least 32"):
         network_cost(DOTS, Shape(14, 8, 3, 5, stem="imagenet"), 16)
+
+
+def test_the_strided_stem_is_the_other_at_every_second_pixel() -> None:
+    images = torch.randn(2, 3, 9, 9)
+    whole, strided = PlainStem(3, 4, 2, 1).eval(), PlainStem(3, 4, 2, 2).eval()
+    strided.load_state_dict(whole.state_dict())
+    torch.testing.assert_close(strided(images)[0], whole(images)[0][..., ::2, ::2])
+    check_image_size(darts_space(), Shape(4, 8, 3, 5, stem="strided"), 8)
+    with pytest.raises(UserError, match="strided stem need at least 8"):
+        check_image_size(darts_space(), Shape(4, 8, 3, 5, stem="strided"), 7)
+
+
+@pytest.mark.parametrize(
+    ("choice", "side", "stem"),
+    [("auto", 23, "cifar"), ("auto", 24, "strided"), ("cifar", 64, "cifar")],
+)
+def test_the_stem_of_a_recipe_fits_the_images(choice: Stem, side: int, stem: Stem) -> None:
+    assert stem_for(choice, side) == stem
 
 
 @pytest.mark.parametrize(("cells", "places"), [(20, (6, 13)), (8, (2, 5)), (14, (4, 9)), (1, (0,))])

@@ -88,14 +88,15 @@ def _check(**numbers: int) -> None:
 
 def _given(recipe: Recipe, side: int | None, channels: int, classes: int) -> tuple[Shape, int]:
     """The training network for images of a stated size."""
-    from dots.networks.body import Shape
+    from dots.networks.body import Shape, stem_for
 
     if side is None:
         raise UserError("no DATA and no --image-size: give one of them")
     if not (1 <= channels <= 65_536 and 1 <= classes <= 10**6):
         raise UserError("--image-channels and --classes must be from 1 up")
     train = recipe.train
-    return Shape(train.cells, train.channels, channels, classes, stem=train.stem), side
+    stem = stem_for(train.stem, side)
+    return Shape(train.cells, train.channels, channels, classes, stem=stem), side
 
 
 def _of_data(recipe: Recipe, data: str, no_download: bool) -> tuple[Shape, int]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-NUMBERS = 16_384
+NUMBERS = 32_768
 """Of a map, for each thread: with fewer, waking a thread takes about as long as its work."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 
 from dots.common.errors import UserError
 from dots.nas.budget.budget import Budget
@@ -36,16 +36,15 @@ def finalists(
 ) -> tuple[Finalist, ...]:
     """Up to `count` different cells within the budget, the searched one first.
 
-    Then come published cells, the DARTS policy's, and by turns a random cell and the next
-    most probable one of the topology search (`distribution`). No random cell is the one that
+    Then come by turns a published cell and one of these: a random cell, the DARTS policy's, and
+    by turns the next most probable one of the topology search (`distribution`) and a further
+    random one. No random cell is the one that
     `budget.random_cell(seed)` gives, against which the outcome is compared.
     """
     drawn = (Finalist(f"random-{draw}", budget.random_cell(seed, draw)) for draw in range(1, count))
-    others = chain(
-        published(budget),
-        (Finalist("darts-policy", policy),) if policy is not None else (),
-        _by_turns(drawn, _probable(count, distribution, budget)),
-    )
+    own = _by_turns(drawn, _probable(count, distribution, budget))
+    policies = (Finalist("darts-policy", policy),) if policy is not None else ()
+    others = _by_turns(published(budget), chain(islice(own, 1), policies, own))
     kept = [Finalist(SEARCHED, searched)]
     for one in others:
         if len(kept) >= count:

@@ -16,7 +16,7 @@ from dots.nas.budget.budget import Budget
 from dots.nas.budget.latency import LatencyTable
 from dots.nas.strategies import find_strategy
 from dots.nas.strategies.base import GradientSearch, MethodSettings, OperationSearch, SupernetSearch
-from dots.networks.body import Shape, check_image_size
+from dots.networks.body import Shape, check_image_size, stem_for
 from dots.recipe import PRESETS, Recipe, build_recipe
 from dots.recipe.settings import OperationSettings, SearchSettings, StageSettings
 from dots.space.retain import retained_groups
@@ -85,7 +85,7 @@ def stage_shape(settings: StageSettings, info: DataInfo) -> Shape:
         channels=settings.channels,
         image_channels=info.channels,
         classes=len(info.classes),
-        stem=settings.stem,
+        stem=stem_for(settings.stem, info.image_size),
         head_norm=isinstance(settings, SearchSettings) and settings.head_norm,
     )
 

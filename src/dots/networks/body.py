@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -16,7 +17,11 @@ from dots.networks.operations.candidates import FactorizedReduce, OperationStyle
 from dots.networks.operations.source import Source, complete
 from dots.space.search_space import SearchSpace
 
-Stem = Literal["cifar", "imagenet"]
+Stem = Literal["cifar", "strided", "imagenet"]
+STEM_HALVINGS: Mapping[Stem, int] = MappingProxyType({"cifar": 0, "strided": 1, "imagenet": 3})
+"""How often a stem halves the resolution."""
+STRIDED_FROM = 24
+"""Pixels from which "auto" is the strided stem: it takes a third of the time, and loses little."""
 InputStep = Literal["none", "conv", "reduce"]
 
 
@@ -49,6 +54,13 @@ class Shape:
     stem: Stem = "cifar"
     head_norm: bool = False
     """The authors' release: a batch norm and a ReLU before the global pooling."""
+
+
+def stem_for(choice: Stem | Literal["auto"], image_size: int) -> Stem:
+    """The stem that a recipe means for images of so many pixels a side."""
+    if choice != "auto":
+        return choice
+    return "strided" if image_size >= STRIDED_FROM else "cifar"
 
 
 def reductions(cells: int) -> tuple[int, ...]:
@@ -126,9 +138,9 @@ class ImageNetStem(nn.Module):
 class PlainStem(nn.Module):
     """One 3×3 convolution and batch norm, the same features for every input of the cell."""
 
-    def __init__(self, channels_in: int, channels: int, inputs: int) -> None:
+    def __init__(self, channels_in: int, channels: int, inputs: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv = ConvNorm(channels_in, channels)
+        self.conv = ConvNorm(channels_in, channels, stride)
         self.inputs = inputs
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -207,7 +219,8 @@ class Body(nn.Module):
             self.stem = ImageNetStem(shape.image_channels, stem_channels(shape, searching))
         else:
             width = shape.channels if benchmark else stem_channels(shape, searching)
-            self.stem = PlainStem(shape.image_channels, width, self.inputs)
+            stride = 2 if shape.stem == "strided" and not benchmark else 1
+            self.stem = PlainStem(shape.image_channels, width, self.inputs, stride)
         self.transitions = nn.ModuleList(
             ResidualReduction(*plan.transition) if plan.transition else nn.Identity()
             for plan in plans
@@ -247,7 +260,7 @@ class Body(nn.Module):
 def smallest_image(space: SearchSpace, shape: Shape) -> int:
     """The least height and width in pixels that the network can reduce, one pixel at the end."""
     halvings = 2 if space.skeleton == "nasbench201" else len(reductions(shape.cells))
-    stem = 3 if shape.stem == "imagenet" and space.skeleton != "nasbench201" else 0
+    stem = 0 if space.skeleton == "nasbench201" else STEM_HALVINGS[shape.stem]
     return int(2 ** (halvings + stem))
 
 

@@ -13,7 +13,7 @@ from dots.common.errors import UserError, shown
 from dots.common.files import read_json, write_bytes, write_json
 from dots.common.records import NETWORK
 from dots.data.info import DataInfo
-from dots.networks.body import Shape
+from dots.networks.body import STEM_HALVINGS, Shape
 from dots.networks.specification import (
     CellNetworkSpec,
     Network,
@@ -120,7 +120,7 @@ def _parse_cell(value: dict[str, Any], where: str) -> tuple[Genotype, Shape, Dat
         number = shape[name]
         if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most:
             raise UserError(f"{where}: {name} cannot be {shown(number)}")
-    if shape["stem"] not in ("cifar", "imagenet") or not isinstance(shape["head_norm"], bool):
+    if shape["stem"] not in STEM_HALVINGS or not isinstance(shape["head_norm"], bool):
         raise UserError(f"{where}: unknown stem or head")
     genotype = Genotype.from_json(value.get("genotype"), where=f"{where}, genotype")
     info = DataInfo.from_json(value.get("data"), where=f"{where}, data")

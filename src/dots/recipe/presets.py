@@ -50,17 +50,17 @@ def quick() -> Recipe:
         baselines=("random", "plain", "published"),
         data=DataSettings(largest_size=32, limit=12_000, search_limit=2_000),
         operations=OperationSettings(
-            epochs=5, weight_epochs=2, cells=3, channels=8, batch=64, lr=0.1, lr_min=0.001,
-            arch_lr=1e-2, tune_epochs=1, rating_images=500,
+            epochs=4, weight_epochs=2, cells=3, channels=8, batch=64, lr=0.1, lr_min=0.001,
+            stem="auto", arch_lr=1e-2, tune_epochs=1, rating_images=500,
         ),
         topology=TopologySettings(
-            epochs=5, weight_epochs=1, cells=4, channels=8, batch=64, lr=0.1, lr_min=0.001,
-            arch_lr=1e-2, arch_betas=(0.9, 0.999), tune_epochs=1, rating_images=500,
+            epochs=3, weight_epochs=1, cells=4, channels=8, batch=64, lr=0.1, lr_min=0.001,
+            stem="auto", arch_lr=1e-2, arch_betas=(0.9, 0.999), tune_epochs=1, rating_images=500,
         ),
-        halving=HalvingSettings(cells=6, epochs=3),
+        halving=HalvingSettings(cells=4, epochs=3),
         train=TrainSettings(
-            epochs=15, published_epochs=32, cells=4, channels=14, batch=64, lr=0.1,
-            warmup_epochs=5, schedule="linear", anneal="step", nesterov=True, weight_decay=5e-4,
+            epochs=14, published_epochs=24, cells=4, channels=16, batch=64, lr=0.1, stem="auto",
+            warmup_epochs=4, schedule="linear", anneal="step", nesterov=True, weight_decay=5e-4,
             label_smoothing=0.1,
         ),
     )  # fmt: skip

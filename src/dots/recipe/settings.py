@@ -148,8 +148,10 @@ class StageSettings(Settings):
     clip: float | None = Field(
         default=5.0, gt=0, description="largest norm of the gradient of w; none: no clipping"
     )
-    stem: Literal["cifar", "imagenet"] = Field(
-        default="cifar", description="'cifar': one convolution; 'imagenet': three of stride 2"
+    stem: Literal["cifar", "strided", "imagenet", "auto"] = Field(
+        default="cifar",
+        description="'cifar': one convolution; 'strided': the same at stride 2; 'imagenet': three "
+        "of stride 2; 'auto': strided for images of 24 pixels or more, else cifar",
     )
     crop: Literal["pad", "resized"] = Field(
         default="pad", description="random crop of the padded image, or of random size and aspect"

@@ -14,7 +14,7 @@ from dots import zoo
 from dots.common.errors import UserError
 from dots.common.files import write_json
 from dots.common.records import DATA, SIZES, DataRecord, KnownSize, KnownSizes
-from dots.networks.body import Shape
+from dots.networks.body import Shape, stem_for
 from dots.networks.reference import REFERENCES
 from dots.networks.specification import CellNetworkSpec, NetworkSpec, ReferenceNetworkSpec
 from dots.recipe import Recipe
@@ -50,7 +50,8 @@ def _known(
     recipe: Recipe, classes: int, channels: int, size: int
 ) -> Iterator[tuple[Literal["cell", "reference"], str, NetworkSpec]]:
     train = recipe.train
-    shape = Shape(train.cells, train.channels, channels, classes, stem=train.stem)
+    stem = stem_for(train.stem, size)
+    shape = Shape(train.cells, train.channels, channels, classes, stem=stem)
     for entry in zoo.entries():
         yield "cell", entry.name, CellNetworkSpec(entry.genotype, shape)
     for name in REFERENCES:

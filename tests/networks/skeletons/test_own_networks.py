@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from dots import zoo
 from dots.common.errors import UserError
-from dots.networks.body import Shape
+from dots.networks.body import Shape, Stem
 from dots.networks.skeletons import ENAS, NASNET, RULES, OwnNetwork, published_cost
 from dots.networks.skeletons.network import plan_own
 from dots.zoo.sizes import own_skeleton, published_sizes
@@ -44,11 +44,11 @@ def test_nasnet_mobile_to_the_last_parameter() -> None:
     assert cost.multiply_adds == 563_638_816
 
 
-@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+@pytest.mark.parametrize("stem", ["cifar", "strided", "imagenet"])
 @pytest.mark.parametrize("name", OWN)
-def test_every_parameter_learns_and_sizes_need_not_be_even(name: str, stem: str) -> None:
+def test_every_parameter_learns_and_sizes_need_not_be_even(name: str, stem: Stem) -> None:
     rules = RULES[own_skeleton(name)]
-    shape = Shape(5, 8, 3, 4, stem="imagenet" if stem == "imagenet" else "cifar")
+    shape = Shape(5, 8, 3, 4, stem=stem)
     if stem == "imagenet" and rules.stem_cells is None:
         with pytest.raises(UserError, match="no published stem"):
             OwnNetwork(zoo.load(name).genotype, rules, shape)

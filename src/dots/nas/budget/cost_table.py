@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, NamedTuple
 
-from dots.networks.body import CellPlan, Shape, plan_darts, plan_nasbench201
+from dots.networks.body import (
+    STEM_HALVINGS,
+    CellPlan,
+    Shape,
+    plan_darts,
+    plan_nasbench201,
+)
 from dots.networks.count import network_cost, operation_cost
 from dots.space.genotype import Cell, Edge, Genotype
 from dots.space.search_space import ZERO, SearchSpace
@@ -57,7 +63,7 @@ def places(space: SearchSpace, shape: Shape, image_size: int) -> Places:
     outputs = dict.fromkeys(space.kinds, len(space.cell.concat))
     plans = plan_darts(shape, space.cell.inputs, outputs, searching=False)
     size = image_size
-    for _ in range(3 if shape.stem == "imagenet" else 0):
+    for _ in range(STEM_HALVINGS[shape.stem]):
         size = halved(size)
     return walk(plans, size)
 

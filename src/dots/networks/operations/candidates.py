@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dots.networks.kernels.blocks import Block, chain, chainable
@@ -112,7 +113,19 @@ class ReluConvNorm(nn.Module):
                 features, moments = source.rectified_product(self.conv.weight)
                 return Parts(features, None, self.norm, moments)
             return Parts(source.relu, self.conv.weight, self.norm)
-        return Parts(self.conv(source.relu), None, self.norm)
+        return Parts(self._convolved(source.relu), None, self.norm)
+
+    def _convolved(self, x: Tensor) -> Tensor:
+        """The convolution; a 1×1 one at a stride takes only the pixels that it reads.
+
+        With PyTorch 2.14 on AVX2, oneDNN's backward pass of that one, channels last and fewer
+        than 8 of them, writes beyond the end of its memory.
+        """
+        if self.conv.kernel_size == (1, 1) and torch.is_grad_enabled():
+            down, right = self.conv.stride
+            return F.conv2d(x[..., ::down, ::right], self.conv.weight)
+        features: Tensor = self.conv(x)
+        return features
 
 
 class DepthwiseBlock(nn.Module):

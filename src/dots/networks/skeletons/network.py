@@ -91,8 +91,9 @@ class OwnNetwork(nn.Module):
         outputs = {kind: len(cell.output(2)) for kind, cell in genotype.cells.items()}
         width, self.plans = plan_own(rules, shape, outputs)
         large = shape.stem == "imagenet"
+        stride, padding = (1 if shape.stem == "cifar" else 2), (0 if large else 1)
         self.stem = nn.Sequential(
-            nn.Conv2d(shape.image_channels, width, 3, *((2, 0) if large else (1, 1)), bias=False),
+            nn.Conv2d(shape.image_channels, width, 3, stride, padding, bias=False),
             BatchNorm(width),
         )
         parts = OwnParts(rules)
