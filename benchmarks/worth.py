@@ -8,8 +8,8 @@ For every data set and seed: the cell that a whole run finds and trains; three r
 three published ones, and the plain reference network, trained by the same recipe for as many
 epochs; and a published cell and the plain network for as many epochs as take the CPU time of
 the whole run, searches included, at the pace of their short training. Each is tested once,
-after its last epoch. With --rows only some
-of them are made, "found" always. A data set is NAME or NAME=PATH, with settings of [data] behind commas.
+after its last epoch. With --rows only some of them are made, "found" always. A data set is
+NAME or NAME=PATH, with settings of [data] behind commas.
 
 What is done lies in OUT, a file for each network: the same command goes on where it was
 stopped, and prints the table (Markdown) of what there is. CPU time is that of all threads.

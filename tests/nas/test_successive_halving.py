@@ -44,9 +44,12 @@ def budget(space: SearchSpace | None = None, **budget: Any) -> Budget:
 def test_the_searched_cell_is_first_and_no_cell_comes_twice() -> None:
     searched = cell_of("skip_connect")
     found = finalists(9, searched, budget(), policy=searched, seed=3)
-    assert [cell.origin for cell in found] == ["searched", *PUBLISHED, *(
-        f"random-{draw}" for draw in range(1, 6)
-    )]  # fmt: skip
+    first, second, third = PUBLISHED
+    assert [cell.origin for cell in found] == [
+        "searched", first, "random-1", second, "random-2", third, "random-3", "random-4", "random-5"
+    ]  # fmt: skip
+    policy = finalists(6, searched, budget(), policy=cell_of("sep_conv_5x5"))
+    assert [cell.origin for cell in policy][2:] == ["random-1", second, "darts-policy", third]
     assert len({cell.genotype for cell in found}) == 9
     assert budget().random_cell(3) not in [cell.genotype for cell in found]
     assert found == finalists(9, searched, budget(), policy=searched, seed=3)
