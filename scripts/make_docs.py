@@ -27,6 +27,7 @@ HEADINGS = {
 REFERENCE = {
     "dots": ("search", "run", "build", "load", "build_recipe", "UserError"),
     "dots.api": ("Outcome",),
+    "dots.nn": ("LayerChoice", "InputChoice", "search", "Outcome", "Choices", "derive"),
     "dots.runs.launch": ("Machine",),
     "dots.recipe": ("preset", "changed", "differences", "to_toml", "describe"),
     "dots.space.genotype": ("Genotype",),

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from dots.nas.relaxation import group_softmax
+from dots.nas.relaxation import group_softmax, softmax
 from dots.nas.strategies.base import (
     GradientSearch,
     MethodSettings,
@@ -46,9 +46,13 @@ class Darts(GradientSearch):
                 nn.init.zeros_(alpha)
 
     def logits(self) -> list[Tensor]:
+        if len(self.context.groups) == 1:
+            return super().logits()
         columns = group_columns(self.context.space, self.context.groups)
         return [alpha[:, group] for alpha in self.alpha.values() for group in columns]
 
     def mixtures(self, phase: Phase) -> Mixtures:
+        if len(self.context.groups) == 1:
+            return {kind: Mixture(softmax(alpha)) for kind, alpha in self.alpha.items()}
         columns = group_columns(self.context.space, self.context.groups)
         return {kind: Mixture(group_softmax(alpha, columns)) for kind, alpha in self.alpha.items()}
