@@ -12,7 +12,7 @@ from dots.nas.own_models import InputChoice, LayerChoice
 from dots.networks.operations.candidates import Zero
 from dots.networks.operations.source import Source, complete
 from dots.networks.supernet import SearchCell, Supernet
-from dots.space.search_space import Candidates, SearchSpace
+from dots.space.search_space import Candidates, Groups, SearchSpace
 
 
 class Block(nn.Module):
@@ -67,13 +67,16 @@ class Plain(nn.Module):
 class HandCell(nn.Module):
     """A cell of choices, with the operations of one of the supernet's."""
 
-    def __init__(self, cell: SearchCell, candidates: Candidates) -> None:
+    def __init__(
+        self, cell: SearchCell, candidates: Candidates, groups: Groups | None = None
+    ) -> None:
         super().__init__()
         self.spec, self.preprocess = cell.spec, cell.preprocess
         self.edges = nn.ModuleList(
             LayerChoice(
                 dict(zip(names, map(Plain, edge.operations), strict=True)),
                 label=f"{cell.kind} edge {index}",
+                groups=groups,
             )
             for index, (edge, names) in enumerate(
                 zip(cell.edges, candidates[cell.kind], strict=True)
@@ -96,11 +99,13 @@ class HandCell(nn.Module):
 class HandNetwork(nn.Module):
     """The network of a supernet, its cells built by hand, with the same weights."""
 
-    def __init__(self, supernet: Supernet) -> None:
+    def __init__(self, supernet: Supernet, groups: Groups | None = None) -> None:
         super().__init__()
         body = deepcopy(supernet.body)
         self.stem, self.head, self.classifier = body.stem, body.head, body.classifier
-        self.cells = nn.ModuleList(HandCell(cell, supernet.candidates) for cell in body.cells)
+        self.cells = nn.ModuleList(
+            HandCell(cell, supernet.candidates, groups) for cell in body.cells
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         states = list(self.stem(images))

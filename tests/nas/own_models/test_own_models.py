@@ -15,7 +15,7 @@ import dots
 from dots.common.errors import UserError
 from dots.nas.own_models import Choices, InputChoice, LayerChoice, SelectedInputs, derive, search
 from dots.nas.own_models.network import ModelSupernet, model_space
-from dots.nas.own_models.search import WITHOUT_CELL
+from dots.nas.own_models.search import WITHOUT_CELL, _retained
 from dots.nas.strategies import STRATEGIES
 from dots.networks.supernet import Mixture
 from helpers import own_models
@@ -46,6 +46,17 @@ def test_choices_with_a_label_are_decided_together() -> None:
     net.append(LayerChoice({"b": nn.ReLU()}, label="one"))
     with pytest.raises(UserError, match="label 'one' differ"):
         model_space(net, inputs=True)
+
+
+def test_of_several_groups_the_best_of_each_goes_on() -> None:
+    names = ("a", "b", "c", "d", "single")
+    layers = LayerChoice({name: nn.Identity() for name in names}, groups=(*("ab", "cd"), names[4:]))
+    assert layers.groups == (("a", "b"), ("c", "d", "single"))
+    space = model_space(nn.Sequential(layers), inputs=True)
+    kept = _retained(space, {"layer:0": [[0.4, 0.5, 0.1, 0.2, 0.3]]}, 3)
+    assert kept == {"layer:0": (("1", "4"),)}
+    plain = model_space(nn.Sequential(LayerChoice({"a": nn.ReLU(), "b": nn.ReLU()})), inputs=True)
+    assert _retained(plain, {"layer:0": [[0.4, 0.5]]}, 1) == {"layer:0": (("1",),)}
 
 
 def test_a_mixture_weighs_what_runs_and_leaves_nothing_behind() -> None:
@@ -186,6 +197,7 @@ def test_epochs_are_told_and_held_out_images_may_train_the_inputs() -> None:
 
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "no layers": (lambda: LayerChoice({}), "at least one"),
+    "groups": (lambda: LayerChoice({"a": nn.ReLU(), "b": nn.ReLU()}, groups=["a"]), "a, b once"),
     "no inputs": (lambda: InputChoice(0), "1 to 12 inputs"),
     "keep": (lambda: InputChoice(3, keep=0), "not 0"),
     "inputs given": (lambda: InputChoice(2)([torch.ones(1)]), "was given 1"),

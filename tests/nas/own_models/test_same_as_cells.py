@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -17,10 +19,11 @@ from dots.nas.topology_search import TopologyStage, new_topology
 from dots.networks.body import Shape
 from dots.networks.supernet import Supernet
 from dots.recipe.settings import TopologySettings
-from dots.space.search_space import darts_space
+from dots.space.search_space import Groups, darts_space
 from helpers import own_models, searches, small
 
-SPACE = darts_space(2, ("skip_connect", "sep_conv_3x3", "max_pool_3x3"))
+SPACE = darts_space(2, ("skip_connect", "sep_conv_3x3", "max_pool_3x3", "sep_conv_5x5"))
+GROUPS = (("sep_conv_3x3", "sep_conv_5x5"), ("skip_connect", "max_pool_3x3"))
 TOPOLOGY = TopologySettings(
     epochs=2, cells=3, channels=4, batch=6, lr=0.05, arch_lr=0.1, t_start=2.0, alpha_ratio=0.5
 )
@@ -37,10 +40,16 @@ def same_weights(by_hand: nn.Module, cells: Supernet) -> None:
         close(one, two)
 
 
-@pytest.mark.parametrize("strategy", [Darts, FairDarts])
-def test_operation_search(strategy: type[GradientSearch]) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "groups"),
+    [(Darts, None), (Darts, GROUPS), (FairDarts, None)],
+)
+def test_operation_search(strategy: type[GradientSearch], groups: Groups | None) -> None:
     cells = searches.search(strategy, SPACE, fast=False, precision="64", beta_decay=1.0)
-    model = own_models.HandNetwork(cells.supernet)
+    if groups is not None:
+        cells = strategy(replace(cells.context, groups=groups), cells.method)
+        cells.begin_epoch(0)
+    model = own_models.HandNetwork(cells.supernet, groups)
     space = model_space(model, inputs=False)
     context = ModelContext(
         space, Shape(1, 1, 1, 5), cells.context.settings, small.engine(precision="64"), 0,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dots.common.errors import UserError, did_you_mean, shown
 from dots.space.edge_combinations import EdgeChoice
+from dots.space.retain import without_single
 
 Input = Tensor | Callable[[], Tensor]
 """A tensor, or a function that makes it: one that is not chosen is then never computed."""
@@ -24,16 +25,30 @@ class LayerChoice(nn.Module):
 
     All take the same arguments and return tensors of one shape. Outside a search every layer
     weighs the same. Choices with one `label` are decided together, as the cells of a kind are;
-    without one the label is the module's name in the model.
+    without one the label is the module's name in the model. `groups` divides the names: DARTS
+    then has a softmax for each group, and the best of each goes on to the topology search
+    (Sec. 4.2.2); a group of one layer joins its neighbour.
 
-    Raises UserError where there is no layer.
+    Raises UserError where there is no layer, and for groups that do not hold each name once.
     """
 
-    def __init__(self, layers: Mapping[str, nn.Module], label: str | None = None) -> None:
+    def __init__(
+        self,
+        layers: Mapping[str, nn.Module],
+        label: str | None = None,
+        *,
+        groups: Sequence[Sequence[str]] | None = None,
+    ) -> None:
         super().__init__()
         if not layers:
             raise UserError("a LayerChoice needs a layer: give it at least one, by name")
         self.names = tuple(layers)
+        given = (self.names,) if groups is None else tuple(map(tuple, groups))
+        if sorted(name for group in given for name in group) != sorted(self.names):
+            raise UserError(
+                f"the groups of a LayerChoice hold each of {', '.join(self.names)} once"
+            )
+        self.groups = without_single(given)
         self.operations = nn.ModuleList(layers.values())
         self.label = label
         self.mixing: Sequence[tuple[int, Tensor | float]] | None = None
@@ -106,8 +121,8 @@ def layer_choices(model: nn.Module) -> dict[str, list[LayerChoice]]:
     """The layer choices of a model by label. Raises UserError where those of one label differ."""
     found = _labelled(model, LayerChoice)
     for label, choices in found.items():
-        if len({choice.names for choice in choices}) > 1:
-            raise UserError(f"layer choices with the label {label!r} differ in the names of layers")
+        if len({(choice.names, choice.groups) for choice in choices}) > 1:
+            raise UserError(f"layer choices with the label {label!r} differ in names or groups")
     return found
 
 

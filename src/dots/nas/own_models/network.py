@@ -25,11 +25,12 @@ ABSENT = -1e4
 class ModelSpace(SearchSpace):
     """Layer choices as cell kinds of a single edge, whose operations are "0", "1", ...
 
-    `layers` has, for each kind, the names of the layers. A choice of fewer layers than others
-    has fewer candidates.
+    `layers` has, for each kind, the names of the layers, `columns` the places of those of each
+    group. A choice of fewer layers than others has fewer candidates.
     """
 
     layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    columns: Mapping[str, list[list[int]]] = field(default_factory=dict)
 
     @property
     def full_candidates(self) -> Candidates:
@@ -58,7 +59,8 @@ def _kind(prefix: str, label: str) -> str:
 
 def model_space(model: nn.Module, *, inputs: bool) -> ModelSpace:
     """The layer choices of a model, with `inputs` the input choices too (Zero for operations)."""
-    layers = {_kind(LAYER, name): found[0].names for name, found in layer_choices(model).items()}
+    choices = {_kind(LAYER, name): found[0] for name, found in layer_choices(model).items()}
+    layers = {kind: choice.names for kind, choice in choices.items()}
     others = [_kind(INPUTS, name) for name in input_choices(model)] if inputs else []
     most = max(map(len, layers.values()), default=1)
     return ModelSpace(
@@ -69,6 +71,10 @@ def model_space(model: nn.Module, *, inputs: bool) -> ModelSpace:
         skeleton="own",
         policy_edges=1,
         layers=layers,
+        columns={
+            kind: [[choice.names.index(name) for name in group] for group in choice.groups]
+            for kind, choice in choices.items()
+        },
     )
 
 
@@ -147,6 +153,9 @@ class ModelContext(SearchContext):
         if candidates is None or not self.padded:
             candidates = self.own.full_candidates
         return self.engine.place_network(ModelSupernet(self.own, self.model, candidates))
+
+    def group_columns(self, kind: str) -> list[list[int]]:
+        return self.own.columns[kind]
 
     def parameters(
         self, columns: int | Mapping[str, int], spread: float, name: str = "alpha"

@@ -98,7 +98,8 @@ def search(
     """Decide every LayerChoice and InputChoice of a classifier; the model itself is left alone.
 
     The operation search (Sec. 4.2) trains w on one half of `images`, (image, label) pairs whose
-    tensors stack, and α on the other; the `retain` best layers of each choice go on. The
+    tensors stack, and α on the other; the `retain` best layers of each choice go on, or the
+    best of each group. The
     topology search (Sec. 4.1) trains β over the inputs, α' over these layers, and new w by one
     gradient on all images (Eq. 10), while the temperature falls (Eq. 9). A stage without
     anything to decide is left out.
@@ -195,11 +196,12 @@ def _labels(space: ModelSpace) -> list[tuple[str, str]]:
 
 
 def _retained(space: ModelSpace, scores: ScoreTable, count: int) -> Candidates:
-    """The `count` best layers of each choice, in their order."""
+    """The `count` best layers of each choice, of several groups the best of each; in order."""
     kept = dict(space.full_candidates)
     for kind, (row,) in scores.items():
-        (names,) = kept[kind]
-        best = sorted(range(len(names)), key=lambda place: -row[place])[:count]
+        groups, (names,) = space.columns[kind], kept[kind]
+        each = count if len(groups) == 1 else 1
+        best = [p for group in groups for p in sorted(group, key=lambda p: -row[p])[:each]]
         kept[kind] = (tuple(names[place] for place in sorted(best)),)
     return kept
 

@@ -59,6 +59,10 @@ class SearchContext:
     penalty: CostPenalty | None = None
     """What the step of α also minimises, for a budget."""
 
+    def group_columns(self, kind: str) -> list[list[int]]:
+        """The columns of α that each group has in a cell of this kind."""
+        return group_columns(self.space, self.groups)
+
     def supernet(
         self,
         candidates: Candidates | None = None,
