@@ -27,10 +27,12 @@ HEADINGS = {
 REFERENCE = {
     "dots": ("search", "run", "build", "load", "build_recipe", "UserError"),
     "dots.api": ("Outcome",),
+    "dots.nn": ("LayerChoice", "InputChoice", "search", "Outcome", "Choices", "derive"),
     "dots.runs.launch": ("Machine",),
     "dots.recipe": ("preset", "changed", "differences", "to_toml", "describe"),
     "dots.space.genotype": ("Genotype",),
     "dots.space.cell": ("Cell", "Edge"),
+    "dots.space.formats": ("read", "is_text"),
     "dots.space.search_space": (
         "SearchSpace",
         "CellSpec",
@@ -52,6 +54,7 @@ REFERENCE = {
     "dots.nas.budget.latency": ("measure_latencies", "LatencyTable"),
     "dots.nas.budget.penalty": ("expected_cost", "CostPenalty"),
     "dots.report.drawing.svg": ("cell_svg", "genotype_svg"),
+    "dots.report.drawing.dot": ("genotype_dot",),
     "dots.report": ("write_report", "write_comparison"),
     "dots.nas.strategies.base": ("OperationSearch", "GradientSearch", "SearchContext"),
     "dots.networks.supernet": ("Supernet", "Mixture"),

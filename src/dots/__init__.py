@@ -16,11 +16,22 @@ from dots.common.threads import wait_passively
 if TYPE_CHECKING:
     from dots.api import build, run, search
     from dots.common.errors import UserError
+    from dots.nas import own_models as nn
     from dots.recipe import Recipe, build_recipe
     from dots.runs.predict import load
     from dots.space.genotype import Genotype
 
-__all__ = ["Genotype", "Recipe", "UserError", "build", "build_recipe", "load", "run", "search"]
+__all__ = [
+    "Genotype",
+    "Recipe",
+    "UserError",
+    "build",
+    "build_recipe",
+    "load",
+    "nn",
+    "run",
+    "search",
+]
 
 _HOMES = {
     "Genotype": "dots.space.genotype",
@@ -36,12 +47,14 @@ _HOMES = {
 
 wait_passively()
 
-sys.meta_path.append(MovedModules())  # the one way to keep `import dots.timm` working
+sys.meta_path.append(MovedModules())  # makes `import dots.nn` work, and still `dots.timm`
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name == "nn":
+        return import_module("dots.nn")
     if name == "__version__":
         return metadata.version("dots-nas")
     raise AttributeError(f"module 'dots' has no attribute {name!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -79,3 +80,29 @@ def test_the_zoo_is_shown_without_torch(words: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()[-500:]
+
+
+def test_a_cell_is_shown_in_the_formats_of_others(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    text = shown(capsys, "zoo", "show", "DARTS_V2", "--format", "darts")
+    assert text.startswith("Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ")
+    file = tmp_path / "cell.txt"
+    file.write_text(text)
+    assert "normal/op_2_0" in json.loads(shown(capsys, "zoo", "show", str(file), "--format", "nni"))
+    same = shown(capsys, "zoo", "show", "DARTS_V2", "--json")
+    assert shown(capsys, "zoo", "show", str(file), "--format", "dots") == same
+    assert shown(capsys, "zoo", "show", str(file)) == f"{zoo.resolve(text).describe()}\n"
+    assert shown(capsys, "zoo", "show", "DARTS_V2", "--format", "dot").startswith("digraph")
+
+
+@pytest.mark.parametrize(
+    ("form", "line"), [("dart", "did you mean 'dart"), ("nasbench201", "no NAS-Bench-201 cell")]
+)
+def test_formats_that_do_not_exist_or_fit_are_refused(
+    form: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["zoo", "show", "DARTS_V2", "--format", form]) == 2
+    said = capsys.readouterr()
+    assert line in said.err
+    assert not said.out

@@ -243,7 +243,7 @@ def test_only_an_object_is_a_genotype(value: Any) -> None:
         (b"[" * 100_000, "nested too deeply"),
         (b'{"normal":' * 100_000, "nested too deeply"),
         (b'{"version": ' + b"9" * 10_000 + b"}", "cannot be read"),
-        (b"Genotype(normal=[('skip_connect', 0)])", "is not JSON"),
+        (b"Genotype(normal=[('skip_connect', 0)])", "'normal_concat' must be a list"),
     ],
 )
 def test_a_file_that_is_no_genotype_is_refused(tmp_path: Path, content: bytes, said: str) -> None:

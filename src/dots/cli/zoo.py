@@ -13,6 +13,7 @@ from dots.cli.tables import Remarks, millions, print_table, printed
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from dots.space.genotype import Genotype
     from dots.zoo.counts import Count
     from dots.zoo.paper import CifarRow, ImageNetRow
     from dots.zoo.table import ZooRow
@@ -97,21 +98,44 @@ def _row_json(row: ZooRow) -> dict[str, Any]:
 
 @zoo.command("show")
 def zoo_show(
-    name: Annotated[str, typer.Argument(help="A name of the zoo.")],
+    name: Annotated[str, typer.Argument(help="A name of the zoo, a genotype file or a run.")],
     as_json: AsJson = False,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="Print it as another program reads it: darts, nasbench201, naslib, nni, "
+            "confopt, dot (Graphviz), or dots, as --json.",
+        ),
+    ] = None,
     debug: o.Debug = False,
 ) -> None:
-    """One published cell; with --json its genotype, ready for `dots train`."""
+    """One cell; with --json its genotype, ready for `dots train`."""
     from dots import zoo as published
 
-    entry = published.load(name)
-    if as_json:
-        print(entry.genotype.to_text(), end="")
+    entry = published.find(name)
+    genotype = entry.genotype if entry is not None else published.resolve(name)
+    if as_json or form is not None:
+        print(_written(genotype, form or "dots"))
         return
-    print(f"{entry.name}: {entry.paper}, searched on {entry.searched_on}")
-    print(entry.genotype.describe())
-    if entry.notes:
+    if entry is not None:
+        print(f"{entry.name}: {entry.paper}, searched on {entry.searched_on}")
+    print(genotype.describe())
+    if entry is not None and entry.notes:
         print(entry.notes)
+
+
+def _written(genotype: Genotype, form: str) -> str:
+    """The text of a genotype in a format. Raises UserError for an unknown one, or an unfit cell."""
+    from dots.common.errors import UserError, did_you_mean
+    from dots.report.drawing.dot import genotype_dot
+    from dots.space.formats import WRITERS
+
+    writers = {**WRITERS, "dot": genotype_dot}
+    if form not in writers:
+        raise UserError(f"unknown format {form!r}: {did_you_mean(form, writers)}")
+    return writers[form](genotype).rstrip("\n")
 
 
 @zoo.command("table")

@@ -1,4 +1,4 @@
-"""Modules under the names that they had before: they work, and say where to go."""
+"""Modules under other names: a short one, and those that they had before, which say so."""
 
 from __future__ import annotations
 
@@ -45,6 +45,9 @@ MOVED: Mapping[str, str] = MappingProxyType(
 )
 """The modules that the documentation of version 0.1.0 named."""
 
+SHORT: Mapping[str, str] = MappingProxyType({"dots.nn": "dots.nas.own_models"})
+"""Modules that are meant to be imported under another name than that of their room."""
+
 RENAMED: Mapping[str, str] = MappingProxyType(
     {
         "Allowance": "Budget",
@@ -57,13 +60,16 @@ RENAMED: Mapping[str, str] = MappingProxyType(
 
 
 class MovedModules(MetaPathFinder, Loader):
-    """Finds a module by its old name: one with the names of the new, after a warning."""
+    """Finds a module by a short or old name: one with the names of the new.
+
+    After a warning, where the name is old.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """A spec for an old name, None for any other."""
-        if fullname not in MOVED:
+        """A spec for such a name, None for any other."""
+        if fullname not in MOVED and fullname not in SHORT:
             return None
         return ModuleSpec(
             fullname, self, is_package=any(n.startswith(f"{fullname}.") for n in MOVED)
@@ -71,8 +77,10 @@ class MovedModules(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Fill the module with what the new one has."""
-        new = MOVED[module.__name__]
-        warnings.warn(f"{module.__name__} is now {new}", DeprecationWarning, stacklevel=2)
+        name = module.__name__
+        new = SHORT.get(name) or MOVED[name]
+        if name in MOVED:
+            warnings.warn(f"{name} is now {new}", DeprecationWarning, stacklevel=2)
         names = dict(vars(import_module(new)))
         names.update({old: names[n] for old, n in RENAMED.items() if n in names})
         vars(module).update({k: v for k, v in names.items() if not k.startswith("__")})

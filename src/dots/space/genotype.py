@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dots.common.errors import UserError, did_you_mean, shown
-from dots.common.files import read_json, write_text
+from dots.common.files import read_text, write_text
 from dots.space.cell import Cell, Edge, check_cell, parse_cell
 from dots.space.search_space import named_space
 
@@ -127,9 +127,14 @@ class Genotype:
 
     @classmethod
     def load(cls, path: str | Path) -> Genotype:
-        """Read a genotype file. Raises UserError where it is missing, unreadable or wrong."""
+        """Read a genotype file, also of another program (`dots.space.formats`).
+
+        Raises UserError where it is missing, unreadable or wrong.
+        """
+        from dots.space import formats  # which make genotypes
+
         path = Path(path)
-        return cls.from_json(read_json(path, what="a genotype"), where=repr(str(path)))
+        return formats.read(read_text(path, what="a genotype"), where=repr(str(path)))
 
     def save(self, path: str | Path) -> None:
         """Write a genotype file, atomically. Raises UserError where that is impossible."""

@@ -21,8 +21,13 @@ def retained_groups(space: SearchSpace, scheme: str) -> Groups:
     """
     if not scheme.startswith("group-"):
         return (space.operations,)
+    return without_single(space.groups_for(scheme.removeprefix("group-")))
+
+
+def without_single(groups: Groups) -> Groups:
+    """The groups, each single operation in the one before it (the first: in the one after it)."""
     merged: list[tuple[str, ...]] = []
-    for group in space.groups_for(scheme.removeprefix("group-")):
+    for group in groups:
         if merged and 1 in (len(group), len(merged[-1])):
             merged[-1] += group
         else:

@@ -18,6 +18,7 @@ from typing import Any
 from dots.common.errors import UserError, did_you_mean, shown
 from dots.common.files import parse_json
 from dots.common.records import GENOTYPE
+from dots.space.formats import is_text, read
 from dots.space.genotype import Genotype
 from dots.space.search_space import DARTS_OPERATIONS
 
@@ -119,6 +120,8 @@ def _folded(name: str) -> str:
 def resolve(text: str, others: Iterable[str] = ()) -> Genotype:
     """The genotype that a command line names: a published cell, a file, or a run's folder.
 
+    Or a genotype itself, in the notation of DARTS or of NAS-Bench-201.
+
     A published cell takes precedence over a file of the same name in the current folder
     (write `./NAME` for that). In a folder `genotype.json` is read. `others` are names that may
     have been meant too: an error suggests them.
@@ -127,6 +130,8 @@ def resolve(text: str, others: Iterable[str] = ()) -> Genotype:
     """
     if (entry := find(text)) is not None:
         return entry.genotype
+    if is_text(text):
+        return read(text, where="the genotype")
     if os.path.isdir(text):
         return Genotype.load(Path(text) / GENOTYPE)
     if os.path.isfile(text) or Path(text).suffix == ".json" or os.path.basename(text) != text:

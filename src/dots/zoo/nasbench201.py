@@ -1,14 +1,12 @@
-"""NAS-Bench-201: its notation for cells, every topology, and the table of true accuracies.
+"""NAS-Bench-201: every topology, and the table of true accuracies.
 
-The benchmark (Dong and Yang, ICLR 2020) trained all 15,625 cells of its space. A cell is
-written as a string, `|nor_conv_3x3~0|+|none~0|skip_connect~1|+|...|`: the nodes 1, 2, 3 in
-order, for each the operation on the edge from every node before it. An edge with "none" is
-an absent edge here.
+The benchmark (Dong and Yang, ICLR 2020) trained all 15,625 cells of its space. Cells are
+written in its notation, see `dots.space.formats.nasbench201`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -18,74 +16,11 @@ import numpy.typing as npt
 
 from dots.common.errors import UserError, did_you_mean, shown
 from dots.common.records import TableEntries, TableEntry, TruthRecord
-from dots.space.genotype import Cell, Edge, Genotype
-from dots.space.search_space import NASBENCH201_OPERATIONS, ZERO, SearchSpace, nasbench201_space
+from dots.space.formats.nasbench201 import SPACE, from_string, to_string
+from dots.space.genotype import Genotype
+from dots.space.search_space import NASBENCH201_OPERATIONS, SearchSpace, nasbench201_space
 
-SPACE = "nasbench201"
-_NODES = nasbench201_space().cell.nodes
-
-
-def from_string(text: str) -> Genotype:
-    """The genotype of a cell in the benchmark's notation.
-
-    Raises UserError where `text` is not in that notation.
-    """
-    nodes = text.strip().split("+") if len(text) < 1000 else []
-    if len(nodes) != _NODES:
-        raise UserError(
-            f"{shown(text)} is no NAS-Bench-201 cell: it must have {_NODES} nodes, '|op~0|+|...|'"
-        )
-    parsed = (_parse_node(node, target, text) for target, node in enumerate(nodes, start=1))
-    return _genotype(parsed)
-
-
-def _parse_node(node: str, target: int, text: str) -> tuple[Edge, ...]:
-    parts = [part.rpartition("~") for part in node.strip("|").split("|")]
-    expected = [str(source) for source in range(target)]
-    if [source for _, _, source in parts] != expected or node != f"|{node.strip('|')}|":
-        edges = "".join(f"|op~{source}" for source in expected)
-        raise UserError(f"{shown(text)} is no NAS-Bench-201 cell: node {target} must be '{edges}|'")
-    for operation, _, _ in parts:
-        if operation not in NASBENCH201_OPERATIONS:
-            hint = did_you_mean(operation, NASBENCH201_OPERATIONS)
-            raise UserError(f"NAS-Bench-201 has no operation {shown(operation)}: {hint}")
-    edges_in = (Edge(operation, int(source)) for operation, _, source in parts)
-    return tuple(edge for edge in edges_in if edge.op != ZERO)
-
-
-def _genotype(nodes: Iterable[tuple[Edge, ...]]) -> Genotype:
-    return Genotype({"normal": Cell(tuple(nodes), (_NODES,))}, SPACE)
-
-
-def to_string(genotype: Genotype) -> str:
-    """The cell in the benchmark's notation; absent edges are written as "none".
-
-    Raises UserError where the genotype is no cell of the benchmark: another space, another
-    number of nodes, another operation, or two edges between the same nodes.
-    """
-    if genotype.space != SPACE:
-        raise UserError(f"a genotype of the space {genotype.space!r} is no NAS-Bench-201 cell")
-    nodes = genotype.cells["normal"].nodes
-    if len(nodes) != _NODES:
-        raise UserError(f"a NAS-Bench-201 cell has {_NODES} nodes: this one has {len(nodes)}")
-    return "+".join(_node_string(edges, target) for target, edges in enumerate(nodes, start=1))
-
-
-def _node_string(edges: tuple[Edge, ...], target: int) -> str:
-    operations = [ZERO] * target
-    for edge in edges:
-        if edge.op not in NASBENCH201_OPERATIONS:
-            raise UserError(
-                f"NAS-Bench-201 has no operation {edge.op!r}: "
-                f"it has {', '.join(NASBENCH201_OPERATIONS)}"
-            )
-        if operations[edge.source] != ZERO:
-            raise UserError(
-                f"a NAS-Bench-201 cell has one edge from node {edge.source} to node {target}: "
-                "this one has more"
-            )
-        operations[edge.source] = edge.op
-    return "".join(f"|{op}~{source}" for source, op in enumerate(operations)) + "|"
+__all__ = ["SPACE", "Standing", "Table", "Truth", "all_strings", "from_string", "to_string"]
 
 
 def all_strings() -> list[str]:

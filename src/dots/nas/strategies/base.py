@@ -59,6 +59,10 @@ class SearchContext:
     penalty: CostPenalty | None = None
     """What the step of α also minimises, for a budget."""
 
+    def group_columns(self, kind: str) -> list[list[int]]:
+        """The columns of α that each group has in a cell of this kind."""
+        return group_columns(self.space, self.groups)
+
     def supernet(
         self,
         candidates: Candidates | None = None,
@@ -291,9 +295,12 @@ class SupernetSearch(OperationSearch):
         }
 
     def over_space(self, weights: Tensor) -> list[list[float]]:
-        """[edges, searched operations] as numbers over the space's operations, 0 elsewhere."""
+        """[edges, searched operations] as numbers over the space's operations, 0 elsewhere.
+
+        A row may be shorter: a layer choice of a user's model may have fewer than others.
+        """
         rows = weights.detach().float().tolist()
-        named = (dict(zip(self.searched_operations(), row, strict=True)) for row in rows)
+        named = (dict(zip(self.searched_operations(), row, strict=False)) for row in rows)
         return [[row.get(op, 0.0) for op in self.context.space.operations] for row in named]
 
     @torch.no_grad()

@@ -15,7 +15,6 @@ from dots.nas.strategies.base import (
     Mixtures,
     Phase,
     SearchContext,
-    group_columns,
 )
 from dots.networks.supernet import Mixture
 
@@ -41,14 +40,19 @@ class Darts(GradientSearch):
 
     def __init__(self, context: SearchContext, method: MethodSettings) -> None:
         super().__init__(context, method)
-        if len(context.groups) > 1:
-            for alpha in self.alpha.values():
+        for kind, alpha in self.alpha.items():
+            if len(context.group_columns(kind)) > 1:
                 nn.init.zeros_(alpha)
 
     def logits(self) -> list[Tensor]:
-        columns = group_columns(self.context.space, self.context.groups)
-        return [alpha[:, group] for alpha in self.alpha.values() for group in columns]
+        return [
+            alpha[:, group]
+            for kind, alpha in self.alpha.items()
+            for group in self.context.group_columns(kind)
+        ]
 
     def mixtures(self, phase: Phase) -> Mixtures:
-        columns = group_columns(self.context.space, self.context.groups)
-        return {kind: Mixture(group_softmax(alpha, columns)) for kind, alpha in self.alpha.items()}
+        return {
+            kind: Mixture(group_softmax(alpha, self.context.group_columns(kind)))
+            for kind, alpha in self.alpha.items()
+        }

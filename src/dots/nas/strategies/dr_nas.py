@@ -108,7 +108,11 @@ class DrNas(StagedSearch):
 
     @classmethod
     def first_candidates(cls, space: SearchSpace) -> Candidates:
-        return dict.fromkeys(space.kinds, (seven_operations(space),) * len(space.cell.edges))
+        searched = seven_operations(space)
+        return {
+            kind: tuple(tuple(op for op in names if op in searched) for names in edges)
+            for kind, edges in space.full_candidates.items()
+        }
 
     def make_edge(self) -> EdgeFactory:
         parts = self.method.parts(self.context.space)[self.stage]
