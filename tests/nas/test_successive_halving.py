@@ -46,7 +46,7 @@ def test_the_searched_cell_is_first_and_no_cell_comes_twice() -> None:
     found = finalists(9, searched, budget(), policy=searched, seed=3)
     first, second, third = PUBLISHED
     assert [cell.origin for cell in found] == [
-        "searched", first, "random-1", second, "random-2", third, "random-3", "random-4", "random-5"
+        "searched", first, "random-1", second, third, *(f"random-{draw}" for draw in range(2, 6))
     ]  # fmt: skip
     policy = finalists(6, searched, budget(), policy=cell_of("sep_conv_5x5"))
     assert [cell.origin for cell in policy][2:] == ["random-1", second, "darts-policy", third]
