@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
-from dots.cli import check, count, export, profile, recipe, study, use, zoo
+from dots.cli import check, count, export, profile, recipe, runs, study, use, zoo
 from dots.cli import run as run_command
 from dots.common.errors import UserError
 from dots.common.text import plain
@@ -17,12 +18,32 @@ app = typer.Typer(
     help="Finds convolutional cells for your own images: operation search, topology search, "
     "training, test and report.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"dots {version('dots-nas')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
 run_command.add_to(app)
 use.add_to(app)
+runs.add_to(app)
 export.add_to(app)
 count.add_to(app)
 zoo.add_to(app)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dots.cli import options as o
+from dots.common.errors import UserError
 from dots.common.text import plain
 
 if TYPE_CHECKING:
@@ -24,7 +25,11 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="As for dots run.")],
+    data: Annotated[
+        str | None, typer.Argument(metavar="DATA", show_default=False, help="As for dots run.")
+    ] = None,
+    labels: o.Labels = None,
+    images: o.Images = None,
     preset: o.Preset = None,
     image_size: o.ImageSize = None,
     set_: o.Set = None,
@@ -42,13 +47,19 @@ def check(
     The exit status is 1 where images cannot be read, or test images occur in training.
     """
     from dots.data.check import check as look
+    from dots.data.sources.columns import Columns
 
+    source = o.data_of(data, labels)
+    if source is None:
+        raise UserError("no DATA: say what to look at, as in 'dots check my-images'")
     watcher = o.make_watcher(quiet or as_json)
+    own = {"data.image_size": image_size, "data.images": o.folder_of(images)}
+    asked = o.make_recipe(preset=preset, file=None, overrides=set_, shortcuts=own)
     facts = look(
-        data,
+        source,
         download=not no_download,
         progress=watcher.reading,
-        label=o.make_recipe(preset=preset, file=None, overrides=set_, shortcuts={}).data.label,
+        columns=Columns.of(asked.data),
     )
     watcher.reading(0, 0)
     content = facts.to_json()
@@ -59,12 +70,10 @@ def check(
         from dots.training.processes import find_device
 
         place = find_device(device)
-        recipe = o.make_recipe(
-            preset=preset or suggested_preset(facts, place),
-            file=None,
-            overrides=set_,
-            shortcuts={"data.image_size": image_size},
-        )
+        recipe = asked
+        if preset is None:
+            suggested = suggested_preset(facts, place)
+            recipe = o.make_recipe(preset=suggested, file=None, overrides=set_, shortcuts=own)
         cost = forecast(facts, recipe, place)
         content["forecast"] = cost.to_json()
         if not as_json:

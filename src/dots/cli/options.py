@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from dots.common.errors import UserError
+from dots.common.text import plain
 
 if TYPE_CHECKING:
     from dots.recipe import Recipe
@@ -18,8 +23,17 @@ Data = Annotated[
         metavar="DATA",
         show_default=False,
         help="A folder of images (one sub-folder per class), a folder of parquet files, a .npz "
-        "file, a name (digits, cifar10, cifar100, ...), or hf:NAME of the Hugging Face hub.",
+        "file, a table of file names and labels (.csv), a name (digits, cifar10, cifar100, ...), "
+        "or hf:NAME of the Hugging Face hub.",
     ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="In place of DATA: a table of file names and labels."),
+]
+Images = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Where the files of the table are; default: beside it."),
 ]
 Preset = Annotated[str | None, typer.Option(help="tiny, quick (default), small, paper-cifar, ...")]
 Seed = Annotated[int | None, typer.Option(help="The one seed of everything random.")]
@@ -113,6 +127,23 @@ def budget(
     }
 
 
+def data_of(data: str | None, labels: Path | None) -> str | None:
+    """DATA, or the table of --labels. Raises UserError where both are given."""
+    if labels is None:
+        return data
+    if data is not None:
+        raise UserError(f"DATA {data!r} and --labels {str(labels)!r} exclude each other")
+    return str(labels)
+
+
+def folder_of(images: Path | None) -> str | None:
+    """The folder of --images, so that a run finds it again from anywhere."""
+    return None if images is None else str(images.expanduser().resolve())
+
+
+DEFAULTS = Path("dots.toml")
+
+
 def make_recipe(
     *,
     preset: str | None,
@@ -120,16 +151,35 @@ def make_recipe(
     overrides: list[str] | None,
     shortcuts: dict[str, Any],
 ) -> Recipe:
-    """The recipe of a command line; options of their own come before --set."""
+    """The recipe of a command line; options of their own come before --set.
+
+    Without `file`, a dots.toml in the working directory is one, which gives way to `preset`.
+    """
     from dots.recipe import build_recipe
 
     words = [*as_overrides(shortcuts), *(overrides or [])]
-    recipe = build_recipe(preset, file, words)  # without PyTorch: most mistakes end here
-    if recipe.strategy == "darts":
+    yields = file is None and DEFAULTS.is_file()
+    file = DEFAULTS if yields else file
+    recipe = build_recipe(
+        preset, file, words, yields=yields
+    )  # without PyTorch: most errors end here
+    if yields:
+        _say_defaults()
+    if recipe.strategy == "darts" or yields:
         return recipe
     from dots.nas.plan import recipe_for
 
     return recipe_for(preset, file, words)
+
+
+def _say_defaults() -> None:
+    values = tomllib.loads(DEFAULTS.read_text())
+    names = [
+        f"{name}.{leaf}" if isinstance(value, dict) else name
+        for name, value in values.items()
+        for leaf in (value if isinstance(value, dict) else [""])
+    ]
+    print(plain(f"dots: settings from {DEFAULTS}: {', '.join(names)}"), file=sys.stderr)
 
 
 def as_overrides(shortcuts: dict[str, Any]) -> list[str]:
@@ -175,7 +225,6 @@ def make_machine(
     latency_table: Path | None = None,
 ) -> Machine:
     """The machine of a command line. Raises UserError for numbers that cannot be."""
-    from dots.common.errors import UserError
     from dots.runs.launch import Machine
 
     if devices < 1:

@@ -224,6 +224,8 @@ def add_to(app: typer.Typer) -> None:
 
 def run(
     data: o.Data = None,
+    labels: o.Labels = None,
+    images: o.Images = None,
     preset: o.Preset = None,
     seed: o.Seed = None,
     out: o.Out = None,
@@ -257,6 +259,7 @@ def run(
     debug: o.Debug = False,
 ) -> None:
     """Search a cell for DATA, train its network, test it, and write a report."""
+    data = o.data_of(data, labels)
     asked = Asked("run", data, resume, dry_run, quiet, out)
     asked.table, asked.extend = table, extend
     asked.machine = o.make_machine(
@@ -274,6 +277,7 @@ def run(
         "batch": batch,
         **o.computing(low_memory=low_memory, precision=precision, compiled=compile_),
         "data.image_size": image_size,
+        "data.images": o.folder_of(images),
         "strategy": strategy,
         "space": space,
         "select": select,
@@ -285,6 +289,8 @@ def run(
 
 def search(
     data: o.Data = None,
+    labels: o.Labels = None,
+    images: o.Images = None,
     candidates: CandidatesFile = None,
     until: Until = None,
     preset: o.Preset = None,
@@ -322,6 +328,7 @@ def search(
         raise UserError(f"--until {until}: the only place to stop early is 'operations'")
     if until and candidates:
         raise UserError("--until operations and --candidates exclude each other")
+    data = o.data_of(data, labels)
     asked = Asked("operations" if until else "search", data, resume, dry_run, quiet, out)
     asked.candidates, asked.table = candidates, table
     asked.positional = {"--until": until}
@@ -340,6 +347,7 @@ def search(
         "batch": batch,
         **o.computing(low_memory=low_memory, precision=precision, compiled=compile_),
         "data.image_size": image_size,
+        "data.images": o.folder_of(images),
         "strategy": strategy,
         "space": space,
         "select": select,
@@ -358,6 +366,8 @@ def train(
         ),
     ] = None,
     data: o.Data = None,
+    labels: o.Labels = None,
+    images: o.Images = None,
     preset: o.Preset = None,
     seed: o.Seed = None,
     out: o.Out = None,
@@ -398,6 +408,7 @@ def train(
     debug: o.Debug = False,
 ) -> None:
     """Train the network of GENOTYPE on DATA, from scratch unless told otherwise, and test it."""
+    data = o.data_of(data, labels)
     asked = Asked("train", data, resume, dry_run, quiet, out)
     asked.extend = extend
     sized: dict[str, object] = {}
@@ -421,6 +432,7 @@ def train(
         "batch": batch,
         **o.computing(low_memory=low_memory, precision=precision, compiled=compile_),
         "data.image_size": image_size,
+        "data.images": o.folder_of(images),
         "space": asked.genotype.space if asked.genotype else None,
         "baselines": "random" if baselines else None if resume else "[]",
         **sized,

@@ -68,11 +68,12 @@ class AskedStudy:
 
     def _check_data(self, options: Options) -> None:
         """Raise UserError for data that cannot be opened; download them before trials race."""
+        from dots.data.sources.columns import Columns
         from dots.data.sources.read import read_source
 
         assert self.data is not None
-        label = options.recipe.data.label
-        read_source(self.data, download=not self.no_download, label=label)
+        columns = Columns.of(options.recipe.data)
+        read_source(self.data, download=not self.no_download, columns=columns)
 
     def _machine(self) -> Machine:
         from dots.runs.launch import Machine

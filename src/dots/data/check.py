@@ -12,6 +12,7 @@ from dots.common.errors import UserError
 from dots.data import DataInfo
 from dots.data.inspect import Inspection, Seen, inspect
 from dots.data.load import Progress
+from dots.data.sources.columns import Columns
 from dots.data.sources.read import Spec, read_source
 from dots.data.sources.records import Records
 from dots.data.sources.source import Source
@@ -89,10 +90,10 @@ def check(
     *,
     download: bool = True,
     progress: Progress | None = None,
-    label: str | None = None,
+    columns: Columns = Columns(),  # noqa: B008  # it is frozen
 ) -> Facts:
     """Read a whole data set. Raises UserError where it cannot be opened at all."""
-    source = read_source(spec, download=download, skip_corrupt=True, label=label)
+    source = read_source(spec, download=download, skip_corrupt=True, columns=columns)
     train = inspect(source.train, "train", progress)
     test = None if source.test is None else inspect(source.test, "test", progress)
     if not train.seen:

@@ -12,8 +12,10 @@ from dots.data.images import ImageData, ImageSet, ResidentImages
 from dots.data.info import DataInfo
 from dots.data.load import Progress
 from dots.data.loader import Loader
-from dots.data.sources.read import Spec, has_columns, read_source, where
+from dots.data.sources.columns import Columns
+from dots.data.sources.read import Spec, has_columns, is_table, read_source, where
 from dots.data.sources.source import aligned
+from dots.data.sources.table import group_numbers
 from dots.data.splits import Holdout, halves, limited, saved_test
 from dots.data.survey import moments, survey
 from dots.recipe import DataSettings
@@ -40,8 +42,9 @@ def open_data(
     """Open a data set: the classes, the splits, the images, ready for use.
 
     `spec` is a name ("digits", or one of torchvision's), the path of a folder of images, of a
-    parquet file or a folder of them, of a `.npz` file, or a dataset or a pair (training,
-    test) of datasets. A name comes before a path of the same name: write ./digits for that.
+    parquet file or a folder of them, of a `.npz` file, of a table of file names (CSV,
+    parquet), or a dataset or a pair (training, test) of datasets. A name comes before a path of
+    the same name: write ./digits for that.
 
     A source without a test part is split, and the split kept in `splits_folder`. Classes,
     channels, image size, mean and deviation come from the training part alone. Sets up to
@@ -53,11 +56,14 @@ def open_data(
 
     Raises UserError for whatever is wrong with the source, naming it; nothing is written then.
     """
-    source = read_source(spec, download=download, skip_corrupt=skip_corrupt, label=settings.label)
+    source = read_source(
+        spec, download=download, skip_corrupt=skip_corrupt, columns=Columns.of(settings)
+    )
     train, test, holdout = source.train, source.test, None
     if test is None:
         fraction = settings.test_fraction
-        holdout = Holdout.choose(train, fraction, seed, splits_folder, source.name)
+        groups = group_numbers(source.groups, [train.records.path(k) for k in range(len(train))])
+        holdout = Holdout.choose(train, fraction, seed, splits_folder, source.name, groups)
         train, test = holdout.train, holdout.test
     train = limited(train, settings.limit, seed)
     found = survey(train.records, skip_corrupt=skip_corrupt)
@@ -89,6 +95,7 @@ def open_data(
         weight_fraction=settings.weight_fraction,
         arch_fraction=settings.arch_fraction,
         limit=settings.search_limit,
+        groups=group_numbers(source.groups, [train_set.path(k) for k in range(len(train_set))]),
     )
     if holdout is not None and save_split:
         holdout.save()
@@ -105,20 +112,21 @@ def open_test(
     skip_corrupt: bool = False,
     progress: Progress | None = None,
     resident_bytes: int = RESIDENT_BYTES,
-    label: str | None = None,
+    columns: Columns = Columns(),  # noqa: B008  # it is frozen
 ) -> tuple[ImageSet, tuple[str, ...]]:
     """Open images on which to test a network that was trained on data described by `info`.
 
     They are the test part of the source. Where it has none, they are what splits.json in
     `splits_folder` holds out (give it for the network's own data only), or without that all
-    images. Labels are those of `info`, matched by class name; size and channels too. `label`
-    is the column of the labels, where the source has columns.
+    images. Labels are those of `info`, matched by class name; size and channels too. `columns`
+    are those of the data, where the source has columns.
 
     Returns the images and lines that the user should see. Raises UserError as open_data, and
     where no class is the network's.
     """
-    label = label if has_columns(spec) else None  # classes are matched by name, whatever it is
-    source = read_source(spec, download=download, skip_corrupt=skip_corrupt, label=label)
+    if not is_table(spec):  # classes are matched by name, whatever the columns were
+        columns = Columns(columns.label if has_columns(spec) else None)
+    source = read_source(spec, download=download, skip_corrupt=skip_corrupt, columns=columns)
     test = source.test
     if test is None:
         test = source.train if splits_folder is None else saved_test(source.train, splits_folder)

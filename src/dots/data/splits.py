@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,6 +72,41 @@ def stratified(labels: Tensor, total: int, draw: torch.Generator, *, spare: int 
     return mask
 
 
+def grouped(labels: Tensor, groups: Tensor, fraction: float, seed: int) -> Tensor:
+    """A mask [N] of about `fraction` of the images, near to stratified, of whole groups.
+
+    `labels` and `groups` are [N] int64. It is the best fold of scikit-learn's
+    StratifiedGroupKFold. Raises UserError where no fold leaves every class on both sides.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    if fraction > 0.5:
+        return ~grouped(labels, groups, 1 - fraction, seed)
+    folds = min(max(2, round(1 / fraction)), len(groups.unique()))
+    everything = set(labels.tolist())
+    best: Tensor | None = None
+    if folds > 1:
+        split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed % 2**32)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # rare classes
+            found = [rows for _, rows in split.split(labels, labels, groups)]
+        for rows in found:
+            mask = torch.zeros(len(labels), dtype=torch.bool)
+            mask[torch.from_numpy(rows)] = True
+            whole = all(set(labels[side].tolist()) == everything for side in (mask, ~mask))
+            near = best is None or _distance(mask, fraction) < _distance(best, fraction)
+            best = mask if whole and near else best
+    if best is None:
+        raise UserError(
+            f"{len(groups.unique())} groups cannot be split so that every class is on both sides: "
+            "give more groups, or the split in a column"
+        )
+    return best
+
+
+def _distance(mask: Tensor, fraction: float) -> float:
+    return abs(float(mask.float().mean()) - fraction)
+
+
 def limited(part: Part, limit: int | None, seed: int) -> Part:
     """At most `limit` images of a part, stratified. UserError if that is below two a class."""
     if limit is None or limit >= len(part):
@@ -91,13 +127,14 @@ def halves(
     weight_fraction: float = 0.5,
     arch_fraction: float | None = None,
     limit: int | None = None,
+    groups: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The halves A and B of the bi-level search: rows of the training part, sorted.
 
     A (weights) and B (architecture) get the given shares of the training images, or of
     `limit` of them; B what A leaves where `arch_fraction` is None. Both are stratified: every
     class with two images or more is in both (the paper takes the file order's halves). A
-    class with one image is in A.
+    class with one image is in A. Images of one of the `groups` [N] are in one half.
 
     Raises UserError where a half would be empty.
     """
@@ -105,7 +142,10 @@ def halves(
     if limit is not None and limit < len(labels):
         rows = rows[stratified(labels, limit, generator(seed, "search limit"), spare=0)]
     rest = 1 - weight_fraction
-    mask = stratified(labels[rows], round(len(rows) * rest), generator(seed, "halves"))
+    if groups is None:
+        mask = stratified(labels[rows], round(len(rows) * rest), generator(seed, "halves"))
+    else:
+        mask = grouped(labels[rows], groups[rows], rest, seed)
     half_a, half_b = rows[~mask], rows[mask]
     if arch_fraction is not None and arch_fraction < rest:
         total = round(len(rows) * arch_fraction)
@@ -130,13 +170,25 @@ class Holdout:
     file: Path | None
 
     @staticmethod
-    def choose(part: Part, fraction: float, seed: int, folder: Path | None, name: str) -> Holdout:
+    def choose(
+        part: Part,
+        fraction: float,
+        seed: int,
+        folder: Path | None,
+        name: str,
+        groups: Tensor | None = None,
+    ) -> Holdout:
         """Hold out a stratified `fraction`, or what splits.json in `folder` says, if it exists.
+
+        Whole `groups` [N] are held out where there are some.
 
         Raises UserError where a saved split does not fit the images, the seed or the
         fraction.
         """
-        mask = stratified(part.labels, round(len(part) * fraction), generator(seed, "test"))
+        if groups is None:
+            mask = stratified(part.labels, round(len(part) * fraction), generator(seed, "test"))
+        else:
+            mask = grouped(part.labels, groups, fraction, seed)
         if not mask.any():
             raise UserError(f"{name}: every class has a single image: nothing can be held out")
         holdout = Holdout(part, mask, seed, fraction, folder and folder / SPLITS)

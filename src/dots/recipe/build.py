@@ -42,6 +42,8 @@ def build_recipe(
     preset: str | None = None,
     file: Path | str | None = None,
     overrides: Sequence[str] = (),
+    *,
+    yields: bool = False,
 ) -> Recipe:
     """The recipe that starts from a preset, takes a file's values, then the overrides.
 
@@ -52,6 +54,7 @@ def build_recipe(
     `section.name=value`, the value as in TOML; text needs no quotes, a list no brackets, and
     `none` unsets. Without `preset` and without one in the file it is "quick". A preset fits
     itself to the search space (`dots.recipe.presets`), below what file and overrides say.
+    The preset that a file names gives way to `preset` where the file `yields`.
 
     Raises UserError, one line, for whatever does not fit.
     """
@@ -59,6 +62,8 @@ def build_recipe(
     named = given.get("preset")
     if named is not None and not isinstance(named, str):
         raise UserError(f"preset = {_shown(named)} in {str(file)!r}: must be a name")
+    if yields and preset is not None:
+        named = given["preset"] = preset
     if preset is not None and named is not None and preset != named:
         raise UserError(
             f"the preset {preset!r} and the file {str(file)!r}, which starts from {named!r}, "

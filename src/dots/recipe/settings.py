@@ -113,8 +113,27 @@ class DataSettings(Settings):
     label: str | None = Field(
         default=None,
         min_length=1,
-        description="the column that holds the labels, in parquet files and on the hub; none: "
-        "label, labels or fine_label",
+        description="the column that holds the labels, in tables, parquet files and on the hub; "
+        "none: label, labels or fine_label",
+    )
+    file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the column of a table that holds file names; none: file_name, path, ...",
+    )
+    split: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the column of a table that says train, val or test; none: split, if present",
+    )
+    group: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the column of a table whose equal values stay on one side of every split "
+        "(patients, video clips); none: group, if present",
+    )
+    images: str | None = Field(
+        default=None, description="the folder of the files that a table names; none: the table's"
     )
     limit: int | None = Field(
         default=None,

@@ -71,6 +71,20 @@ class Lock:
         self.release()
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process that lives, on this machine, says in the file that it holds the lock."""
+    try:
+        owner: Any = json.loads(path.read_text())
+        if owner["host"] != socket.gethostname():
+            return True  # nobody here can know
+        os.kill(int(owner["pid"]), 0)
+    except PermissionError:
+        return True  # it lives, and is another user's
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return True
+
+
 def _owner(path: Path) -> str:
     """Who the file says holds it, in words; it may be just being written."""
     try:

@@ -22,6 +22,7 @@ from dots.common.records import JOB, SPLITS
 from dots.common.text import csv_cell, plain
 from dots.data import Batches, open_test, prepare
 from dots.data.info import DataInfo
+from dots.data.sources.columns import Columns
 from dots.data.sources.read import Spec, remembered
 from dots.networks.saved import TrainedModel, load_model
 from dots.runs.directory import RunDirectory
@@ -57,7 +58,7 @@ def evaluate_run(
         spec,
         info,
         splits_folder=run if _is_own(run, spec) else None,
-        label=RunDirectory.read(run).recipe.data.label,
+        columns=Columns.of(RunDirectory.read(run).recipe.data),
         download=download,
         skip_corrupt=skip_corrupt,
     )

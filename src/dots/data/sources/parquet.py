@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 IMAGE_COLUMNS = ("img", "image")
+NAME_COLUMNS = ("file_name", "filename", "file", "path", "image_path")
 LABEL_COLUMNS = ("label", "labels", "fine_label")
 
 
@@ -38,6 +39,21 @@ def parquet_files(folder: Path) -> list[Path]:
         if found:
             return found
     return []
+
+
+def holds_images(file: Path) -> bool:
+    """Whether a parquet file has a column of images, not of their names; True if unreadable."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(file)
+    except (OSError, pa.ArrowException):  # whoever reads it says what is wrong
+        return True
+    kinds = [schema.field(name).type for name in IMAGE_COLUMNS if name in schema.names]
+    text = [pa.types.is_string(kind) or pa.types.is_large_string(kind) for kind in kinds]
+    known = {name.lower() for name in schema.names}
+    return not all(text) if kinds else known.isdisjoint(NAME_COLUMNS)
 
 
 def read_parquet(path: Path, label: str | None = None) -> Source:

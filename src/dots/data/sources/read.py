@@ -10,29 +10,40 @@ from torch.utils.data import Dataset
 
 from dots.common.errors import UserError
 from dots.data.sources.arrays import read_npz
+from dots.data.sources.columns import Columns
 from dots.data.sources.dataset import read_dataset
 from dots.data.sources.digits import read_digits
 from dots.data.sources.folder import read_folder
 from dots.data.sources.hub import is_hub_name, read_hub
-from dots.data.sources.parquet import parquet_files, read_parquet
+from dots.data.sources.parquet import holds_images, parquet_files, read_parquet
 from dots.data.sources.source import Source
+from dots.data.sources.table import TEXT_TABLES, read_table
 from dots.data.sources.torchvision import canonical, read_torchvision, torchvision_sets
 
 Spec = str | Path | Dataset[Any] | tuple[Dataset[Any], Dataset[Any]]
 
 
 def read_source(
-    spec: Spec, *, download: bool = True, skip_corrupt: bool = False, label: str | None = None
+    spec: Spec,
+    *,
+    download: bool = True,
+    skip_corrupt: bool = False,
+    columns: Columns = Columns(),  # noqa: B008  # it is frozen
 ) -> Source:
     """Find out what `spec` is and read it up to the labels (see open_data).
 
-    `label` names the column of the labels. Raises UserError where there are no columns, too.
+    Raises UserError where `columns` names some and there are none, too.
     """
-    if label is not None and not has_columns(spec):
-        raise UserError(
-            f"data.label={label}: only parquet files and data sets of the hub have columns; "
-            "leave it out"
-        )
+    label = columns.label
+    if is_table(spec):
+        assert isinstance(spec, str | Path)
+        return read_table(Path(spec).expanduser(), columns, skip_corrupt=skip_corrupt)
+    for name, value in columns.given.items():
+        if name != "label" or not has_columns(spec):
+            kinds = "" if name != "label" else ", parquet files and data sets of the hub"
+            raise UserError(
+                f"data.{name}={value}: only tables of file names{kinds} have that; leave it out"
+            )
     if isinstance(spec, tuple):
         return read_dataset(*spec)
     if not isinstance(spec, str | Path):
@@ -62,6 +73,16 @@ def read_source(
     )
 
 
+def is_table(spec: Spec) -> bool:
+    """Whether it is a CSV file, or a parquet file without a column of images."""
+    if not isinstance(spec, str | Path):
+        return False
+    path = Path(spec).expanduser()
+    if path.suffix.lower() in TEXT_TABLES:
+        return path.is_file()
+    return path.suffix.lower() == ".parquet" and path.is_file() and not holds_images(path)
+
+
 def has_columns(spec: Spec) -> bool:
     """Whether the labels are in one of several columns: in parquet files and on the hub."""
     if not isinstance(spec, str | Path):
@@ -82,7 +103,7 @@ def _read_file(path: Path, label: str | None) -> Source:
     if path.suffix.lower() == ".npz":
         return read_npz(path)
     raise UserError(
-        f"{str(path)!r} is neither a .npz nor a .parquet file: "
+        f"{str(path)!r} is neither a .npz nor a .parquet nor a .csv file: "
         "give one of these, or a folder of images with one sub-folder per class"
     )
 

@@ -46,6 +46,8 @@ class Source:
     test: Part | None
     flip: bool
     notices: tuple[str, ...] = ()
+    groups: Mapping[str, str] | None = None
+    """What may not be on both sides of a split, by the image's path; None: every image alone."""
 
     @property
     def classes(self) -> tuple[str, ...]:
