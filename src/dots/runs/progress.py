@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -73,8 +74,13 @@ class Silent:
         return
 
 
+def in_notebook() -> Console:
+    """A console that writes whole lines where a notebook shows them; no bar, which it cannot."""
+    return Console(file=sys.stdout, force_jupyter=False, force_terminal=False)
+
+
 class Shown:
-    """A bar with the time left, and a line for each epoch."""
+    """A bar with the time left (on a terminal), and a line for each epoch."""
 
     estimates = True
 
@@ -103,6 +109,8 @@ class Shown:
             self.progress.update(self.task, completed=done, left="")
 
     def _start(self, what: str, total: int, completed: int, unit: str) -> None:
+        if not self.console.is_terminal:
+            return
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

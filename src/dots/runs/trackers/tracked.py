@@ -97,7 +97,7 @@ class Trackers:
         self._send_rows()
         if genotype is None or not self._open or self._drawn.get(stage) == genotype:
             return
-        from dots.report.drawing.pixels import genotype_pixels
+        from dots.space.drawing.pixels import genotype_pixels
 
         self._drawn[stage] = genotype
         pixels = genotype_pixels(genotype)

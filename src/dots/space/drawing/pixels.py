@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dots.report.drawing.layout import FONT_SIZE, HEIGHTS, Placement, Vertex
-from dots.report.drawing.svg import style
+from dots.space.drawing.layout import FONT_SIZE, HEIGHTS, Placement, Vertex
+from dots.space.drawing.svg import style
 from dots.space.genotype import Genotype
 
 DOTS_PER_INCH = 144
