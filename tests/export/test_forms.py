@@ -46,6 +46,7 @@ def types(path: Path) -> set[str]:
     return {node.op_type for node in onnx.load(path).graph.node}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [Form(half=True), Form(int8=True)])
 def test_what_less_precision_lost_is_counted_on_test_images(
     trained: Path, tmp_path: Path, form: Form
@@ -97,6 +98,7 @@ def test_other_data_are_refused(trained: Path) -> None:
         read_run_images(trained, exported_run.info(), "digits")
 
 
+@pytest.mark.slow
 def test_opsets(run: Path, tmp_path: Path) -> None:
     has_onnx()
     import onnx
@@ -121,6 +123,7 @@ def test_a_fixed_number_of_images(run: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_any_size(run: Path, tmp_path: Path) -> None:
     has_onnx()
     path = export_run(run, "onnx", out=tmp_path / "made.onnx", form=Form(any_size=True)).path
@@ -130,10 +133,11 @@ def test_any_size(run: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_network_of_odd_sides_is_of_them_alone(tmp_path: Path) -> None:
     has_onnx()
     odd = exported_run.make_run(tmp_path / "run", None, exported_run.info(size=11))
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="holds at 11 pixels a side alone"):
         export_run(odd, "onnx", out=tmp_path / "made.onnx", form=Form(any_size=True))
     assert not (tmp_path / "made.onnx").exists()
 
@@ -169,6 +173,7 @@ def test_what_does_not_build_says_why(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_all_says_what_is_missing_and_measures_the_rest(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -94,14 +94,16 @@ def export_run(
     if not form.exact:
         return Exported(place, _write_lossy(target, package, place, run, images, data))
 
-    def check(part: Path, files: Sequence[Path]) -> Comparison:
-        if package.form.any_size:
-            _check_other_size(target, package, part)
-        expected = torch.softmax(package.logits(inputs(files, info)), dim=1)
-        return compare(expected, target.answers(part, files, Reader(python or sys.executable)))
-
+    reader = Reader(python or sys.executable)
     with comparison_files(run, images, info) as files:
-        return Exported(place, _write(target, package, place, lambda part: check(part, files)))
+        expected = torch.softmax(package.logits(inputs(files, info)), dim=1)
+
+        def check(part: Path) -> Comparison:
+            if package.form.any_size:
+                _check_other_size(target, package, part)
+            return compare(expected, target.answers(part, files, reader))
+
+        return Exported(place, _write(target, package, place, check))
 
 
 def everything(out: Path | None = None) -> Iterator[tuple[str, Form, Path | None]]:
@@ -113,13 +115,20 @@ def everything(out: Path | None = None) -> Iterator[tuple[str, Form, Path | None
 
 
 def _check_other_size(target: Target, package: Package, part: Path) -> None:
-    """Images of twice the side, of noise: what was traced at one size may hold at it alone."""
+    """Images of twice the side, of noise. Raises UserError where the traced steps hold at one size
+    alone, as those of odd maps do, which are padded on one side."""
     assert target.load is not None
     channels, height, width = package.layers.input
     shape = (package.form.batch or 2, channels, 2 * height, 2 * width)
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    expected, found = package.logits(images), target.load(part)(images)
-    compare(torch.softmax(expected, 1), torch.softmax(found, 1))
+    expected, network = package.logits(images), target.load(part)
+    try:
+        compare(torch.softmax(expected, 1), torch.softmax(network(images), 1))
+    except Exception as error:  # how runtimes refuse sizes that do not fit
+        raise UserError(
+            f"--any-size: this network holds at {height} pixels a side alone, where maps have odd "
+            "sides; one of a multiple of 4 pixels takes other sizes"
+        ) from error
 
 
 def default_name(target: Target, form: Form) -> str:
@@ -158,13 +167,15 @@ def _write_lossy(
             with comparison_files(run, (), info) as samples:
                 images = inputs(samples, info)
 
-    def check(part: Path) -> Loss:
+    parts = torch.split(images, _BATCH)
+    expected = torch.cat([package.logits(some) for some in parts])
+
+    @torch.no_grad()
+    def check(written: Path) -> Loss:
         assert target.load is not None
-        logits = target.load(part)
-        with torch.no_grad():
-            pairs = [(package.logits(some), logits(some)) for some in torch.split(images, _BATCH)]
-        expected, found = (torch.softmax(torch.cat(list(of)), 1) for of in zip(*pairs, strict=True))
-        return loss(expected, found, labels)
+        network = target.load(written)
+        found = torch.cat([network(some) for some in parts])
+        return loss(torch.softmax(expected, 1), torch.softmax(found, 1), labels)
 
     return _write(target, package, place, check)
 
