@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -46,11 +47,19 @@ def _short(operation: str) -> str:
     return operation
 
 
+Row = dict[str, Any]
+OnEpoch = Callable[[Row], None]
+"""Who else is told of an epoch's numbers; what it raises ends the run, which can be resumed."""
+
+
 class Silent:
     """Says nothing."""
 
     estimates = False
     """Whether anybody wants to know how long the run will take."""
+
+    def __init__(self, on_epoch: OnEpoch | None = None) -> None:
+        self.on_epoch = on_epoch
 
     def expect(self, later: dict[str, float]) -> None:
         """Hear for each stage the estimated seconds of those that come after it."""
@@ -67,8 +76,9 @@ class Silent:
     def stepped(self, epoch: int, step: int) -> None:
         return
 
-    def epoch_done(self, row: dict[str, Any], genotype: Genotype | None) -> None:
-        return
+    def epoch_done(self, row: Row, genotype: Genotype | None) -> None:
+        if self.on_epoch is not None:
+            self.on_epoch(row)
 
     def stage_done(self, name: str) -> None:
         return
@@ -84,8 +94,8 @@ class Shown:
 
     estimates = True
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self, console: Console, on_epoch: OnEpoch | None = None) -> None:
+        self.console, self.on_epoch = console, on_epoch
         self.later: dict[str, float] = {}
         self.progress: Progress | None = None
         self.task = TaskID(0)
@@ -150,7 +160,7 @@ class Shown:
             left=text,
         )
 
-    def epoch_done(self, row: dict[str, Any], genotype: Genotype | None) -> None:
+    def epoch_done(self, row: Row, genotype: Genotype | None) -> None:
         line = (
             f"{row['stage']:<12} epoch {row['epoch'] + 1:>3}/{self.epochs}  "
             f"loss {row['loss']:.4f}  accuracy {100 * row['accuracy']:5.1f} %  "
@@ -163,6 +173,8 @@ class Shown:
         self.say(line)
         if genotype is not None:
             self.say(f"{'':13}{short_cell(genotype)}")
+        if self.on_epoch is not None:
+            self.on_epoch(row)
 
     def stage_done(self, name: str) -> None:
         self._stop()
