@@ -218,4 +218,5 @@ def test_a_run_in_all_three_and_its_continuation(
     kept = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert {"images", "report.html", "genotype.json", "weights.safetensors"} <= kept
 
-    assert pictures(tmp_path / "run/tensorboard/cells") == ["operations/cell", "topology/cell"]
+    stages = ["operations", "result", "topology"]
+    assert pictures(tmp_path / "run/tensorboard/cells") == [f"{stage}/cell" for stage in stages]

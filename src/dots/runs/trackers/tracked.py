@@ -12,6 +12,7 @@ from typing import Any
 from dots.common.errors import UserError, did_you_mean, shown
 from dots.common.records import (
     CANDIDATES,
+    GENOTYPE,
     GENOTYPES,
     METRICS_TABLE,
     NETWORK,
@@ -97,9 +98,12 @@ class Trackers:
         self._send_rows()
         if genotype is None or not self._open or self._drawn.get(stage) == genotype:
             return
+        self._drawn[stage] = genotype
+        self._draw(stage, epoch, genotype)
+
+    def _draw(self, stage: str, epoch: int, genotype: Genotype) -> None:
         from dots.space.drawing.pixels import genotype_pixels
 
-        self._drawn[stage] = genotype
         pixels = genotype_pixels(genotype)
         self._each(lambda tracker: tracker.cell(stage, epoch, pixels))
 
@@ -120,8 +124,10 @@ class Trackers:
                     self._write()
 
     def result(self, result: Mapping[str, Any]) -> None:
-        """Send the content of result.json, the files that tell of the run, and its network."""
+        """Send the content of result.json, the found cell, and the files that tell of the run."""
         self._send_rows()
+        if self._open and self._run.has(GENOTYPE):
+            self._draw("result", 0, Genotype.load(self._run.path / GENOTYPE))
         files = [self._run.path / name for name in KEPT if self._run.has(name)]
         baselines = {
             f"{name}/{key}": value
