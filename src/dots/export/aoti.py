@@ -48,7 +48,9 @@ def answers(path: Path, files: Sequence[Path], reader: Reader) -> Tensor:
     """Probabilities [N, classes] from the file; the first image alone, the others together."""
     package = torch._inductor.aoti_load_package(str(path))
     description = Description.from_text(package.get_metadata()[KEY], repr(str(path)))
-    images = inputs(files, description.info)
+    images = inputs(
+        files, description.info
+    ).contiguous()  # it takes the strides that it was made for
     parts = [part for part in (images[:1], images[1:]) if len(part)]
     with torch.no_grad():
         return torch.softmax(torch.cat([package(part) for part in parts]), dim=1)
