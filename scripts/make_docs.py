@@ -1,4 +1,4 @@
-"""Writes the pages of docs/ that are made from the code: settings.md and reference.md."""
+"""Writes the pages of docs/ that are made from the code or from a notebook."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dots.common.files import write_text
+from dots.common.files import read_json, write_text
 from dots.nas.strategies import STRATEGIES
 from dots.recipe import PRESETS, Recipe, describe, flattened, preset
 
@@ -53,9 +53,9 @@ REFERENCE = {
     "dots.nas.budget.most_probable": ("derive_within", "top_cells", "pareto_cells", "Alternative"),
     "dots.nas.budget.latency": ("measure_latencies", "LatencyTable"),
     "dots.nas.budget.penalty": ("expected_cost", "CostPenalty"),
-    "dots.report.drawing.svg": ("cell_svg", "genotype_svg"),
-    "dots.report.drawing.dot": ("genotype_dot",),
-    "dots.report": ("write_report", "write_comparison"),
+    "dots.space.drawing.svg": ("cell_svg", "genotype_svg"),
+    "dots.space.drawing.dot": ("genotype_dot",),
+    "dots.report": ("Report", "write_report", "write_comparison"),
     "dots.nas.strategies.base": ("OperationSearch", "GradientSearch", "SearchContext"),
     "dots.networks.supernet": ("Supernet", "Mixture"),
     "dots.nas.topology": ("make_topology", "combinations", "membership"),
@@ -191,7 +191,16 @@ def _bare(annotation: Any) -> Any:
     return _Bare(annotation) if isinstance(annotation, str) else annotation
 
 
-PAGES = {"settings.md": settings_page, "reference.md": reference_page}
+def notebook_page() -> str:
+    """docs/notebook.md: the cells of docs/notebook.ipynb."""
+    cells = read_json(DOCS / "notebook.ipynb", what="a notebook")["cells"]
+    texts = [(cell["cell_type"] == "code", "".join(cell["source"])) for cell in cells]
+    blocks = [f"```python\n{text}\n```" if code else text for code, text in texts]
+    first, *rest = blocks
+    return "\n\n".join([first, "[This page as a notebook](notebook.ipynb).", *rest]) + "\n"
+
+
+PAGES = {"settings.md": settings_page, "reference.md": reference_page, "notebook.md": notebook_page}
 
 
 def main() -> None:

@@ -18,10 +18,10 @@ import dots
 from dots.common.files import write_text
 from dots.report.charts.lines import Frame, Series, line_chart
 from dots.report.curves import panels, temperature_chart
-from dots.report.drawing.svg import cell_svg
 from dots.report.reading import Run, read_run
 from dots.report.wording import operation
 from dots.space.cell import Cell, Edge
+from dots.space.drawing.svg import cell_svg
 from dots.space.genotype import Genotype
 from dots.space.search_space import DARTS_OPERATIONS, ZERO, darts_space
 

@@ -14,8 +14,9 @@ from dots.data.sources.read import Spec, remembered
 from dots.networks.body import Shape, Stem
 from dots.networks.derived import DerivedNetwork
 from dots.recipe import Recipe, build_recipe
+from dots.report.notebook import Report, run_html
 from dots.runs.launch import Job, Machine, begin, execute
-from dots.runs.progress import Silent
+from dots.runs.progress import OnEpoch, Shown, Silent, in_notebook
 from dots.space.genotype import Genotype
 
 
@@ -27,6 +28,14 @@ class Outcome:
     result: dict[str, Any]
     path: Path
 
+    @property
+    def report(self) -> Report:
+        """The report, which a notebook shows."""
+        return Report(self.path)
+
+    def _repr_html_(self) -> str:
+        return run_html(self.path)
+
 
 def search(
     data: Spec,
@@ -34,16 +43,20 @@ def search(
     *,
     out: str | Path | None = None,
     machine: Machine | None = None,
+    progress: bool = False,
+    on_epoch: OnEpoch | None = None,
 ) -> Genotype:
     """Search a cell for `data`: operations (Sec. 4.2), then topology (Sec. 4.1).
 
     `data` is a name, a path, a dataset or a pair (training, test) of datasets; `recipe` a
     Recipe, the name of a preset, or None for "quick". Without `out` the run directory is
-    temporary. Raises UserError for whatever does not fit.
+    temporary. `progress` prints a line for each epoch; `on_epoch` is called with its row of
+    metrics.jsonl, in the main process, and what it raises ends the search. Raises UserError for
+    whatever does not fit.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(out) if out is not None else Path(folder) / "run"
-        return _do("search", data, recipe, path, machine).genotype
+        return _do("search", data, recipe, path, machine, progress, on_epoch).genotype
 
 
 def run(
@@ -52,17 +65,31 @@ def run(
     *,
     out: str | Path | None = None,
     machine: Machine | None = None,
+    progress: bool = False,
+    on_epoch: OnEpoch | None = None,
 ) -> Outcome:
-    """Search, train, test and report, as `dots run` does; without `out` in runs/NAME-N."""
-    return _do("run", data, recipe, Path(out) if out is not None else None, machine)
+    """Search, train, test and report, as `dots run` does; without `out` in runs/NAME-N.
+
+    `progress` and `on_epoch` as in `search`.
+    """
+    return _do(
+        "run", data, recipe, Path(out) if out is not None else None, machine, progress, on_epoch
+    )
 
 
 def _do(
-    kind: str, data: Spec, recipe: Recipe | str | None, out: Path | None, machine: Machine | None
+    kind: str,
+    data: Spec,
+    recipe: Recipe | str | None,
+    out: Path | None,
+    machine: Machine | None,
+    progress: bool,
+    on_epoch: OnEpoch | None,
 ) -> Outcome:
     made = recipe if isinstance(recipe, Recipe) else build_recipe(recipe)
     job = Job(kind, remembered(data))
-    with begin(data, made, job, machine=machine or Machine(), watcher=Silent(), out=out) as session:
+    watcher = Shown(in_notebook(), on_epoch) if progress else Silent(on_epoch)
+    with begin(data, made, job, machine=machine or Machine(), watcher=watcher, out=out) as session:
         result = execute(session, job)
         return Outcome(Genotype.load(session.run.path / GENOTYPE), result, session.run.path)
 

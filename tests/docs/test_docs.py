@@ -26,7 +26,7 @@ def script(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["settings.md", "reference.md"])
+@pytest.mark.parametrize("name", ["settings.md", "reference.md", "notebook.md"])
 def test_generated_pages_are_current(name: str) -> None:
     expected = script("make_docs").PAGES[name]()
     assert (DOCS / name).read_text(encoding="utf-8") == expected, "python scripts/make_docs.py"

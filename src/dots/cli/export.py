@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,12 @@ from dots.common.errors import UserError
 from dots.common.text import plain
 
 if TYPE_CHECKING:
+    from dots.export.form import Form
+    from dots.export.run import Exported
+    from dots.export.target import Target
     from dots.runs.predict import Classifier
+
+    Row = tuple[Target, Form, Exported]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,7 +33,7 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help="onnx, torch, code, safetensors, timm, hub, jax, mindspore or jittor.",
+            help="onnx, torch, aoti, code, safetensors, timm, hub, jax, mindspore, jittor, or all.",
             show_default=False,
         ),
     ],
@@ -45,13 +51,87 @@ def export(
         str | None,
         typer.Option(help="The interpreter that checks code, jax, mindspore, jittor."),
     ] = None,
+    half: Annotated[
+        bool, typer.Option("--half", help="onnx, torch, aoti: compute in float16.")
+    ] = False,
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="onnx: 8-bit integers, calibrated on the training images."),
+    ] = False,
+    opset: Annotated[int | None, typer.Option(help="onnx: the opset.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="onnx: so many images at a time; default: any number.")
+    ] = None,
+    any_size: Annotated[
+        bool, typer.Option("--any-size", help="onnx: images of other sides too.")
+    ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Where the run's data are now, for --int8 and --half."),
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Print how long an image takes on this machine.")
+    ] = False,
     debug: o.Debug = False,
 ) -> None:
     """Write the network of RUN for use elsewhere; done once it answers as the network does."""
     from dots.export import export_run
+    from dots.export.form import Form
+    from dots.export.run import TARGETS, everything
 
-    done = export_run(run, to, out=out, images=images or [], python=python)
-    print(plain(f"{done.path}: {done.comparison}"))
+    form = Form(half=half, int8=int8, opset=opset, batch=batch, any_size=any_size)
+    if to != "all":
+        wanted = [(to, form, out)]
+    elif form != Form():
+        raise UserError("--to all writes every form: leave out --half, --int8 and the like")
+    else:
+        wanted = list(everything(out))
+    rows: list[Row] = []
+    for name, form, place in wanted:
+        try:
+            done = export_run(
+                run, name, out=place, images=images or [], python=python, form=form, data=data
+            )
+        except UserError as error:
+            if to != "all":
+                raise
+            print(plain(f"{name}{form.suffix}: {error}"))
+            continue
+        print(plain(f"{done.path}: {done.comparison}"))
+        rows.append((TARGETS[name], form, done))
+    if measure:
+        _print_latencies(run, rows)
+
+
+def _print_latencies(run: Path, rows: Sequence[Row]) -> None:
+    """The time of an image in PyTorch and in each export, with sizes and what was lost."""
+    from rich.table import Table
+
+    from dots.cli.tables import print_table
+    from dots.export.measure import milliseconds
+    from dots.export.package import read_package
+    from dots.export.run_images import example
+
+    network = read_package(run)
+    info, own = network.trained.info, milliseconds(network.logits, example(network.trained.info))
+    table = Table("export", "images", "MB", "ms", "largest difference", "points lost")
+    table.add_row("PyTorch", "1", "", f"{own:.2f}", "", "")
+    for target, form, done in rows:
+        batch = form.batch or 1
+        took = "-"
+        if target.load is not None:
+            took = f"{milliseconds(target.load(done.path), example(info, batch)):.2f}"
+        files = [done.path, *done.path.rglob("*")]
+        size = sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+        table.add_row(
+            f"{target.name}{form.suffix}",
+            str(batch),
+            f"{size:.2f}",
+            took,
+            f"{done.comparison.largest:.1e}",
+            "" if done.comparison.lost is None else f"{100 * done.comparison.lost:.2f}",
+        )
+    print_table(table)
 
 
 def predict(

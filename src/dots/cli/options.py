@@ -90,6 +90,14 @@ Select = Annotated[
 SkipCorrupt = Annotated[
     bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be read.")
 ]
+Logger = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Track the run also in wandb, mlflow or tensorboard (with pictures of the cells); "
+        "can be repeated. A resumed run goes on in those that it has.",
+    ),
+]
 NoDownload = Annotated[bool, typer.Option("--no-download", help="Never download a data set.")]
 
 
@@ -223,6 +231,7 @@ def make_machine(
     skip_corrupt: bool = False,
     no_download: bool = False,
     latency_table: Path | None = None,
+    loggers: list[str] | None = None,
 ) -> Machine:
     """The machine of a command line. Raises UserError for numbers that cannot be."""
     from dots.runs.launch import Machine
@@ -238,4 +247,5 @@ def make_machine(
         download=not no_download,
         skip_corrupt=skip_corrupt,
         latency_table=latency_table,
+        loggers=tuple(loggers or ()),
     )

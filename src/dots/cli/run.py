@@ -254,6 +254,7 @@ def run(
     extend: o.Extend = None,
     skip_corrupt: o.SkipCorrupt = False,
     no_download: o.NoDownload = False,
+    logger: o.Logger = None,
     dry_run: o.DryRun = False,
     quiet: o.Quiet = False,
     debug: o.Debug = False,
@@ -269,6 +270,7 @@ def run(
         skip_corrupt=skip_corrupt,
         no_download=no_download,
         latency_table=latency_table,
+        loggers=logger,
     )
     asked.limits = (time_limit, max_memory)
     asked.preset, asked.file, asked.overrides = preset, recipe, set_
@@ -319,6 +321,7 @@ def search(
     resume: o.Resume = None,
     skip_corrupt: o.SkipCorrupt = False,
     no_download: o.NoDownload = False,
+    logger: o.Logger = None,
     dry_run: o.DryRun = False,
     quiet: o.Quiet = False,
     debug: o.Debug = False,
@@ -339,6 +342,7 @@ def search(
         skip_corrupt=skip_corrupt,
         no_download=no_download,
         latency_table=latency_table,
+        loggers=logger,
     )
     asked.limits = (time_limit, max_memory)
     asked.preset, asked.file, asked.overrides = preset, recipe, set_
@@ -403,6 +407,7 @@ def train(
     extend: o.Extend = None,
     skip_corrupt: o.SkipCorrupt = False,
     no_download: o.NoDownload = False,
+    logger: o.Logger = None,
     dry_run: o.DryRun = False,
     quiet: o.Quiet = False,
     debug: o.Debug = False,
@@ -423,7 +428,12 @@ def train(
         "--from-weights": from_weights or None,
     }
     asked.machine = o.make_machine(
-        device, devices, workers, skip_corrupt=skip_corrupt, no_download=no_download
+        device,
+        devices,
+        workers,
+        skip_corrupt=skip_corrupt,
+        no_download=no_download,
+        loggers=logger,
     )
     asked.limits = (time_limit, max_memory)
     asked.preset, asked.file, asked.overrides = preset, recipe, set_

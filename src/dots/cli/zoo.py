@@ -129,7 +129,7 @@ def zoo_show(
 def _written(genotype: Genotype, form: str) -> str:
     """The text of a genotype in a format. Raises UserError for an unknown one, or an unfit cell."""
     from dots.common.errors import UserError, did_you_mean
-    from dots.report.drawing.dot import genotype_dot
+    from dots.space.drawing.dot import genotype_dot
     from dots.space.formats import WRITERS
 
     writers = {**WRITERS, "dot": genotype_dot}

@@ -51,6 +51,7 @@ TEST = "test.json"
 SAMPLES = "samples.json"
 SIZES = "sizes.json"
 TRUTH = "truth.json"
+TRACKERS = "trackers.json"
 RESULT = "result.json"
 REPORT = "report.html"
 LOCK = "lock"
@@ -348,6 +349,23 @@ class KnownSizes(Record):
     version: int = 1
     image_size: Count
     networks: Sequence[KnownSize] = ()
+
+
+class TrackerState(Record):
+    """A run in a tracker: what finds it again, and how many epochs of each stage it was sent."""
+
+    identity: dict[str, str] = Field(default_factory=dict)
+    sent: dict[str, Count] = Field(default_factory=dict)
+
+
+class TrackerStates(Record):
+    """The trackers of a run, by name."""
+
+    file: ClassVar[str] = TRACKERS
+    what: ClassVar[str] = "the trackers of a run"
+
+    version: int = 1
+    trackers: dict[str, TrackerState] = Field(default_factory=dict)
 
 
 class Picture(Record):

@@ -1,4 +1,4 @@
-"""ONNX: one file, any batch size, checked in ONNX Runtime."""
+"""ONNX: one file, checked in ONNX Runtime; any batch size unless a fixed one is chosen."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dots.common.errors import UserError
 from dots.data.info import DataInfo
 from dots.export.description import KEY, Description
+from dots.export.form import Form
 from dots.export.images import inputs
-from dots.export.interpret import LayerNetwork
+from dots.export.int8 import quantise
 from dots.export.layers import INPUT
 from dots.export.package import Package
 from dots.export.target import Reader, Target
 
 OUTPUT = "logits"
+_CALIBRATED = 16
+"""Images at a time, for the ranges of the activations."""
 
 
 def write(package: Package, path: Path) -> None:
@@ -32,8 +35,8 @@ def write(package: Package, path: Path) -> None:
     The description is in the metadata, under "dots"; classes and preprocessing also under
     names of their own, as JSON. Raises UserError where PyTorch's exporter gives up.
     """
-    network = LayerNetwork(package.layers, package.tensors).eval()
-    program = _program(network, torch.zeros(2, *package.layers.input))
+    form = package.form
+    program = _program(package.module(), form, package.layers.input)
     description = package.description
     program.model.metadata_props[KEY] = description.to_text()
     program.model.metadata_props["classes"] = json.dumps(description.classes)
@@ -42,19 +45,23 @@ def write(package: Package, path: Path) -> None:
     program.model.producer_name = "dots"
     with _silence():
         program.save(path, external_data=False)
+    if form.int8:
+        assert package.calibration is not None
+        quantise(path, INPUT, package.calibration, form.batch or _CALIBRATED)
 
 
-def _program(network: LayerNetwork, example: Tensor) -> torch.onnx.ONNXProgram:
+def _program(network: nn.Module, form: Form, shape: tuple[int, ...]) -> torch.onnx.ONNXProgram:
     try:
         with _silence():
             program = torch.onnx.export(
                 network,
-                (example,),
+                (form.example(shape),),
                 dynamo=True,
                 verbose=False,
                 input_names=[INPUT],
                 output_names=[OUTPUT],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                dynamic_shapes=form.dynamic_shapes(),
+                opset_version=form.opset,
             )
     except Exception as error:  # versions that do not go together fail anywhere, in any way
         raise UserError(
@@ -63,6 +70,12 @@ def _program(network: LayerNetwork, example: Tensor) -> torch.onnx.ONNXProgram:
             "onnxscript==0.3.0 with PyTorch 2.5"
         ) from error
     assert program is not None
+    written = program.model.opset_imports[""]
+    if form.opset not in (None, written):
+        raise UserError(
+            f"--opset {form.opset}: PyTorch {torch.__version__} writes {written} instead; take "
+            "that or a newer one"
+        )
     return program
 
 
@@ -88,6 +101,15 @@ class OnnxNetwork:
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits [B, classes] of normalised images [B, C, H, W]."""
+        size = self._session.get_inputs()[0].shape[0]
+        if not isinstance(size, int):
+            return self._run(images)
+        parts = torch.split(images, size)
+        short = size - len(parts[-1])  # of a last part, which is filled up
+        filled = torch.cat([parts[-1], parts[-1][:1].expand(short, -1, -1, -1)])
+        return torch.cat([self._run(part) for part in (*parts[:-1], filled)])[: len(images)]
+
+    def _run(self, images: Tensor) -> Tensor:
         feed = {INPUT: images.contiguous().cpu().numpy()}
         (result,) = self._session.run([OUTPUT], feed)
         return torch.from_numpy(result)
@@ -145,4 +167,13 @@ def _silence() -> Iterator[None]:
             logger.setLevel(level)
 
 
-TARGET = Target("onnx", ".onnx", ("onnx", "onnxscript", "onnxruntime"), "export", write, answers)
+TARGET = Target(
+    "onnx",
+    ".onnx",
+    ("onnx", "onnxscript", "onnxruntime"),
+    "export",
+    write,
+    answers,
+    load=lambda path: OnnxNetwork(path).logits,
+    choices=frozenset({"half", "int8", "opset", "batch", "any_size"}),
+)

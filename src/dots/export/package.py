@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from dots.common.errors import UserError
 from dots.common.records import RESULT
 from dots.export.description import Description
+from dots.export.form import Form, InHalf
+from dots.export.interpret import LayerNetwork
 from dots.export.layers import LayerList
 from dots.export.names import CellNames, cell_names
 from dots.export.record import record
@@ -42,6 +44,9 @@ class Package:
 
     trained: TrainedModel
     description: Description
+    form: Form = field(default_factory=Form)
+    calibration: Tensor | None = None
+    """Normalised training images [N, C, H, W], for a form that needs them."""
 
     @cached_property
     def layers(self) -> LayerList:
@@ -56,6 +61,11 @@ class Package:
         """The tensors of the layers by name, in row-major order."""
         everything = self.trained.network.state_dict()
         return {name: everything[name].contiguous() for name in self.layers.tensors}
+
+    def module(self) -> nn.Module:
+        """The layers as a PyTorch module, in evaluation mode, in the form that was chosen."""
+        network = LayerNetwork(self.layers, self.tensors).eval()
+        return InHalf(network).eval() if self.form.half else network
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from dots.export.package import Package
 
+Logits = Callable[[Tensor], Tensor]
+"""Logits [B, classes] of normalised images [B, C, H, W]."""
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -26,7 +29,8 @@ class Target:
     to check it, and `extra` brings them; a `program` runs with its own interpreter, so there
     they may be elsewhere. `write(package, path)` writes; `answers(path, files, reader)` loads
     again and returns probabilities [N, classes], everything from the file to the class
-    included.
+    included. `load(path)` is what a target that runs in this process gives, to be measured.
+    `choices` are the fields of `dots.export.form.Form` that it has.
     """
 
     name: str
@@ -36,3 +40,5 @@ class Target:
     write: Callable[[Package, Path], None]
     answers: Callable[[Path, Sequence[Path], Reader], Tensor]
     program: bool = False
+    load: Callable[[Path], Logits] | None = None
+    choices: frozenset[str] = frozenset()

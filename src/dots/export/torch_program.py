@@ -10,20 +10,28 @@ from torch import Tensor
 
 from dots.export.description import KEY, Description
 from dots.export.images import inputs
-from dots.export.interpret import LayerNetwork
 from dots.export.package import Package
-from dots.export.target import Reader, Target
+from dots.export.target import Logits, Reader, Target
 
 DESCRIPTION = f"{KEY}.json"
 
 
 def write(package: Package, path: Path) -> None:
     """Write the layer list as a program; the description is its extra file "dots.json"."""
-    network = LayerNetwork(package.layers, package.tensors).eval()
-    example = torch.zeros(2, *package.layers.input)
-    batch = torch.export.Dim("batch")
-    program = torch.export.export(network, (example,), dynamic_shapes=({0: batch},))
-    torch.export.save(program, path, extra_files={DESCRIPTION: package.description.to_text()})
+    extra = {DESCRIPTION: package.description.to_text()}
+    torch.export.save(program_of(package), path, extra_files=extra)
+
+
+def program_of(package: Package) -> torch.export.ExportedProgram:
+    """The layer list as a program."""
+    form = package.form
+    example = form.example(package.layers.input)
+    return torch.export.export(package.module(), (example,), dynamic_shapes=form.dynamic_shapes())
+
+
+def load(path: Path) -> Logits:
+    """The program as a function."""
+    return torch.export.load(path).module()
 
 
 def answers(path: Path, files: Sequence[Path], reader: Reader) -> Tensor:
@@ -37,4 +45,4 @@ def answers(path: Path, files: Sequence[Path], reader: Reader) -> Tensor:
         return torch.softmax(torch.cat([network(part) for part in parts]), dim=1)
 
 
-TARGET = Target("torch", ".pt2", (), "", write, answers)
+TARGET = Target("torch", ".pt2", (), "", write, answers, load=load, choices=frozenset({"half"}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,10 +20,61 @@ class Comparison:
 
     images: int
     largest: float
+    lost: ClassVar[None] = None
 
     def __str__(self) -> str:
         """As the command line says it."""
         return f"same top-1 on {self.images} images, largest difference {self.largest:.1e}"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a network of less precision lost, over `images` images.
+
+    `moved` of them have another most probable class; `largest` is the largest difference of a
+    probability. `accuracies` are those of the network and of the export, or None where the
+    images have no labels.
+    """
+
+    images: int
+    moved: int
+    largest: float
+    accuracies: tuple[float, float] | None
+
+    @property
+    def lost(self) -> float | None:
+        """The accuracy of the network less that of the export."""
+        return None if self.accuracies is None else self.accuracies[0] - self.accuracies[1]
+
+    def __str__(self) -> str:
+        """As the command line says it."""
+        text = (
+            f"another class on {self.moved} of {self.images} images, largest difference "
+            f"{self.largest:.1e}"
+        )
+        if self.accuracies is None:
+            return text
+        before, after = self.accuracies
+        return (
+            f"{text}; accuracy on test images {100 * after:.2f} %, the network's "
+            f"{100 * before:.2f} %: {100 * (before - after):.2f} points lost"
+        )
+
+
+def loss(expected: Tensor, found: Tensor, labels: Tensor | None = None) -> Loss:
+    """What probabilities [N, classes] have lost; `labels` [N]. Raises UserError for NaN."""
+    if found.shape != expected.shape or not bool(torch.isfinite(found).all()):
+        raise UserError("the exported network overflows: its probabilities are no numbers")
+    before, after = expected.argmax(1), found.argmax(1)
+    largest = float((expected - found).abs().max())
+    accuracies = None
+    if labels is not None:
+        accuracies = _share(before == labels), _share(after == labels)
+    return Loss(len(expected), int((before != after).sum()), largest, accuracies)
+
+
+def _share(right: Tensor) -> float:
+    return float(right.double().mean())
 
 
 def compare(expected: Tensor, found: Tensor) -> Comparison:

@@ -45,6 +45,20 @@ class TrainedModel(nn.Module):
     def classes(self) -> tuple[str, ...]:
         return self.info.classes
 
+    def _repr_html_(self) -> str:
+        from dots.report.notebook import facts_html
+
+        info, parameters = self.info, sum(p.numel() for p in self.network.parameters())
+        named = [*info.classes[:10], *(["..."] if len(info.classes) > 10 else [])]
+        rows = [
+            ("Trained on", info.name),
+            ("Classes", f"{len(info.classes)}: {', '.join(named)}"),
+            ("Images", f"{info.channels} × {info.image_size} × {info.image_size}"),
+            ("Parameters", f"{parameters:,}"),
+        ]
+        genotype = getattr(self.network, "genotype", None)
+        return facts_html(rows, genotype if isinstance(genotype, Genotype) else None)
+
     def normalise(self, images: Tensor) -> Tensor:
         """Images in [0, 1], [B, C, H, W], as the network wants them."""
         mean, std = self.mean, self.std

@@ -17,7 +17,6 @@ from dots.report import wording
 from dots.report.alternatives import alternatives, heading, shown
 from dots.report.close_calls import close_calls
 from dots.report.curves import entropy_chart, panels, stage_curves, temperature_chart
-from dots.report.drawing.svg import cell_svg
 from dots.report.graph import choices_of
 from dots.report.headline import stage_states, tiles
 from dots.report.mistakes import confusion, pictures, shade
@@ -28,6 +27,7 @@ from dots.report.retained import retained_tables
 from dots.report.truth import truth
 from dots.report.verdict import sizes, verdict
 from dots.report.wording import cell_name, kind_name, visible
+from dots.space.drawing.svg import cell_svg
 from dots.space.genotype import Genotype
 
 

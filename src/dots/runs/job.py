@@ -21,7 +21,8 @@ class Machine:
 
     `device` as in `dots.training.processes.start_processes`; `devices` and `nodes` count processes;
     `workers` processes decode images that are streamed from disk; `latency_table` is a file
-    of `dots profile`, for a recipe with a latency target.
+    of `dots profile`, for a recipe with a latency target; `loggers` names the trackers that are
+    told of the run (see `dots.runs.trackers`).
     """
 
     device: str | None = None
@@ -31,6 +32,7 @@ class Machine:
     download: bool = True
     skip_corrupt: bool = False
     latency_table: Path | None = None
+    loggers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from dots.runs.job import Job, Machine, check_network_spec, dry_recipe, network_
 from dots.runs.limits import Limits, checked_latencies, fitted
 from dots.runs.progress import Shown, Silent
 from dots.runs.session import Session, work_on
+from dots.runs.trackers.tracked import check_trackers
 from dots.space.candidates import read_candidates
 from dots.space.genotype import Genotype
 from dots.training.processes import Processes, start_processes
@@ -105,7 +106,14 @@ def begin(
         with (
             _create(processes, plan.recipe, out, name, command, files) as run,
             work_on(
-                run, plan, data, processes, watcher, workers=machine.workers, max_steps=max_steps
+                run,
+                plan,
+                data,
+                processes,
+                watcher,
+                workers=machine.workers,
+                max_steps=max_steps,
+                loggers=machine.loggers if max_steps is None else (),
             ) as session,
         ):
             yield session
@@ -150,12 +158,21 @@ def resume(
             if recipe != run.recipe:
                 run.replace_recipe(recipe)
             processes.barrier()
-            with work_on(run, plan, images, processes, watcher, workers=machine.workers) as session:
+            with work_on(
+                run,
+                plan,
+                images,
+                processes,
+                watcher,
+                workers=machine.workers,
+                loggers=machine.loggers,
+            ) as session:
                 yield session, job
 
 
 def _start(machine: Machine, watcher: Watcher) -> tuple[Processes, Watcher]:
     """All processes, of which the main one alone talks to the user."""
+    check_trackers(machine.loggers)
     processes = start_processes(machine.device, devices=machine.devices, nodes=machine.nodes)
     return processes, watcher if processes.main else Silent()
 
@@ -304,4 +321,7 @@ def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dic
     else:
         stages.run_everything(session, given)
     truth = None if job.table is None else Truth.load(Path(job.table), plan.space)
-    return finish(run, truth)
+    result = finish(run, truth)
+    if session.trackers is not None:
+        session.trackers.result(result)
+    return result

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -45,11 +47,19 @@ def _short(operation: str) -> str:
     return operation
 
 
+Row = dict[str, Any]
+OnEpoch = Callable[[Row], None]
+"""Who else is told of an epoch's numbers; what it raises ends the run, which can be resumed."""
+
+
 class Silent:
     """Says nothing."""
 
     estimates = False
     """Whether anybody wants to know how long the run will take."""
+
+    def __init__(self, on_epoch: OnEpoch | None = None) -> None:
+        self.on_epoch = on_epoch
 
     def expect(self, later: dict[str, float]) -> None:
         """Hear for each stage the estimated seconds of those that come after it."""
@@ -66,20 +76,26 @@ class Silent:
     def stepped(self, epoch: int, step: int) -> None:
         return
 
-    def epoch_done(self, row: dict[str, Any], genotype: Genotype | None) -> None:
-        return
+    def epoch_done(self, row: Row, genotype: Genotype | None) -> None:
+        if self.on_epoch is not None:
+            self.on_epoch(row)
 
     def stage_done(self, name: str) -> None:
         return
 
 
+def in_notebook() -> Console:
+    """A console that writes whole lines where a notebook shows them; no bar, which it cannot."""
+    return Console(file=sys.stdout, force_jupyter=False, force_terminal=False)
+
+
 class Shown:
-    """A bar with the time left, and a line for each epoch."""
+    """A bar with the time left (on a terminal), and a line for each epoch."""
 
     estimates = True
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self, console: Console, on_epoch: OnEpoch | None = None) -> None:
+        self.console, self.on_epoch = console, on_epoch
         self.later: dict[str, float] = {}
         self.progress: Progress | None = None
         self.task = TaskID(0)
@@ -103,6 +119,8 @@ class Shown:
             self.progress.update(self.task, completed=done, left="")
 
     def _start(self, what: str, total: int, completed: int, unit: str) -> None:
+        if not self.console.is_terminal:
+            return
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -142,7 +160,7 @@ class Shown:
             left=text,
         )
 
-    def epoch_done(self, row: dict[str, Any], genotype: Genotype | None) -> None:
+    def epoch_done(self, row: Row, genotype: Genotype | None) -> None:
         line = (
             f"{row['stage']:<12} epoch {row['epoch'] + 1:>3}/{self.epochs}  "
             f"loss {row['loss']:.4f}  accuracy {100 * row['accuracy']:5.1f} %  "
@@ -155,6 +173,8 @@ class Shown:
         self.say(line)
         if genotype is not None:
             self.say(f"{'':13}{short_cell(genotype)}")
+        if self.on_epoch is not None:
+            self.on_epoch(row)
 
     def stage_done(self, name: str) -> None:
         self._stop()

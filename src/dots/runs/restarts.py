@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dots.common.errors import UserError
 from dots.nas.plan import Plan
@@ -12,9 +12,11 @@ from dots.recipe import TrainSettings
 from dots.runs import builders
 from dots.runs.directory import RunDirectory
 from dots.runs.further_training import INITIAL, start_from
-from dots.runs.session import Session
 from dots.training.chance import chance, unlearned
 from dots.training.loop import NonFiniteLossError, Stage
+
+if TYPE_CHECKING:
+    from dots.runs.session import Session
 
 RESTARTS = "restarts.json"
 MOST = 2

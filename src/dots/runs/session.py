@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,7 @@ from dots.recipe.settings import DataSettings, StageSettings
 from dots.runs.builders import Images
 from dots.runs.directory import RunDirectory
 from dots.runs.progress import Shown, Silent
+from dots.runs.trackers.tracked import Tracked, Trackers, tracked
 from dots.training.compile import Compiler
 from dots.training.engine import Engine
 from dots.training.loop import Loop, State, stop_requests
@@ -125,6 +126,7 @@ class Session:
     say: Callable[[str], None]
     note: Callable[[str], None]
     """Say a line, and keep it for the result and the report."""
+    trackers: Trackers | None = None
 
     @property
     def processes(self) -> Processes:
@@ -141,6 +143,7 @@ def work_on(
     *,
     workers: int = 0,
     max_steps: int | None = None,
+    loggers: Sequence[str] = (),
 ) -> Iterator[Session]:
     """A session, for the time of the block; signals to stop are heard in it.
 
@@ -163,12 +166,12 @@ def work_on(
 
     engine = _engine(plan.recipe, data, processes, note)
     minutes = recipe.checkpoint_minutes
-    with stop_requests() as stop_signal:
+    with tracked(run, loggers, watcher.say) as trackers, stop_requests() as stop_signal:
         loop = Loop(
             seed=recipe.seed,
             processes=processes,
             journal=RunJournal(run, processes, watcher.say),
-            watcher=watcher,
+            watcher=watcher if trackers is None else Tracked(watcher, trackers),
             stop_signal=stop_signal,
             guard=MemoryGuard(engine, record_parts),
             save_every=60 * minutes if minutes else float("inf"),
@@ -177,7 +180,7 @@ def work_on(
         latency = LatencyTable.load(run.path / LATENCY) if run.has(LATENCY) else None
         images = RunImages(data, recipe.data, recipe.seed, processes, workers)
         budget = plan.budget(data.info, latency)
-        yield Session(plan, run, images, engine, loop, budget, watcher.say, note)
+        yield Session(plan, run, images, engine, loop, budget, watcher.say, note, trackers)
 
 
 def _engine(

@@ -88,6 +88,15 @@ class Genotype:
             lines.append(f"  output = {', '.join(map(str, cell.concat))}")
         return "\n".join(lines)
 
+    def _repr_svg_(self) -> str:
+        from dots.space.drawing.svg import genotype_svg
+
+        return genotype_svg(self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks, which prefer it: an inlined drawing takes the notebook's colours."""
+        return f"<div>{self._repr_svg_()}</div>"
+
     def to_json(self) -> dict[str, Any]:
         """The genotype as JSON values, in the format of version 1."""
         value: dict[str, Any] = {"version": VERSION, "space": self.space}

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dots import zoo
-from dots.report.drawing.layout import CHARACTER
-from dots.report.drawing.svg import cell_svg, genotype_svg, style
+from dots.space.drawing.layout import CHARACTER
+from dots.space.drawing.svg import cell_svg, genotype_svg, style
 from dots.space.genotype import Cell, Edge, Genotype
 from dots.space.search_space import (
     DARTS_OPERATIONS,

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
-from dots.report.drawing.layout import FONT_SIZE, HEIGHTS, Placement, Vertex
 from dots.space.cell import Cell
+from dots.space.drawing.layout import FONT_SIZE, HEIGHTS, Placement, Vertex
 from dots.space.genotype import Genotype
 
 FONT = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from dots import zoo
-from dots.report.drawing.dot import genotype_dot
+from dots.space.drawing.dot import genotype_dot
 
 
 def test_every_edge_is_there_with_its_operation() -> None:

@@ -1,0 +1,1 @@
+"""Runs where people track theirs: Weights & Biases, MLflow, TensorBoard."""
