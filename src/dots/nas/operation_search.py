@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -55,10 +56,13 @@ class OperationStage:
         self.strategy.begin_epoch(epoch)
 
     def set_epoch(self, epoch: int) -> None:
+        self.strategy.context.engine.forget_steps()
         self.strategy.set_epoch(epoch)
 
     def step(self, epoch: int, step: int, pair: Pair) -> StepResult:
-        return self.strategy.step(epoch, *pair)
+        strategy = self.strategy
+        engine, why = strategy.context.engine, strategy.why_steps_differ(epoch)
+        return engine.step(partial(strategy.step, epoch), *pair, why=why)
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         return {**self.strategy.end_epoch(epoch), **self.strategy.expected_costs()}

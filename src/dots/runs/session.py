@@ -30,6 +30,7 @@ from dots.runs.directory import RunDirectory
 from dots.runs.progress import Shown, Silent
 from dots.training.compile import Compiler
 from dots.training.engine import Engine
+from dots.training.graphs import cuda_graphs
 from dots.training.loop import Loop, State, stop_requests
 from dots.training.memory_guard import MemoryGuard
 from dots.training.processes import Processes
@@ -187,12 +188,15 @@ def _engine(
     weights = None
     if recipe.data.class_weights:
         weights = class_weights(data.train.labels, len(data.info.classes))
+    # Several processes wait for one another in a step, and compiled networks launch by themselves.
+    alone = processes.world == 1 and not recipe.compile
     return Engine(
         processes,
         accumulate=recipe.accumulate,
         precision=recipe.precision,
         class_weights=weights,
         compiler=Compiler(processes.device, note) if recipe.compile else None,
+        graphs=cuda_graphs(processes.device, note) if alone else None,
     )
 
 

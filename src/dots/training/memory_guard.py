@@ -70,6 +70,7 @@ class MemoryGuard:
 
     def _halve(self, stage: str) -> None:
         self.halvings += 1
+        self.engine.forget_steps()
         self.engine.accumulate *= 2
         parts = self.engine.accumulate
         self.record(

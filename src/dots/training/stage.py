@@ -73,6 +73,7 @@ class TrainingStage:
         """Nothing changes between epochs but the schedule."""
 
     def set_epoch(self, epoch: int) -> None:
+        self.engine.forget_steps()
         self.optimiser.set_epoch(epoch)
         self.network.train()
         self.network.drop_path = self.settings.drop_path * epoch / self.epochs
@@ -92,7 +93,10 @@ class TrainingStage:
             seed_step(torch.initial_seed(), "rank", rank)
         if self.settings.anneal == "step":
             self.optimiser.set_epoch(epoch + step / self.steps)
-        result = self.engine.gradients(pair[0], self._objective, self.optimiser.parameters)
+        return self.engine.step(self._step, pair[0])
+
+    def _step(self, batch: Batch) -> StepResult:
+        result = self.engine.gradients(batch, self._objective, self.optimiser.parameters)
         self.optimiser.apply()
         return result
 

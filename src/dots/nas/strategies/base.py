@@ -150,6 +150,16 @@ class OperationSearch(ABC):
     def step(self, epoch: int, batch: Batch, held_out: Batch | None) -> StepResult:
         """Train on `batch` (half A, or all images), and α on `held_out` where it is wanted."""
 
+    def why_steps_differ(self, epoch: int) -> str:
+        """Why the next step does not do on the device what the last one did; "" where it does.
+
+        On a GPU such steps are captured once for an epoch and then repeated: nothing of them
+        runs in Python again, and numbers stay as they were. So where a step counts or decides
+        by itself, copies from the host, or reads numbers that change within an epoch, this
+        must say so.
+        """
+        return ""
+
     def end_epoch(self, epoch: int) -> dict[str, float]:
         """What to record beside loss and accuracy."""
         return {}
@@ -380,6 +390,9 @@ class GradientSearch(SupernetSearch):
         super().set_epoch(epoch)
         weight, epochs = self.settings.beta_decay or 0.0, self.settings.epochs
         self.beta_decay = linear(0.0, weight, epoch, epochs + 1)
+
+    def why_steps_differ(self, epoch: int) -> str:
+        return "steps compare their gradients (oles)" if self.early_stopping else ""
 
     def learning_weights(self) -> list[nn.Parameter]:
         weights = super().learning_weights()

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from dots.nas.relaxation import group_softmax
+from dots.nas.relaxation import group_softmax, select_columns
 from dots.nas.strategies.base import (
     GradientSearch,
     MethodSettings,
@@ -47,7 +47,7 @@ class Darts(GradientSearch):
 
     def logits(self) -> list[Tensor]:
         columns = group_columns(self.context.space, self.context.groups)
-        return [alpha[:, group] for alpha in self.alpha.values() for group in columns]
+        return [select_columns(alpha, group) for alpha in self.alpha.values() for group in columns]
 
     def mixtures(self, phase: Phase) -> Mixtures:
         columns = group_columns(self.context.space, self.context.groups)
