@@ -72,13 +72,22 @@ class Engine:
     def place_network(self, network: Module) -> Module:
         """A network that takes images, placed, and compiled where that is asked for."""
         self.place(network)
+        if self._image_by_channel:
+            network.to(memory_format=torch.contiguous_format)
         if self.compiler is not None:
             self.compiler(network)
         return network
 
     def input(self, images: Tensor) -> Tensor:
-        """Images, which come in float32, as the networks take them."""
+        """Images, which come in float32 and channels-last, as the networks take them."""
+        if self._image_by_channel:
+            images = images.contiguous()
         return images.double() if self.double else images
+
+    @property
+    def _image_by_channel(self) -> bool:
+        """Whether maps are NCHW: where PyTorch's depthwise kernels know no other layout."""
+        return self.device.type == "cuda" and not self.bf16
 
     def autocast(self) -> AbstractContextManager[None]:
         """The precision of a forward pass; parameters stay in float32."""
