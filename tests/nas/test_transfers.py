@@ -15,6 +15,7 @@ from dots.nas.budget.penalty import CostPenalty, kept_probabilities, uniform_kep
 from dots.nas.plan import Plan, make_plan
 from dots.nas.strategies import STRATEGIES
 from dots.nas.topology import EdgeCombinations
+from dots.networks import supernet
 from dots.networks.body import Shape
 from dots.recipe import Recipe, build_recipe
 from dots.runs.planning.trial_steps import STAGES, single_engine, trial_steps
@@ -61,6 +62,14 @@ def test_a_step_of_the_operation_search(name: str) -> None:
     steps = _counted(plan, "operations", parts=(2, 1))
     for calls in steps[1:] if name == SAMPLES else steps:
         assert len(calls) <= (name in ONCE), calls
+
+
+@pytest.mark.parametrize("stage", ["operations", "topology"])
+def test_a_step_that_takes_edges_together(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU."""
+    monkeypatch.setattr(supernet, "joins", lambda x: True)
+    for calls in _counted(make_plan(_recipe()), stage):
+        assert calls == []
 
 
 @pytest.mark.parametrize("words", [[], ["topology.held_out=true"], ["topology.edges=any"]])

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -165,12 +165,23 @@ def _shared_depthwise(x: Tensor, blocks: Sequence[DepthwiseBlock]) -> list[Tenso
     parts = []
     for group in _alike(blocks):
         conv, channels = group[0].depthwise, x.shape[1]
-        kernels = torch.stack([block.depthwise.weight for block in group])
-        # Reordered as a whole: then so are their gradients, of which each lies in one piece.
+        kernels = _InOnePiece.apply(torch.stack([block.depthwise.weight for block in group]))
         kernels = kernels.transpose(0, 1).flatten(0, 1)
         z = F.conv2d(x, kernels, None, conv.stride, conv.padding, conv.dilation, channels)
         parts.append(torch.unflatten(z, 1, (channels, len(group))).transpose(1, 2))
     return parts
+
+
+class _InOnePiece(torch.autograd.Function):
+    """A tensor whose gradient is contiguous, and so are its parts: else each would be copied."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0].contiguous()
 
 
 def _own_depthwise(y: Tensor, blocks: Sequence[DepthwiseBlock]) -> list[Tensor]:
