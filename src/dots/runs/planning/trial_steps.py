@@ -82,12 +82,16 @@ def _trial(plan: Plan, info: DataInfo, engine: Engine, name: str) -> TrialSteps:
         if name == "operations":  # what begins with the others waits for the device
             stage.begin_epoch(0)
 
+    entered: list[int] = []
+
     def steps_of(epoch: int) -> Callable[[int], None]:
         def take(images: int) -> None:
             batches.size = images
             with isolated_random_state():
                 seed_step("trial")
-                stage.set_epoch(epoch)
+                if entered[-1:] != [epoch]:  # else what was captured would be forgotten
+                    stage.set_epoch(epoch)
+                    entered.append(epoch)
                 stage.step(epoch, 0, next(stage.batches(epoch, 0)))
 
         return take
