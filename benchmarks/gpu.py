@@ -106,13 +106,13 @@ def _rows(options: argparse.Namespace, device: torch.device) -> Iterator[Row]:
     def weights(of: Sizes) -> Callable[[Engine], Step]:
         def make(engine: Engine) -> Step:
             search, batch = operation_search(of, engine=engine), of.ours(device)
-            return lambda: engine.step(search.weight_step, batch)
+            return lambda: engine.step(search.weight_step, batch, key=0)
 
         return make
 
     def architecture(engine: Engine) -> Step:
         search, batch = operation_search(sizes, engine=engine), sizes.ours(device)
-        return lambda: engine.step(search.architecture_step, batch)
+        return lambda: engine.step(search.architecture_step, batch, key=0)
 
     def joint(engine: Engine) -> Step:
         stage, batch = topology_search(topology, RETAINED, engine), topology.ours(device)

@@ -6,6 +6,7 @@ the numbers that they had when they were recorded. No test here has seen a GPU.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from dots.training import optimisers
 from dots.training.engine import Engine, StepResult
 from dots.training.graphs import FIRST, LATER, Graphs, cuda_graphs
 from dots.training.loop import Stage
+from dots.training.memory_guard import copied
 from dots.training.stage import TrainingStage
 from helpers import contracts, searches, small, stages
 from helpers.recorder import RecordingCapturer
@@ -85,18 +87,29 @@ def test_what_was_captured_is_forgotten_and_taken_anew() -> None:
     assert (capturer.asides, capturer.captures, capturer.replays) == (FIRST + LATER, 2, 3)
 
 
-@pytest.mark.parametrize("changed", ["size", "key", "half"])
-def test_another_batch_size_or_key_is_another_step(changed: str) -> None:
+def test_a_smaller_batch_runs_as_usual() -> None:
     capturer, step = RecordingCapturer(), Counting()
     made, _ = graphs(capturer)
     for _ in range(FIRST + 1):
         take(made, step, small.batch(), None)
-    other = small.batch(images=5) if changed == "size" else small.batch()
-    half = small.batch() if changed == "half" else None
-    take(made, step, other, half, key=changed == "key")
-    assert (capturer.captures, capturer.replays) == (1, 1)
+    total = step.total + small.batch(images=5).images.sum()
+    take(made, step, small.batch(images=5), None)
+    assert torch.equal(step.total, total)
     take(made, step, small.batch(), None)
-    assert (capturer.captures, capturer.replays) == (1, 2)
+    assert (capturer.asides, capturer.captures, capturer.replays) == (FIRST + 1, 1, 2)
+
+
+@pytest.mark.parametrize("changed", ["key", "half", "larger"])
+def test_another_step_takes_the_place_of_the_one_before(changed: str) -> None:
+    capturer, step = RecordingCapturer(), Counting()
+    made, _ = graphs(capturer)
+    for _ in range(FIRST + 1):
+        take(made, step, small.batch(), None)
+    for _ in range(LATER + 1):
+        images = 7 if changed == "larger" else 6
+        half = small.batch() if changed == "half" else None
+        take(made, step, small.batch(images=images), half, key=changed == "key")
+    assert capturer.captures == 2
 
 
 def test_a_step_that_differs_runs_as_usual_which_is_said_once() -> None:
@@ -144,16 +157,44 @@ def test_the_stand_in_repeats_numbers_as_they_were() -> None:
     ],
 )
 def test_an_operation_search_is_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {} if name == "shapley-nas" else {"beta_decay": 1.0}
+    captured = assert_the_same(operation_stage(name, **changes), monkeypatch)
+    assert (captured == 0) == (name in DIFFER)
+
+
+def operation_stage(name: str, **changes: Any) -> Callable[[Engine], Stage]:
+    """What builds it."""
+
     def build(engine: Engine) -> Stage:
         search = searches.search(
             STRATEGIES[name], SPACE, method=METHOD.get(name), fast=False, engine=engine,
-            epochs=EPOCHS, beta_decay=None if name == "shapley-nas" else 1.0,
+            epochs=EPOCHS, **changes,
         )  # fmt: skip
         own, other = small.FewBatches(STEPS, images=3), small.FewBatches(STEPS, images=4)
         return OperationStage(search, EPOCHS, own, other)
 
-    captured = assert_the_same(build, monkeypatch)
-    assert (captured == 0) == (name in DIFFER)
+    return build
+
+
+def test_a_step_that_no_epoch_changes_is_captured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert assert_the_same(operation_stage("darts"), monkeypatch) == 1
+
+
+def test_what_was_loaded_is_captured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An optimiser that loads a state remembers in other memory than before."""
+    monkeypatch.setattr(optimisers, "on_a_gpu", lambda parameters: True)
+    states = []
+    for works in (False, True):
+        capturer = RecordingCapturer()
+        made, _ = graphs(capturer)
+        made.works = works
+        stage = operation_stage("darts")(small.engine(graphs=made))
+        _run(stage)
+        stage.load_state(copied(stage.state()))
+        _run(stage)
+        states.append(stage.state())
+        assert capturer.captures == 2 * works
+    assert contracts.same(*states)
 
 
 METHOD = {**contracts.QUICK, "shapley-nas": {"permutations": 1, "truncate": 1.0}}
@@ -199,7 +240,7 @@ def test_a_training_is_the_same(anneal: str, monkeypatch: pytest.MonkeyPatch) ->
     assert assert_the_same(build, monkeypatch)
 
 
-def assert_the_same(build: Any, monkeypatch: pytest.MonkeyPatch) -> int:
+def assert_the_same(build: Callable[[Engine], Stage], monkeypatch: pytest.MonkeyPatch) -> int:
     """The stage that `build` makes, with captured steps and without; gives how many were."""
     monkeypatch.setattr(optimisers, "on_a_gpu", lambda parameters: True)
     states, results = [], []

@@ -56,13 +56,12 @@ class OperationStage:
         self.strategy.begin_epoch(epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        self.strategy.context.engine.forget_steps()
         self.strategy.set_epoch(epoch)
 
     def step(self, epoch: int, step: int, pair: Pair) -> StepResult:
         strategy = self.strategy
-        engine, why = strategy.context.engine, strategy.why_steps_differ(epoch)
-        return engine.step(partial(strategy.step, epoch), *pair, why=why)
+        key, why = (self.name, strategy.step_key(epoch)), strategy.why_steps_differ(epoch)
+        return strategy.context.engine.step(partial(strategy.step, epoch), *pair, key=key, why=why)
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         return {**self.strategy.end_epoch(epoch), **self.strategy.expected_costs()}
@@ -85,4 +84,5 @@ class OperationStage:
         return self.strategy.state()
 
     def load_state(self, state: State) -> None:
+        self.strategy.context.engine.forget_steps()
         self.strategy.load_state(state)

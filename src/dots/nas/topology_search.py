@@ -106,7 +106,6 @@ class TopologyStage:
         self.gates.remove_underflown(self.temperature_at(epoch, 0) * self.settings.alpha_ratio)
 
     def set_epoch(self, epoch: int) -> None:
-        self.engine.forget_steps()
         self.weight_optimiser.set_epoch(epoch)
         self._set_temperature(self.temperature_at(epoch, 0))
         self.steps = self._batches_of(epoch).steps
@@ -171,7 +170,8 @@ class TopologyStage:
     def step(self, epoch: int, step: int, pair: Pair) -> StepResult:
         self._set_temperature(self.temperature_at(epoch, step))
         joint = self._trains_architecture(epoch) and self.held_out is None
-        result = self.engine.step(partial(self._step, joint), *pair)
+        key = (self.name, joint, tuple(self.gates.active.items()))
+        result = self.engine.step(partial(self._step, joint), *pair, key=key)
         if self._trains_architecture(epoch) and AVERAGED[0] <= self.temperature <= AVERAGED[1]:
             self._add_beta()
         return result
@@ -285,6 +285,7 @@ class TopologyStage:
         }
 
     def load_state(self, state: State) -> None:
+        self.engine.forget_steps()
         self.topology.load_state_dict(state["topology"])
         # What was saved before operations were removed has no flags for it: none is.
         self.gates.load_state_dict({**self.gates.state_dict(), **state["gates"]})

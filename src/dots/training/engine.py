@@ -108,7 +108,7 @@ class Engine:
         self,
         step: Callable[..., StepResult],
         *batches: Batch | None,
-        key: Hashable = None,
+        key: Hashable,
         why: str = "",
     ) -> StepResult:
         """`step(*batches)`, captured where that is possible; see `Graphs.run`."""

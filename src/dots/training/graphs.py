@@ -4,14 +4,13 @@ A step of a supernet is thousands of small kernels, and to launch them from Pyth
 than they do. A graph is launched as a whole. It repeats what the step did on the device when it
 was captured, with the same memory and the same numbers; so a step is given its images in
 buffers that stay, reads what changes from step to step from tensors, and is captured anew
-where anything else may have changed: after `forget`, for a batch of another size.
+where anything else has changed: with another key, and after `forget`.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Protocol
 
 import torch
@@ -49,39 +48,46 @@ class Graphs:
         self._capturer = capturer
         self._say = say
         self._said: set[str] = set()
-        self._graphs: dict[Hashable, _Graph] = {}
-        self._eager: Counter[Hashable] = Counter()
+        self._key: Hashable = None
+        self._graph: _Graph | None = None
+        self._steps = 0
+        """With this key, before there is a graph."""
         self._needed = FIRST
 
     def run(self, step: Step, batches: tuple[Batch | None, ...], key: Hashable, why: str) -> object:
         """`step(*batches)`; what it gives is overwritten by the next call.
 
-        Two calls with one `key`, and batches of one size, do the same on the device. `why`
-        says why no others do, and the step is not to be captured; "" where it is.
+        Steps with one `key` after another, on batches of one size, do the same on the device.
+        Of a smaller batch, as the last of an epoch, none is captured. `why` says why no two
+        steps do the same, and none is to be captured; "" where they do.
         """
         if not self.works:
             return step(*batches)
         if why:
             self._once(f"{why}, so they are not captured in a CUDA graph, and slower")
             return step(*batches)
-        key = (key, *map(_size, batches))
-        if key in self._graphs:
-            return self._graphs[key].replay(batches)
-        self._eager[key] += 1
-        if self._eager[key] <= self._needed:
+        key = key, *(batch is None for batch in batches)
+        if key != self._key:
+            self.forget()
+            self._key = key
+        if self._graph is not None and self._graph.takes(batches):
+            return self._graph.replay(batches)
+        if self._graph is not None and self._graph.is_larger(batches):
+            return self._capturer.aside(lambda: step(*batches))
+        self._graph, self._steps = None, self._steps + 1
+        if self._steps <= self._needed:
             return self._capturer.aside(lambda: step(*batches))
         try:
-            graph = _Graph(self._capturer, step, batches)
+            self._graph = _Graph(self._capturer, step, batches)
         except RuntimeError as error:
             self._give_up(error)
             return step(*batches)
-        self._graphs[key], self._needed = graph, LATER
-        return graph.replay(batches)
+        self._needed = LATER
+        return self._graph.replay(batches)
 
     def forget(self) -> None:
-        """What steps do may have changed: new ones are captured when the time comes."""
-        self._graphs.clear()
-        self._eager.clear()
+        """The memory of a step is free, and the next ones may do something else."""
+        self._key, self._graph, self._steps = None, None, 0
 
     def _give_up(self, error: Exception) -> None:
         self.works = False
@@ -105,6 +111,15 @@ class _Graph:
         ]
         self._repeat, self.result = capturer.capture(lambda: step(*self.batches))
 
+    def takes(self, batches: tuple[Batch | None, ...]) -> bool:
+        """Whether these are of the size that was captured."""
+        return _sizes(self.batches) == _sizes(batches)
+
+    def is_larger(self, batches: tuple[Batch | None, ...]) -> bool:
+        """Whether what was captured has more images than these."""
+        pairs = zip(self.batches, batches, strict=True)
+        return any(own and given and own.total > given.total for own, given in pairs)
+
     def replay(self, batches: tuple[Batch | None, ...]) -> object:
         for own, given in zip(self.batches, batches, strict=True):
             if own is not None and given is not None:
@@ -114,8 +129,8 @@ class _Graph:
         return self.result
 
 
-def _size(batch: Batch | None) -> Hashable:
-    return batch and (batch.images.shape, batch.total)
+def _sizes(batches: Iterable[Batch | None]) -> list[Hashable]:
+    return [batch and (batch.images.shape, batch.total) for batch in batches]
 
 
 class CudaCapturer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -44,6 +44,10 @@ class Darts(GradientSearch):
         if len(context.groups) > 1:
             for alpha in self.alpha.values():
                 nn.init.zeros_(alpha)
+
+    def step_key(self, epoch: int) -> Hashable:
+        """Nothing else changes with the epoch; a method that derives from this may add to it."""
+        return self.beta_decay
 
     def logits(self) -> list[Tensor]:
         columns = group_columns(self.context.space, self.context.groups)
