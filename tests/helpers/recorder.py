@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from dots.training.graphs import Captured
+
 Call = Callable[[], object]
 RESHAPES = ("squeeze_", "unsqueeze_", "t_", "transpose_", "detach_", "as_strided_")
 """What changes a tensor but not its memory: the next calls are given its alias, as it is then."""
@@ -26,6 +28,8 @@ class RecordingCapturer:
 
     def __init__(self) -> None:
         self.asides = self.captures = self.replays = self.recovered = 0
+        self.pools: list[Any] = []
+        """What each capture was given."""
         self.error: Exception | None = None
         """What a capture raises."""
 
@@ -36,10 +40,11 @@ class RecordingCapturer:
     def recover(self) -> None:
         self.recovered += 1
 
-    def capture(self, call: Call) -> tuple[Call, object]:
+    def capture(self, call: Call, pool: Any = None) -> Captured:
         if self.error is not None:
             raise self.error
         self.captures += 1
+        self.pools.append(pool)
         random, recording = torch.get_rng_state(), _Recording()
         with recording:
             result = call()
@@ -50,7 +55,7 @@ class RecordingCapturer:
             self.replays += 1
             recording.repeat()
 
-        return repeat, result
+        return Captured(repeat, result, f"pool {self.captures}")
 
 
 class _Recording(TorchDispatchMode):

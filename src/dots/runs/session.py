@@ -188,15 +188,16 @@ def _engine(
     weights = None
     if recipe.data.class_weights:
         weights = class_weights(data.train.labels, len(data.info.classes))
-    # Several processes wait for one another in a step, and compiled networks launch by themselves.
-    alone = processes.world == 1 and not recipe.compile
+    # Several processes wait for one another in a step, compiled networks launch by themselves,
+    # and cells that are computed again go back to a random state.
+    captured = processes.world == 1 and not (recipe.compile or recipe.low_memory)
     return Engine(
         processes,
         accumulate=recipe.accumulate,
         precision=recipe.precision,
         class_weights=weights,
         compiler=Compiler(processes.device, note) if recipe.compile else None,
-        graphs=cuda_graphs(processes.device, note) if alone else None,
+        graphs=cuda_graphs(processes.device, note) if captured else None,
     )
 
 

@@ -10,8 +10,8 @@ where anything else has changed: with another key, and after `forget`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -27,14 +27,26 @@ Call = Callable[[], object]
 Step = Callable[..., object]
 
 
+class Captured(NamedTuple):
+    """What repeats a step, where it leaves its result, and the memory that it works in."""
+
+    repeat: Call
+    result: object
+    pool: Any
+
+
 class Capturer(Protocol):
     """What captures a step."""
 
     def aside(self, call: Call) -> object:
         """What `call` gives, run as it will be when it is captured."""
 
-    def capture(self, call: Call) -> tuple[Call, object]:
-        """Run nothing on the device: what repeats `call`, and where it leaves its result."""
+    def capture(self, call: Call, pool: Any) -> Captured:
+        """`call`, of which nothing runs on the device yet.
+
+        It may work in the `pool` of others, None without: one never runs while another does,
+        and none needs what another has left there.
+        """
 
     def recover(self) -> None:
         """After a capture that failed."""
@@ -49,17 +61,18 @@ class Graphs:
         self._say = say
         self._said: set[str] = set()
         self._key: Hashable = None
-        self._graph: _Graph | None = None
+        self._graphs: dict[Hashable, _Graph] = {}
+        """Of this key, by the size of their batches."""
         self._steps = 0
-        """With this key, before there is a graph."""
+        """With this key, before there was a graph."""
         self._needed = FIRST
 
     def run(self, step: Step, batches: tuple[Batch | None, ...], key: Hashable, why: str) -> object:
         """`step(*batches)`; what it gives is overwritten by the next call.
 
         Steps with one `key` after another, on batches of one size, do the same on the device.
-        Of a smaller batch, as the last of an epoch, none is captured. `why` says why no two
-        steps do the same, and none is to be captured; "" where they do.
+        Those of other sizes, as the last batch of an epoch, share their memory. `why` says why
+        no two steps do the same, and none is to be captured; "" where they do.
         """
         if not self.works:
             return step(*batches)
@@ -70,24 +83,24 @@ class Graphs:
         if key != self._key:
             self.forget()
             self._key = key
-        if self._graph is not None and self._graph.takes(batches):
-            return self._graph.replay(batches)
-        if self._graph is not None and self._graph.is_larger(batches):
-            return self._capturer.aside(lambda: step(*batches))
-        self._graph, self._steps = None, self._steps + 1
-        if self._steps <= self._needed:
-            return self._capturer.aside(lambda: step(*batches))
-        try:
-            self._graph = _Graph(self._capturer, step, batches)
-        except RuntimeError as error:
-            self._give_up(error)
-            return step(*batches)
-        self._needed = LATER
-        return self._graph.replay(batches)
+        sizes = tuple(batch and (batch.images.shape, batch.total) for batch in batches)
+        if sizes not in self._graphs:
+            self._steps += 1
+            if self._steps <= self._needed:
+                return self._capturer.aside(lambda: step(*batches))
+            pool = next((graph.pool for graph in self._graphs.values()), None)
+            try:
+                self._graphs[sizes] = _Graph(self._capturer, step, batches, pool)
+            except RuntimeError as error:
+                self._give_up(error)
+                return step(*batches)
+            self._needed = LATER
+        return self._graphs[sizes].replay(batches)
 
     def forget(self) -> None:
         """The memory of a step is free, and the next ones may do something else."""
-        self._key, self._graph, self._steps = None, None, 0
+        self._key, self._steps = None, 0
+        self._graphs.clear()
 
     def _give_up(self, error: Exception) -> None:
         self.works = False
@@ -105,20 +118,14 @@ class Graphs:
 class _Graph:
     """A captured step, and the buffers from which it takes its images and labels."""
 
-    def __init__(self, capturer: Capturer, step: Step, batches: tuple[Batch | None, ...]) -> None:
+    def __init__(
+        self, capturer: Capturer, step: Step, batches: tuple[Batch | None, ...], pool: Any
+    ) -> None:
         self.batches = [
             batch and batch.part(batch.images.clone(), batch.labels.clone()) for batch in batches
         ]
-        self._repeat, self.result = capturer.capture(lambda: step(*self.batches))
-
-    def takes(self, batches: tuple[Batch | None, ...]) -> bool:
-        """Whether these are of the size that was captured."""
-        return _sizes(self.batches) == _sizes(batches)
-
-    def is_larger(self, batches: tuple[Batch | None, ...]) -> bool:
-        """Whether what was captured has more images than these."""
-        pairs = zip(self.batches, batches, strict=True)
-        return any(own and given and own.total > given.total for own, given in pairs)
+        captured = capturer.capture(lambda: step(*self.batches), pool)
+        self._repeat, self._result, self.pool = captured
 
     def replay(self, batches: tuple[Batch | None, ...]) -> object:
         for own, given in zip(self.batches, batches, strict=True):
@@ -126,11 +133,7 @@ class _Graph:
                 own.images.copy_(given.images)
                 own.labels.copy_(given.labels)
         self._repeat()
-        return self.result
-
-
-def _sizes(batches: Iterable[Batch | None]) -> list[Hashable]:
-    return [batch and (batch.images.shape, batch.total) for batch in batches]
+        return self._result
 
 
 class CudaCapturer:
@@ -148,12 +151,12 @@ class CudaCapturer:
         here.wait_stream(self._stream)
         return result
 
-    def capture(self, call: Call) -> tuple[Call, object]:
+    def capture(self, call: Call, pool: Any) -> Captured:
         graph = torch.cuda.CUDAGraph()
         # Other threads, as those that decode images, may go on meanwhile.
-        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool, self._stream, capture_error_mode="thread_local"):
             result = call()
-        return graph.replay, result
+        return Captured(graph.replay, result, graph.pool())
 
     def recover(self) -> None:
         """The random state still counts for the graph that was not finished: go on with a copy."""

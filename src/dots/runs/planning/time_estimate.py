@@ -73,8 +73,8 @@ def measure(
     along the line through two measurements. Where steps are captured, one that was is timed.
     """
     recipe = plan.recipe
-    alone = processes == 1 and not recipe.compile
-    graphs = cuda_graphs(device, lambda line: None) if alone else None
+    captured = processes == 1 and not (recipe.compile or recipe.low_memory)
+    graphs = cuda_graphs(device, lambda line: None) if captured else None
     engine = single_engine(device, recipe.accumulate, recipe.precision, graphs)
     seconds = _seconds if graphs is None else _captured_seconds
     early: dict[str, float] = {}
