@@ -132,6 +132,12 @@ def test_methods_with_edges_of_their_own(name: str) -> None:
         torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-9)
 
 
+def test_a_single_value_is_not_normalised() -> None:
+    _, net = nets("retained")
+    with pytest.raises(ValueError, match="more than one value"):
+        net(torch.zeros(1, 3, 2, 2).double(), small.random_mixtures(net, dtype=torch.float64))
+
+
 class Counting(TorchDispatchMode):
     """Counts convolutions and batch norms, and their gradients."""
 

@@ -6,7 +6,8 @@ the numbers that they had when they were recorded. No test here has seen a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from dots.space.discretise import derive_darts
 from dots.space.search_space import darts_space
 from dots.training import optimisers
 from dots.training.engine import Engine, StepResult
-from dots.training.graphs import FIRST, LATER, Graphs, cuda_graphs
+from dots.training.graphs import FIRST, LATER, CudaCapturer, Graphs, cuda_graphs
 from dots.training.loop import Stage
 from dots.training.memory_guard import copied
 from dots.training.stage import TrainingStage
@@ -270,6 +271,54 @@ def _run(stage: Stage) -> list[tuple[float, float]]:
             found.append((float(result.loss), float(result.correct)))
         stage.end_epoch(epoch)
     return found
+
+
+def test_what_is_asked_of_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step aside waits for what comes before, and what comes after waits for it."""
+    asked: list[str] = []
+
+    class Stream:
+        def __init__(self, name: Any) -> None:
+            self.name = name if name == "main" else "side"
+
+        def wait_stream(self, other: Stream) -> None:
+            asked.append(f"{self.name} waits for {other.name}")
+
+    class Graph:
+        def replay(self) -> None:
+            asked.append("replay")
+
+        def pool(self) -> str:
+            return "its pool"
+
+    @contextmanager
+    def capturing(
+        graph: Graph, pool: Any = None, stream: Any = None, capture_error_mode: str = ""
+    ) -> Iterator[None]:
+        asked.append(f"capture on {stream.name} in {pool}, {capture_error_mode}")
+        yield
+
+    @contextmanager
+    def entered(stream: Stream) -> Iterator[None]:
+        asked.append(f"on {stream.name}")
+        yield
+
+    fakes = {"Stream": Stream, "CUDAGraph": Graph, "graph": capturing, "stream": entered}
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream("main"))
+    capturer = CudaCapturer(torch.device("cuda", 0))
+    assert capturer.aside(lambda: 7) == 7
+    captured = capturer.capture(lambda: 8, "a pool")
+    captured.repeat()
+    assert captured[1:] == (8, "its pool")
+    assert asked == [
+        "side waits for main",
+        "on side",
+        "main waits for side",
+        "capture on side in a pool, thread_local",
+        "replay",
+    ]
 
 
 def test_there_are_none_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,6 +239,9 @@ def _normed(
 ) -> Tensor:
     """Each of the maps [B, norms, C, H, W] normalised, times its scale, of `scales` [norms]."""
     maps, channels = x.shape[1:3]
+    positions = x.numel() // (maps * channels)
+    if positions == 1:  # as the module
+        raise ValueError("a batch norm in training needs more than one value a channel")
     weight = bias = None
     if scales is not None:
         weight = scales[:, None].expand(maps, channels).flatten()
@@ -246,7 +249,7 @@ def _normed(
     y, mean, inverse_std = torch.native_batch_norm(
         x.flatten(1, 2), weight, bias, None, None, True, 0.0, norms[0].eps
     )
-    seen.append(_Statistics(norms, mean, inverse_std, x.numel() // (maps * channels)))
+    seen.append(_Statistics(norms, mean, inverse_std, positions))
     return torch.unflatten(y, 1, (maps, channels))
 
 
