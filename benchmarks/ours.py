@@ -25,6 +25,7 @@ from dots.recipe import Recipe, build_recipe
 from dots.runs.planning.trial_steps import RandomBatches, single_engine
 from dots.space.retain import retained_groups
 from dots.space.search_space import darts_space
+from dots.training.engine import Engine
 from dots.training.stage import TrainingStage
 
 CPU = torch.device("cpu")
@@ -64,9 +65,9 @@ class Sizes:
         images = torch.randn(self.batch, 3, self.size, self.size, generator=draw)
         return images, torch.randint(CLASSES, (self.batch,), generator=draw)
 
-    def ours(self) -> Batch:
+    def ours(self, device: torch.device = CPU) -> Batch:
         """The same as the library's data give them: channels-last."""
-        images, labels = self.images()
+        images, labels = (tensor.to(device) for tensor in self.images())
         return Batch(images.contiguous(memory_format=torch.channels_last), labels, self.batch)
 
 
@@ -75,7 +76,7 @@ def recipe(*overrides: str) -> Recipe:
     return build_recipe("paper-cifar", overrides=overrides)
 
 
-def operation_search(sizes: Sizes, *overrides: str) -> GradientSearch:
+def operation_search(sizes: Sizes, *overrides: str, engine: Engine | None = None) -> GradientSearch:
     """First-order DARTS as a run would build it."""
     settings = recipe(f"nodes={sizes.nodes}", *overrides)
     plan = make_plan(settings)
@@ -83,7 +84,7 @@ def operation_search(sizes: Sizes, *overrides: str) -> GradientSearch:
         space=plan.space,
         shape=sizes.shape,
         settings=settings.operations,
-        engine=single_engine(CPU, settings.accumulate, settings.precision),
+        engine=engine or single_engine(CPU, settings.accumulate, settings.precision),
         seed=settings.seed,
         groups=retained_groups(plan.space, settings.retain),
         image_size=sizes.size,
@@ -96,12 +97,15 @@ def operation_search(sizes: Sizes, *overrides: str) -> GradientSearch:
     return strategy
 
 
-def topology_search(sizes: Sizes, retained: Sequence[str]) -> TopologyStage:
+def topology_search(
+    sizes: Sizes, retained: Sequence[str], engine: Engine | None = None
+) -> TopologyStage:
     """The topology stage at its start, with the same operations on all edges."""
     space, settings = darts_space(sizes.nodes), recipe().topology
     candidates = dict.fromkeys(space.kinds, (tuple(retained),) * len(space.cell.edges))
     topology, net = new_topology(space, settings), Supernet(space, sizes.shape, candidates)
-    engine, batches = single_engine(CPU), RandomBatches(INFO, CPU)
+    engine, batches = engine or single_engine(CPU), RandomBatches(INFO, CPU)
+    net = engine.place_network(net)
     stage = TopologyStage(space, candidates, topology, net, settings, engine, batches)
     stage.begin_epoch(0)
     stage.set_epoch(0)
@@ -112,10 +116,10 @@ HALFWAY = 300
 """An epoch of the 600, which decides the share of dropped paths."""
 
 
-def training(sizes: Sizes) -> TrainingStage:
+def training(sizes: Sizes, engine: Engine | None = None) -> TrainingStage:
     """The training of a published cell, half way."""
     network = DerivedNetwork(zoo.load(PUBLISHED).genotype, sizes.shape, auxiliary=True)
-    engine, batches = single_engine(CPU), RandomBatches(INFO, CPU)
-    stage = TrainingStage(network, recipe().train, engine, batches)
+    engine, batches = engine or single_engine(CPU), RandomBatches(INFO, CPU)
+    stage = TrainingStage(engine.place_network(network), recipe().train, engine, batches)
     stage.set_epoch(HALFWAY)
     return stage

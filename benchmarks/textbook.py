@@ -99,8 +99,9 @@ class MixedEdge(nn.Module):
         super().__init__()
         self.ops = nn.ModuleList(operation(name, channels, stride, search=True) for name in names)
 
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        terms = [w * op(x) for w, op in zip(weights, self.ops, strict=True) if w != 0]
+    def forward(self, x: Tensor, weights: Tensor, runs: Sequence[bool]) -> Tensor:
+        triples = zip(weights, self.ops, runs, strict=True)
+        terms = [w * op(x) for w, op, is_there in triples if is_there]
         return sum(terms[1:], terms[0])
 
 
@@ -139,11 +140,13 @@ class SearchCell(nn.Module):
 
     def forward(self, before: Tensor, last: Tensor, mixture: Mixture) -> Tensor:
         operation_weights, edge_weights = mixture
+        runs = (operation_weights != 0).tolist()  # one wait for a device, not one an operation
         states = [self.preprocess0(before), self.preprocess1(last)]
         for incoming in self.spec.incoming:
             terms = []
             for e in incoming:
-                value = self.edges[e](states[self.spec.edges[e][0]], operation_weights[e])
+                x = states[self.spec.edges[e][0]]
+                value = self.edges[e](x, operation_weights[e], runs[e])
                 terms.append(value if edge_weights is None else edge_weights[e] * value)
             states.append(sum(terms[1:], terms[0]))
         return torch.cat(states[2:], dim=1)

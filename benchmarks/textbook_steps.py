@@ -16,7 +16,7 @@ from dots import zoo
 from dots.nas.topology import membership
 from dots.space.edge_combinations import EdgeChoice, combinations
 from dots.space.search_space import SearchSpace, darts_space
-from ours import CLASSES, HALFWAY, PUBLISHED, Sizes, recipe
+from ours import CLASSES, CPU, HALFWAY, PUBLISHED, Sizes, recipe
 
 
 def sgd(net: nn.Module) -> torch.optim.SGD:
@@ -32,12 +32,14 @@ def adam(parameters: Sequence[nn.Parameter]) -> torch.optim.Adam:
 class TextbookSearch:
     """First-order DARTS, as published code has it."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: Sizes, device: torch.device = CPU) -> None:
         space = darts_space(sizes.nodes)
-        self.net = textbook.Supernet(space, sizes.channels, sizes.cells, CLASSES)
+        self.net = textbook.Supernet(space, sizes.channels, sizes.cells, CLASSES).to(device)
         shape = len(space.cell.edges), len(space.operations)
-        self.alpha = {kind: nn.Parameter(1e-3 * torch.randn(shape)) for kind in space.kinds}
-        self.images, self.labels = sizes.images()
+        self.alpha = {
+            kind: nn.Parameter(1e-3 * torch.randn(shape, device=device)) for kind in space.kinds
+        }
+        self.images, self.labels = (tensor.to(device) for tensor in sizes.images())
         self.sgd, self.adam = sgd(self.net), adam(list(self.alpha.values()))
 
     def loss(self) -> Tensor:
@@ -71,22 +73,30 @@ class TextbookSearch:
 class TextbookTopology:
     """The topology search as in the authors' release: all operations there, zeros skipped."""
 
-    def __init__(self, sizes: Sizes, retained: Sequence[str], edges: EdgeChoice = "pairs") -> None:
+    def __init__(
+        self,
+        sizes: Sizes,
+        retained: Sequence[str],
+        edges: EdgeChoice = "pairs",
+        device: torch.device = CPU,
+    ) -> None:
         space = darts_space(sizes.nodes)
-        self.net = textbook.Supernet(space, sizes.channels, sizes.cells, CLASSES)
+        self.net = textbook.Supernet(space, sizes.channels, sizes.cells, CLASSES).to(device)
         count = len(space.cell.edges)
         self.columns = [space.operations.index(name) for name in retained]
         self.width = len(space.operations)
-        self.gates = {kind: nn.Parameter(torch.zeros(count, len(retained))) for kind in space.kinds}
-        self.tables = [membership(len(i), edges, normalise=True) for i in space.cell.incoming]
-        self.beta = {kind: _zeros(space, edges) for kind in space.kinds}
-        self.images, self.labels = sizes.images()
+        gates = torch.zeros(count, len(retained), device=device)
+        self.gates = {kind: nn.Parameter(gates.clone()) for kind in space.kinds}
+        tables = [membership(len(i), edges, normalise=True) for i in space.cell.incoming]
+        self.tables = [table.to(device) for table in tables]
+        self.beta = {kind: _zeros(space, edges, device) for kind in space.kinds}
+        self.images, self.labels = (tensor.to(device) for tensor in sizes.images())
         nodes = [beta for kind in space.kinds for beta in self.beta[kind]]
         self.sgd, self.adam = sgd(self.net), adam([*nodes, *self.gates.values()])
 
     def mixture(self, kind: str) -> textbook.Mixture:
         gates = torch.softmax(self.gates[kind] / 0.01, -1)
-        weights = torch.zeros(len(gates), self.width)
+        weights = gates.new_zeros(len(gates), self.width)
         weights[:, self.columns] = gates
         gamma = [
             torch.softmax(beta / 10, -1) @ table
@@ -105,18 +115,19 @@ class TextbookTopology:
         self.adam.step()
 
 
-def _zeros(space: SearchSpace, edges: EdgeChoice) -> list[nn.Parameter]:
+def _zeros(space: SearchSpace, edges: EdgeChoice, device: torch.device) -> list[nn.Parameter]:
     lengths = [len(combinations(len(incoming), edges)) for incoming in space.cell.incoming]
-    return [nn.Parameter(torch.zeros(length)) for length in lengths]
+    return [nn.Parameter(torch.zeros(length, device=device)) for length in lengths]
 
 
 class TextbookTraining:
     """The training of a published cell with stock modules, NCHW."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: Sizes, device: torch.device = CPU) -> None:
         genotype = zoo.load(PUBLISHED).genotype
-        self.net = textbook.DerivedNetwork(genotype, sizes.channels, sizes.cells, CLASSES, True)
-        self.images, self.labels = sizes.images()
+        net = textbook.DerivedNetwork(genotype, sizes.channels, sizes.cells, CLASSES, True)
+        self.net = net.to(device)
+        self.images, self.labels = (tensor.to(device) for tensor in sizes.images())
         self.sgd = sgd(self.net)
         settings = recipe().train
         self.drop_path = settings.drop_path * HALFWAY / settings.epochs

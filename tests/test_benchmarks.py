@@ -49,6 +49,28 @@ def test_steps_are_compared(printed: Any, name: str, lines: list[str]) -> None:
     assert "PyTorch" in text
 
 
+def test_gpu(printed: Any) -> None:
+    """All rows, on a CPU; none once the time is over."""
+    words = ["--device=cpu", "--channels=2", "--cells=3", "--batch=2", "--repeats=1", "--nodes=1"]
+    text = printed("gpu", words)
+    rows = [
+        "w",
+        "α",
+        "topology",
+        "training, bf16",
+        "training",
+        "w, bf16",
+        "topology, bf16",
+        "w, batch 8",
+    ]
+    assert [line for line in text.splitlines() if line in rows] == rows
+    assert "\nw, batch 8\n" in text
+    assert len(re.findall(rf"^  time, ours / textbook: .*; {VERDICT}", text, re.MULTILINE)) == 3
+    assert re.search(rf"^paper-cifar search: [\d.]+ minutes; {VERDICT}", text, re.MULTILINE)
+    assert re.search(r"^  \d+ kernels, .* ms in them; most in\n    ", text, re.MULTILINE)
+    assert printed("gpu", [*words, "--seconds=0"]).count("not measured, the 0 s are over") == 8
+
+
 def test_augmentation(printed: Any) -> None:
     text = printed("augmentation", ["--repeats", "2", "--batch", "4"])
     assert re.search(rf"ours: {SPREAD} ms .*; {VERDICT}", text, flags=re.MULTILINE)

@@ -8,6 +8,7 @@ from dots.nas.strategies.base import OperationSearch, SearchContext
 from dots.networks.body import Shape
 from dots.recipe.settings import OperationSettings
 from dots.space.search_space import SearchSpace, darts_space
+from dots.training.engine import Engine
 from helpers import small
 
 Search = TypeVar("Search", bound=OperationSearch)
@@ -32,6 +33,7 @@ def search(
     fast: bool = True,
     low_memory: bool = False,
     precision: str = "32",
+    engine: Engine | None = None,
     **changes: object,
 ) -> Search:
     """A checked search in its first epoch; by default with two nodes and all operations.
@@ -46,7 +48,7 @@ def search(
         space,
         shape,
         chosen,
-        small.engine(precision=precision),
+        engine or small.engine(precision=precision),
         seed,
         (space.operations,),
         image_size=8,

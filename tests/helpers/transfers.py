@@ -2,8 +2,9 @@
 
 Code takes the ways there that it takes on a GPU, since that is no CPU either. Reading a value
 (`item`, `tolist`, `bool`, ...) and copying between host and device are the calls at which
-PyTorch waits for a GPU. A call whose result's shape depends on values (`nonzero`, indexing by
-a mask) waits too; "meta" refuses those.
+PyTorch waits for a GPU. So is an index by a list, which PyTorch copies below all
+that a dispatch mode sees, and any call that is given tensors of both. A call whose result's
+shape depends on values (`nonzero`, indexing by a mask) waits too; "meta" refuses those.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 META = torch.device("meta")
 READS = ("item", "tolist", "numpy", "cpu", "__bool__", "__int__", "__float__", "__index__")
+INDEXERS = ("__getitem__", "__setitem__")
 MAKERS = (torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor)
 
 
@@ -55,10 +58,19 @@ class _Functions(TorchFunctionMode):
         if name in READS and isinstance(first, Tensor) and first.device == META:
             self.calls.append(resolve_name(function) or name)
             return _invented(name, first)
+        if name in INDEXERS and first.device == META and _of_the_host(args[1]):
+            self.calls.append(resolve_name(function) or name)
         result = function(*args, **(kwargs or {}))
         if function in MAKERS and result.device == META:
             self.calls.append(resolve_name(function) or name)
         return result
+
+
+def _of_the_host(index: Any) -> bool:
+    """Whether an index holds numbers that are copied; tensors and arrays are seen when they are."""
+    if isinstance(index, tuple):
+        return any(map(_of_the_host, index))
+    return isinstance(index, list | range)
 
 
 def _invented(name: str, tensor: Tensor) -> Any:
@@ -69,7 +81,7 @@ def _invented(name: str, tensor: Tensor) -> Any:
 
 
 class _Copies(TorchDispatchMode):
-    """Counts copies from one device to the other."""
+    """Counts copies from one device to the other, and calls with tensors of both."""
 
     def __init__(self, calls: list[str]) -> None:
         super().__init__()
@@ -84,6 +96,10 @@ class _Copies(TorchDispatchMode):
             self.calls.append(name)
         if name == "copy_" and args[0].device != args[1].device:
             self.calls.append(name)
+        if name not in ("_to_copy", "copy_"):
+            tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+            if len({tensor.device for tensor in tensors}) > 1:
+                self.calls.append(name)
         if name in ("_sample_dirichlet", "_dirichlet_grad"):  # which "meta" lacks
             return torch.empty_like(args[0])
         return function(*args, **kwargs)

@@ -5,14 +5,21 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from dots.data import DataInfo
+from dots.nas.budget.cost_table import counted_tables
+from dots.nas.budget.penalty import CostPenalty, kept_probabilities, uniform_kept
 from dots.nas.plan import Plan, make_plan
 from dots.nas.strategies import STRATEGIES
+from dots.nas.topology import EdgeCombinations
+from dots.networks import supernet
+from dots.networks.body import Shape
 from dots.recipe import Recipe, build_recipe
 from dots.runs.planning.trial_steps import STAGES, single_engine, trial_steps
+from dots.space.search_space import darts_space
 from dots.training.engine import StepResult
 from dots.training.loop import Loop, Meter
 from dots.training.processes import Processes
@@ -22,6 +29,7 @@ from helpers.transfers import META, Transfers
 INFO = DataInfo("five", tuple("abcde"), 3, 16, (0.5,) * 3, (0.2,) * 3, flip=True)
 ONCE = {"drop-nas", "gdas", "proxyless-nas", "sdarts-rs", "sdarts-adv"}
 """Methods that run, or draw on the host, what chance says."""
+INDEX, HALF = torch.tensor([0, 2]), torch.tensor(0.5)
 SAMPLES = "shapley-nas"
 """Its first steps of an epoch take the operations away until too little accuracy is left."""
 
@@ -54,6 +62,14 @@ def test_a_step_of_the_operation_search(name: str) -> None:
     steps = _counted(plan, "operations", parts=(2, 1))
     for calls in steps[1:] if name == SAMPLES else steps:
         assert len(calls) <= (name in ONCE), calls
+
+
+@pytest.mark.parametrize("stage", ["operations", "topology"])
+def test_a_step_that_takes_edges_together(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU."""
+    monkeypatch.setattr(supernet, "joins", lambda x: True)
+    for calls in _counted(make_plan(_recipe()), stage):
+        assert calls == []
 
 
 @pytest.mark.parametrize("words", [[], ["topology.held_out=true"], ["topology.edges=any"]])
@@ -107,6 +123,12 @@ def _loop() -> Loop:
         lambda x: x.new_tensor([1.0]),
         lambda x: torch.ones(3).to(x),
         lambda x: x.copy_(torch.ones(3)),
+        lambda x: x[[0, 2]],
+        lambda x: x[None, np.array([0, 2])],
+        lambda x: x.__setitem__([0, 2], 1.0),
+        lambda x: x[INDEX],
+        lambda x: x.index_select(0, INDEX),
+        lambda x: x * HALF,
     ],
 )
 def test_the_counter_sees(call: Any) -> None:
@@ -120,3 +142,20 @@ def test_shapes_that_depend_on_values_are_refused() -> None:
     for call in (lambda: x[x > 0], lambda: x.nonzero(), lambda: x.masked_select(x > 0)):
         with Transfers(), pytest.raises((NotImplementedError, RuntimeError)):
             call()
+
+
+def test_what_a_budget_adds() -> None:
+    """Its tables are moved with the first step."""
+    space = darts_space(nodes=2)
+    table = counted_tables(space, Shape(3, 4, 3, 5), 16)[0]
+    kept = uniform_kept(space, "pairs")
+    penalty = CostPenalty(space, [table], {"parameters": 1.0}, 1.0, kept)
+    topology = EdgeCombinations(space, "pairs", normalise=True).to(META)
+    candidates = space.full_candidates
+    shape = (len(space.cell.edges), len(space.operations))
+    weights = {kind: torch.ones(shape, device=META) for kind in space.kinds}
+    penalty(weights, candidates)
+    with Transfers() as calls:
+        penalty(weights, candidates)
+        penalty(weights, candidates, kept_probabilities(topology, 1.0))
+    assert calls == []

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
+from torch import nn
 
 from dots.nas.strategies.p_darts import PDarts
 from dots.recipe import TopologySettings, TrainSettings
-from dots.training.optimisers import search_rate, training_rate
-from helpers import searches
+from dots.training import optimisers
+from dots.training.optimisers import WeightOptimiser, search_rate, training_rate
+from helpers import contracts, searches
 
 
 def falling(epoch: int, horizon: int) -> float:
@@ -53,3 +56,50 @@ def test_the_training_warms_up_as_before(schedule: str) -> None:
     line = [0.5 * (1 - e / 10) for e in range(2, 10)]
     curve = [falling(e, 10) for e in range(2, 10)]
     assert rates[2:] == pytest.approx(line if schedule == "linear" else curve)
+
+
+def some_weights(steps: int = 0) -> tuple[list[nn.Parameter], WeightOptimiser]:
+    """Two weights, of which the second has no gradient in the first step."""
+    torch.manual_seed(0)
+    weights = [nn.Parameter(torch.randn(4, 3)) for _ in range(2)]
+    made = WeightOptimiser(
+        weights, lambda epoch: 0.1 / (1 + epoch), momentum=0.9, weight_decay=1e-3, clip=5.0
+    )
+    for step in range(steps):
+        for weight in weights[: 1 + bool(step)]:
+            weight.grad = torch.randn(4, 3)
+        made.set_epoch(step)
+        made.apply()
+    return weights, made
+
+
+def test_the_fused_optimiser_of_a_gpu_does_what_the_other_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where a weight begins to learn later than others."""
+    plain, _ = some_weights(4)
+    monkeypatch.setattr(optimisers, "on_a_gpu", lambda parameters: True)
+    fused, made = some_weights(4)
+    assert isinstance(made.sgd.param_groups[0]["lr"], torch.Tensor)
+    for one, other in zip(plain, fused, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("where", [True, False])
+def test_a_state_goes_from_one_device_to_the_other(
+    where: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds the learning rate as a number; how steps are computed is the device's own."""
+    monkeypatch.setattr(optimisers, "on_a_gpu", lambda parameters: where)
+    _, first = some_weights(4)
+    state = first.state()
+    assert state["param_groups"][0]["lr"] == 0.1 / 4
+    monkeypatch.setattr(optimisers, "on_a_gpu", lambda parameters: not where)
+    _, second = some_weights(1)
+    rate = second.sgd.param_groups[0]["lr"]
+    second.load_state(state)
+    assert bool(second.sgd.param_groups[0]["fused"]) is not where
+    assert contracts.same(first.state()["state"], second.state()["state"])
+    if not where:  # a captured step reads it: it must be the same tensor
+        assert second.sgd.param_groups[0]["lr"] is rate
+        assert float(rate) == pytest.approx(0.1 / 4)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from dots.nas.strategies import STRATEGIES
 from dots.runs import state_file as checkpoint
+from dots.training.processes import device_name
 from helpers.children import one_thread
 
 WORK = Path(__file__).parents[1] / "helpers" / "rank_work.py"
@@ -129,3 +131,10 @@ def test_a_process_that_dies_ends_the_others_with_a_line(tmp_path: Path) -> None
     assert first.returncode != 0
     assert "another process of this run has ended" in error
     assert time.monotonic() - began < 60
+
+
+def test_a_gpu_is_named_with_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = SimpleNamespace(name="NVIDIA H100", total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+    assert device_name(torch.device("cuda", 0)) == "NVIDIA H100 with 80 GiB"
+    assert device_name(torch.device("cpu")) == "cpu"

@@ -67,7 +67,7 @@ def check(
         print("\n".join(map(plain, _lines(facts))))
     if not no_estimate:
         from dots.runs.planning.forecast import forecast, suggested_preset
-        from dots.training.processes import find_device
+        from dots.training.processes import device_name, find_device
 
         place = find_device(device)
         recipe = asked
@@ -77,7 +77,7 @@ def check(
         cost = forecast(facts, recipe, place)
         content["forecast"] = cost.to_json()
         if not as_json:
-            print(f"preset {cost.preset}, on {place.type}:")
+            print(f"preset {cost.preset}, on {device_name(place)}:")
             print("\n".join(cost.lines()))
     if as_json:
         print(json.dumps(content))

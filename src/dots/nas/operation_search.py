@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -58,7 +59,9 @@ class OperationStage:
         self.strategy.set_epoch(epoch)
 
     def step(self, epoch: int, step: int, pair: Pair) -> StepResult:
-        return self.strategy.step(epoch, *pair)
+        strategy = self.strategy
+        key, why = (self.name, strategy.step_key(epoch)), strategy.why_steps_differ(epoch)
+        return strategy.context.engine.step(partial(strategy.step, epoch), *pair, key=key, why=why)
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         return {**self.strategy.end_epoch(epoch), **self.strategy.expected_costs()}
@@ -81,4 +84,5 @@ class OperationStage:
         return self.strategy.state()
 
     def load_state(self, state: State) -> None:
+        self.strategy.context.engine.forget_steps()
         self.strategy.load_state(state)

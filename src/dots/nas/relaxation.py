@@ -8,8 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+Temperature = float | Tensor
+"""A number, or a tensor of one, which a step that has been captured reads anew."""
 
-def softmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
+
+def softmax(logits: Tensor, temperature: Temperature = 1.0) -> Tensor:
     """softmax(logits / temperature) over the last dimension (Eqs. 2 and 6)."""
     return torch.softmax(logits / temperature, dim=-1)
 
@@ -22,12 +25,18 @@ def group_softmax(
     `groups` partitions the columns; each group's weights sum to one.
     """
     order = [column for group in groups for column in group]
-    parts = [softmax(logits[:, list(group)], temperature) for group in groups]
+    parts = [softmax(select_columns(logits, group), temperature) for group in groups]
     inverse = sorted(range(len(order)), key=order.__getitem__)
-    return torch.cat(parts, dim=1)[:, inverse]
+    return select_columns(torch.cat(parts, dim=1), inverse)
 
 
-def masked_softmax(logits: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
+def select_columns(table: Tensor, columns: Sequence[int]) -> Tensor:
+    """These columns, [E, O] -> [E, columns]. An index by a list would be copied to the device."""
+    rows = table.unbind(1)
+    return torch.stack([rows[column] for column in columns], dim=1)
+
+
+def masked_softmax(logits: Tensor, mask: Tensor, temperature: Temperature = 1.0) -> Tensor:
     """A softmax over the entries where `mask` is true, zero elsewhere; rows keep an entry."""
     return softmax(logits.masked_fill(~mask, -math.inf), temperature)
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from dots.nas.relaxation import masked_softmax
+from dots.nas.relaxation import Temperature, masked_softmax
 from dots.networks.supernet import Active
 from dots.space.search_space import ZERO, Candidates, SearchSpace
 
@@ -42,7 +42,7 @@ class RetainedOperations(nn.Module):
         table: Tensor = getattr(self, f"{name}_{kind}")
         return table
 
-    def weights(self, kind: str, temperature: float, *, real: bool = False) -> Tensor:
+    def weights(self, kind: str, temperature: Temperature, *, real: bool = False) -> Tensor:
         """softmax(α'/T) over the operations that each edge still has, [edges, columns].
 
         With `real` over those other than Zero; over all of these where none of them is left.

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from dots.nas.relaxation import softmax
+from dots.nas.relaxation import Temperature, softmax
 from dots.space.edge_combinations import (
     Combination,
     EdgeChoice,
@@ -61,22 +61,22 @@ class Topology(nn.Module, ABC):
         return enumerate(parameters)
 
     @abstractmethod
-    def node_probabilities(self, beta: Tensor, temperature: float) -> Tensor:
+    def node_probabilities(self, beta: Tensor, temperature: Temperature) -> Tensor:
         """What a node's parameters mean: probabilities of combinations, or of edges."""
 
     @abstractmethod
-    def node_edge_weights(self, node: int, beta: Tensor, temperature: float) -> Tensor:
+    def node_edge_weights(self, node: int, beta: Tensor, temperature: Temperature) -> Tensor:
         """γ of the node's incoming edges, [incoming]."""
 
     @abstractmethod
-    def node_kept(self, node: int, beta: Tensor, temperature: float) -> Tensor:
+    def node_kept(self, node: int, beta: Tensor, temperature: Temperature) -> Tensor:
         """How probable each incoming edge is in the derived cell, [incoming]; differentiable."""
 
     def node_choice(self, node: int, beta: Tensor, temperature: float) -> Combination:
         """The combination that the node keeps at the last temperature."""
         return self.choices.kept(len(self.cell.incoming[node]), beta.tolist())
 
-    def edge_weights(self, temperature: float) -> dict[str, Tensor]:
+    def edge_weights(self, temperature: Temperature) -> dict[str, Tensor]:
         """γ for each cell kind, [edges], in the order of the cell's edges (Eqs. 6 and 7)."""
         return {
             kind: torch.cat(
@@ -121,18 +121,18 @@ class EdgeCombinations(Topology):
             table = membership(len(incoming), edges, normalise=normalise)
             self.register_buffer(f"membership{node}", table, persistent=False)
 
-    def node_probabilities(self, beta: Tensor, temperature: float) -> Tensor:
+    def node_probabilities(self, beta: Tensor, temperature: Temperature) -> Tensor:
         return softmax(beta, temperature)
 
-    def node_edge_weights(self, node: int, beta: Tensor, temperature: float) -> Tensor:
+    def node_edge_weights(self, node: int, beta: Tensor, temperature: Temperature) -> Tensor:
         table: Tensor = getattr(self, f"membership{node}")
         return self.node_probabilities(beta, temperature) @ table.to(beta.dtype)
 
-    def node_kept(self, node: int, beta: Tensor, temperature: float) -> Tensor:
+    def node_kept(self, node: int, beta: Tensor, temperature: Temperature) -> Tensor:
         """The sum over the combinations that hold the edge."""
-        held = membership(len(self.cell.incoming[node]), self.choices.edges, normalise=False)
+        table: Tensor = getattr(self, f"membership{node}")
         probabilities = self.node_probabilities(beta, temperature)
-        return probabilities @ held.to(probabilities)
+        return probabilities @ (table > 0).to(probabilities.dtype)
 
 
 class EdgeSoftmax(Topology):
@@ -146,13 +146,13 @@ class EdgeSoftmax(Topology):
         super().__init__(space, node_choices("edges", keep))
         self.keep = keep
 
-    def node_probabilities(self, beta: Tensor, temperature: float) -> Tensor:
+    def node_probabilities(self, beta: Tensor, temperature: Temperature) -> Tensor:
         return softmax(beta, temperature)
 
-    def node_edge_weights(self, node: int, beta: Tensor, temperature: float) -> Tensor:
+    def node_edge_weights(self, node: int, beta: Tensor, temperature: Temperature) -> Tensor:
         return softmax(beta, temperature)
 
-    def node_kept(self, node: int, beta: Tensor, temperature: float) -> Tensor:
+    def node_kept(self, node: int, beta: Tensor, temperature: Temperature) -> Tensor:
         """The edge's share times how many are kept, at most 1."""
         probabilities = self.node_probabilities(beta, temperature)
         return (probabilities * min(self.keep, len(probabilities))).clamp_max(1.0)
@@ -169,13 +169,13 @@ class EdgeSigmoid(Topology):
         super().__init__(space, node_choices("sigmoid", threshold=threshold))
         self.threshold = threshold
 
-    def node_probabilities(self, beta: Tensor, temperature: float) -> Tensor:
+    def node_probabilities(self, beta: Tensor, temperature: Temperature) -> Tensor:
         return torch.sigmoid(beta / temperature)
 
-    def node_edge_weights(self, node: int, beta: Tensor, temperature: float) -> Tensor:
+    def node_edge_weights(self, node: int, beta: Tensor, temperature: Temperature) -> Tensor:
         return torch.sigmoid(beta / temperature)
 
-    def node_kept(self, node: int, beta: Tensor, temperature: float) -> Tensor:
+    def node_kept(self, node: int, beta: Tensor, temperature: Temperature) -> Tensor:
         return self.node_probabilities(beta, temperature)
 
     def node_choice(self, node: int, beta: Tensor, temperature: float) -> Combination:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -79,6 +80,7 @@ class TopologyStage:
         self.epochs = settings.epochs
         self.steps = batches.steps
         self.temperature = settings.t_start
+        self._heat = engine.number(self.temperature)
         self.weight_optimiser = search_weight_optimiser(supernet.parameters(), settings)
         self.architecture = [*self.topology.parameters(), *self.gates.parameters()]
         self.architecture_optimiser = ArchitectureOptimiser(self.architecture, settings)
@@ -105,8 +107,12 @@ class TopologyStage:
 
     def set_epoch(self, epoch: int) -> None:
         self.weight_optimiser.set_epoch(epoch)
-        self.temperature = self.temperature_at(epoch, 0)
+        self._set_temperature(self.temperature_at(epoch, 0))
         self.steps = self._batches_of(epoch).steps
+
+    def _set_temperature(self, temperature: float) -> None:
+        self.temperature = temperature
+        self._heat = self.engine.number(temperature, self._heat)
 
     def _trains_architecture(self, epoch: int) -> bool:
         uniform = self.settings.select == "perturbation"
@@ -125,8 +131,8 @@ class TopologyStage:
 
     def mixtures(self) -> dict[str, Mixture]:
         """γ and the gates at the current temperature (Eq. 8), differentiable in β and α'."""
-        gamma = self.topology.edge_weights(self.temperature)
-        heat = self.temperature * self.settings.alpha_ratio
+        gamma = self.topology.edge_weights(self._heat)
+        heat = self._heat * self.settings.alpha_ratio
         gates = self.gates
         return {
             kind: Mixture(gates.weights(kind, heat), gamma[kind], gates.active.get(kind))
@@ -148,9 +154,9 @@ class TopologyStage:
 
     def _chances(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """How probable each operation and each edge is in the derived cell."""
-        heat = self.temperature * self.settings.alpha_ratio
+        heat = self._heat * self.settings.alpha_ratio
         weights = {kind: self.gates.weights(kind, heat, real=True) for kind in self.space.kinds}
-        return weights, kept_probabilities(self.topology, self.temperature)
+        return weights, kept_probabilities(self.topology, self._heat)
 
     @torch.no_grad()
     def _expected(self) -> dict[str, float]:
@@ -162,9 +168,15 @@ class TopologyStage:
         return {f"expected_{metric}": float(cost) for metric, cost in costs.items()}
 
     def step(self, epoch: int, step: int, pair: Pair) -> StepResult:
-        batch, held_out = pair
-        self.temperature = self.temperature_at(epoch, step)
+        self._set_temperature(self.temperature_at(epoch, step))
         joint = self._trains_architecture(epoch) and self.held_out is None
+        key = (self.name, joint, tuple(self.gates.active.items()))
+        result = self.engine.step(partial(self._step, joint), *pair, key=key)
+        if self._trains_architecture(epoch) and AVERAGED[0] <= self.temperature <= AVERAGED[1]:
+            self._add_beta()
+        return result
+
+    def _step(self, joint: bool, batch: Batch, held_out: Batch | None) -> StepResult:
         if held_out is not None:
             with frozen(self.supernet):
                 self.engine.gradients(held_out, self._within_budget, self.architecture)
@@ -176,8 +188,6 @@ class TopologyStage:
         self.weight_optimiser.apply()
         if joint:
             self._move_architecture()
-        if self._trains_architecture(epoch) and AVERAGED[0] <= self.temperature <= AVERAGED[1]:
-            self._add_beta()
         return result
 
     @torch.no_grad()
@@ -275,6 +285,7 @@ class TopologyStage:
         }
 
     def load_state(self, state: State) -> None:
+        self.engine.forget_steps()
         self.topology.load_state_dict(state["topology"])
         # What was saved before operations were removed has no flags for it: none is.
         self.gates.load_state_dict({**self.gates.state_dict(), **state["gates"]})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from dots.common.errors import UserError
 from dots.networks.body import Body, CellCall, CellPlan, Preprocess, Shape, make_fast, search_style
 from dots.networks.kernels.node_sum import Term, combine
 from dots.networks.operations.candidates import OperationStyle, Zero
+from dots.networks.operations.outgoing import Running, joins, outgoing
 from dots.networks.operations.registry import make_operation
 from dots.networks.operations.source import Source
 from dots.space.search_space import Candidates, CellSpec, SearchSpace
@@ -116,6 +117,9 @@ class SearchCell(nn.Module):
     def forward(self, states: Sequence[Source], mixture: Mixture, fast: bool) -> Source:
         """[B, C·outputs, H, W] from the outputs before this cell, oldest first."""
         nodes = self.preprocess(states, fast)
+        plain = all(type(edge).forward is MixedEdge.forward for edge in self.edges)
+        if fast and plain and self.training and joins(nodes[0].x):
+            return self._by_source(nodes, mixture)
         operations = [row.unbind() for row in mixture.operations.unbind()]
         gammas = [None] * len(self.edges) if mixture.edges is None else mixture.edges.unbind()
         for incoming in self.spec.incoming:
@@ -128,6 +132,40 @@ class SearchCell(nn.Module):
             nodes.append(Source(x, fast=fast))
         return Source([nodes[index] for index in self.spec.concat], fast=fast)
 
+    def _by_source(self, nodes: list[Source], mixture: Mixture) -> Source:
+        """The same, all edges that leave a node at once (see `operations.outgoing`)."""
+        spec, weights = self.spec, mixture.operations
+        if mixture.edges is not None:
+            weights = weights * mixture.edges[:, None]
+        rows = [row.unbind() for row in weights.unbind()]
+        found: list[list[Tensor]] = [[] for _ in self.edges]
+        for place in range(spec.inputs + spec.nodes):
+            if place == len(nodes):
+                values = [x for index in spec.incoming[place - spec.inputs] for x in found[index]]
+                x = sum(values[1:], values[0]) if values else self._nothing(nodes[0].x)
+                nodes.append(Source(x, fast=True))
+            running = [
+                each
+                for index, (source, _) in enumerate(spec.edges)
+                if source == place
+                for each in self._running(index, rows[index], mixture.active)
+            ]
+            for edges, value in outgoing(nodes[place], running):
+                for index, part in zip(edges, value.unbind(1), strict=True):
+                    found[index].append(part)
+        return Source([nodes[index] for index in spec.concat], fast=True)
+
+    def _running(
+        self, index: int, weights: Sequence[Tensor], active: Active | None
+    ) -> Iterator[Running]:
+        """What runs on an edge, and is not Zero."""
+        edge = self.edges[index]
+        assert isinstance(edge, MixedEdge)
+        flags = active[index] if active else (True,) * self.counts[index]
+        for operation, weight, runs in zip(edge.operations, weights, flags, strict=False):
+            if runs and not isinstance(operation, Zero):
+                yield Running(index, operation, weight)
+
     def _nothing(self, x: Tensor) -> Tensor:
         """What a node without a running operation holds: zeros of the cell's resolution."""
         return torch.zeros_like(x[:, :, ::2, ::2] if self.reduction else x)
@@ -138,7 +176,8 @@ class Supernet(nn.Module):
 
     `candidates` names the operations of each edge, by cell kind: a smaller supernet is one
     with fewer. `fast` uses the exact identities of `kernels.node_sum`, `kernels.depthwise` and
-    `kernels.blocks`; without it every step is a stock PyTorch module. `low_memory` recomputes
+    `kernels.blocks`, on a GPU those of `operations.outgoing`; without it every step is a stock
+    PyTorch module. `low_memory` recomputes
     each cell in the backward pass instead of keeping its features.
     """
 

@@ -19,7 +19,7 @@ from dots.runs.progress import Shown, Silent
 from dots.runs.session import Session
 from dots.space.search_space import Candidates
 from dots.training.memory_guard import is_out_of_memory, release
-from dots.training.processes import Processes
+from dots.training.processes import Processes, device_name
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,8 @@ def _within_time(
         for name, old, new in differences(plan.recipe, recipe):
             watcher.say(f"cut to fit the time limit: {name} was {old}, is {new}")
     planned = timed.plan(recipe)
+    if processes.device.type == "cuda":
+        watcher.say(f"on {device_name(processes.device)}")
     for line in lines(planned):
         watcher.say(line)
     watcher.expect(later(planned))

@@ -31,6 +31,7 @@ from dots.runs.progress import Shown, Silent
 from dots.runs.trackers.tracked import Tracked, Trackers, tracked
 from dots.training.compile import Compiler
 from dots.training.engine import Engine
+from dots.training.graphs import cuda_graphs
 from dots.training.loop import Loop, State, stop_requests
 from dots.training.memory_guard import MemoryGuard
 from dots.training.processes import Processes
@@ -190,12 +191,16 @@ def _engine(
     weights = None
     if recipe.data.class_weights:
         weights = class_weights(data.train.labels, len(data.info.classes))
+    # Several processes wait for one another in a step, compiled networks launch by themselves,
+    # and cells that are computed again go back to a random state.
+    captured = processes.world == 1 and not (recipe.compile or recipe.low_memory)
     return Engine(
         processes,
         accumulate=recipe.accumulate,
         precision=recipe.precision,
         class_weights=weights,
         compiler=Compiler(processes.device, note) if recipe.compile else None,
+        graphs=cuda_graphs(processes.device, note) if captured else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dots.common.errors import UserError
 from dots.data.batch import Batch
 from dots.training.compile import Compiler
+from dots.training.graphs import Graphs
 from dots.training.processes import Processes
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -35,7 +36,8 @@ class Engine:
 
     `accumulate` splits each batch into so many parts whose gradients add up to the batch's
     (batch statistics are then those of a part). `precision` is "32", "bf16" for autocast to
-    bfloat16, or "64". `class_weights` [classes] weigh the loss. `compiler` compiles networks.
+    bfloat16, or "64". `class_weights` [classes] weigh the loss. `compiler` compiles networks,
+    `graphs` capture steps.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class Engine:
         precision: str = "32",
         class_weights: Tensor | None = None,
         compiler: Compiler | None = None,
+        graphs: Graphs | None = None,
     ) -> None:
         self.processes = processes
         self.accumulate = accumulate
         self.bf16 = precision == "bf16"
         self.double = precision == "64"
         self.compiler = compiler
+        self.graphs = graphs
         if self.double and processes.device.type == "mps":
             raise UserError("mps has no float64: use --device cpu, or precision=32")
         self.class_weights = None if class_weights is None else class_weights.to(processes.device)
@@ -68,13 +72,22 @@ class Engine:
     def place_network(self, network: Module) -> Module:
         """A network that takes images, placed, and compiled where that is asked for."""
         self.place(network)
+        if self._image_by_channel:
+            network.to(memory_format=torch.contiguous_format)
         if self.compiler is not None:
             self.compiler(network)
         return network
 
     def input(self, images: Tensor) -> Tensor:
-        """Images, which come in float32, as the networks take them."""
+        """Images, which come in float32 and channels-last, as the networks take them."""
+        if self._image_by_channel:
+            images = images.contiguous()
         return images.double() if self.double else images
+
+    @property
+    def _image_by_channel(self) -> bool:
+        """Whether maps are NCHW: where PyTorch's depthwise kernels know no other layout."""
+        return self.device.type == "cuda" and not self.bf16
 
     def autocast(self) -> AbstractContextManager[None]:
         """The precision of a forward pass; parameters stay in float32."""
@@ -90,6 +103,36 @@ class Engine:
             wide, labels, weight=weights, label_smoothing=smoothing, reduction="none"
         )
         return losses.mean()  # of images, so that parts of a batch add up to it
+
+    def step(
+        self,
+        step: Callable[..., StepResult],
+        *batches: Batch | None,
+        key: Hashable,
+        why: str = "",
+    ) -> StepResult:
+        """`step(*batches)`, captured where that is possible; see `Graphs.run`."""
+        if self.graphs is None:
+            return step(*batches)
+        result = self.graphs.run(step, batches, (self.accumulate, key), why)
+        assert isinstance(result, StepResult)
+        return result
+
+    def forget_steps(self) -> None:
+        """Before steps that may do something else than those so far."""
+        if self.graphs is not None:
+            self.graphs.forget()
+
+    def number(self, value: float, before: float | Tensor | None = None) -> float | Tensor:
+        """`value` for the next step, which may have been captured: then in a tensor.
+
+        That is `before`, what this gave for an earlier step, with the new value.
+        """
+        if self.graphs is None:
+            return value
+        if isinstance(before, Tensor):
+            return before.fill_(value)
+        return torch.full((), value, dtype=torch.float64, device=self.device)
 
     def gradients(
         self, batch: Batch, objective: Objective, parameters: Sequence[nn.Parameter]

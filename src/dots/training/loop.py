@@ -194,6 +194,8 @@ class Loop:
                 asked, _ = self._agreed(saved=None)
                 if asked:
                     raise Interrupted(asked)
+        if self.guard is not None:
+            self.guard.done()
         self.watcher.stage_done(stage.name)
 
     def _epoch(self, stage: Stage, epoch: int, step: int, meter: Meter) -> None:

@@ -59,6 +59,10 @@ class MemoryGuard:
             self._halve(stage.name)
             stage.load_state(before)
 
+    def done(self) -> None:
+        """A stage is over: what its steps held for the next ones is free."""
+        self.engine.forget_steps()
+
     def _tried(self, take: Callable[[], StepResult]) -> StepResult | None:
         """None where memory ran out; the error, which holds tensors, is gone then."""
         try:
@@ -70,6 +74,7 @@ class MemoryGuard:
 
     def _halve(self, stage: str) -> None:
         self.halvings += 1
+        self.engine.forget_steps()
         self.engine.accumulate *= 2
         parts = self.engine.accumulate
         self.record(

@@ -1,12 +1,16 @@
-"""SGD for the weights on a closed-form schedule, Adam for the architecture."""
+"""SGD for the weights on a closed-form schedule, Adam for the architecture.
+
+On a GPU both are PyTorch's fused ones, with the learning rate of w in a tensor: a step neither
+waits for the device nor holds a number that a captured step would repeat for ever.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dots.recipe.settings import SearchSettings, StageSettings, TrainSettings
 from dots.training.engine import clip_gradients
@@ -39,33 +43,56 @@ class WeightOptimiser:
             vectors = [p for p in self.parameters if p.ndim < 2]
             matrices = [p for p in self.parameters if p.ndim >= 2]
             groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+        fused = on_a_gpu(self.parameters)
+        self.lr = rate(0)
+        self._rate: Tensor | None = None
         self.sgd = torch.optim.SGD(
             groups,
-            lr=rate(0),
+            lr=self.lr,
             momentum=momentum,
             weight_decay=weight_decay,
             nesterov=nesterov,
+            fused=fused or None,
         )
-
-    @property
-    def lr(self) -> float:
-        return float(self.sgd.param_groups[0]["lr"])
+        if fused:
+            device = self.parameters[0].device
+            self._rate = torch.full((), self.lr, dtype=torch.float32, device=device)
+            self._use(self._rate)
 
     def set_epoch(self, epoch: float) -> None:
         """Use the learning rate of this epoch, or of a moment in it."""
+        self.lr = self.rate(epoch)
+        self._use(self.lr if self._rate is None else self._rate.fill_(self.lr))
+
+    def _use(self, rate: float | Tensor) -> None:
         for group in self.sgd.param_groups:
-            group["lr"] = self.rate(epoch)
+            group["lr"] = rate
 
     def apply(self) -> None:
         """Clip the gradients that are there and take the step."""
         clip_gradients(self.parameters, self.clip)
+        if self._rate is not None:
+            self._begin_momentum()
         self.sgd.step()
 
+    def _begin_momentum(self) -> None:
+        """A zero for what has none yet: the fused SGD takes all weights to have it, or none."""
+        for parameter in self.parameters:
+            if parameter.grad is not None and self.sgd.defaults["momentum"]:
+                state = self.sgd.state[parameter]
+                if state.get("momentum_buffer") is None:
+                    state["momentum_buffer"] = torch.zeros_like(parameter)
+
     def state(self) -> dict[str, Any]:
-        return self.sgd.state_dict()
+        """The same from every device: the learning rate is a number."""
+        state = self.sgd.state_dict()
+        groups = [{**group, "lr": self.lr} for group in state["param_groups"]]
+        return {**state, "param_groups": groups}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.sgd.load_state_dict(state)
+        load_on_this_device(self.sgd, state)
+        self.lr = float(state["param_groups"][0]["lr"])
+        self._use(self.lr if self._rate is None else self._rate.fill_(self.lr))
 
 
 def warmed_up(settings: StageSettings, epoch: float, rate: float) -> float:
@@ -142,6 +169,8 @@ class ArchitectureOptimiser:
             lr=settings.arch_lr,
             betas=settings.arch_betas,
             weight_decay=settings.arch_weight_decay,
+            fused=on_a_gpu(self.parameters) or None,
+            capturable=on_a_gpu(self.parameters),
         )
 
     def apply(self) -> None:
@@ -153,4 +182,19 @@ class ArchitectureOptimiser:
         return self.adam.state_dict()
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.adam.load_state_dict(state)
+        load_on_this_device(self.adam, state)
+
+
+def on_a_gpu(parameters: Sequence[nn.Parameter]) -> bool:
+    """Whether these are where steps may be captured."""
+    return bool(parameters) and parameters[0].device.type == "cuda"
+
+
+def load_on_this_device(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load a state, of whatever device; how a step is computed stays as this one's."""
+    own = [
+        {name: group[name] for name in ("fused", "capturable", "foreach") if name in group}
+        for group in optimiser.param_groups
+    ]
+    groups = [{**group, **kept} for group, kept in zip(state["param_groups"], own, strict=True)]
+    optimiser.load_state_dict({**state, "param_groups": groups})

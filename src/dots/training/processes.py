@@ -180,6 +180,14 @@ def start_processes(device: str | None = None, *, devices: int = 1, nodes: int =
     )
 
 
+def device_name(device: torch.device) -> str:
+    """A device for people: a GPU by its name, with its memory."""
+    if device.type != "cuda":
+        return device.type
+    known = torch.cuda.get_device_properties(device)
+    return f"{known.name} with {known.total_memory / 2**30:.0f} GiB"
+
+
 def find_device(name: str | None = None) -> torch.device:
     """The device of a command with one process, by its name as for `start_processes`.
 

@@ -92,7 +92,10 @@ class TrainingStage:
             seed_step(torch.initial_seed(), "rank", rank)
         if self.settings.anneal == "step":
             self.optimiser.set_epoch(epoch + step / self.steps)
-        result = self.engine.gradients(pair[0], self._objective, self.optimiser.parameters)
+        return self.engine.step(self._step, pair[0], key=(self.name, self.network.drop_path))
+
+    def _step(self, batch: Batch) -> StepResult:
+        result = self.engine.gradients(batch, self._objective, self.optimiser.parameters)
         self.optimiser.apply()
         return result
 
@@ -117,5 +120,6 @@ class TrainingStage:
         return {"network": self.network.state_dict(), "optimiser": self.optimiser.state()}
 
     def load_state(self, state: State) -> None:
+        self.engine.forget_steps()
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state(state["optimiser"])

@@ -106,8 +106,7 @@ def test_a_step_takes_five_passes_and_a_weight_only_step_one() -> None:
 
 def test_without_learning_rate_it_is_first_order() -> None:
     search = second_order()
-    for group in search.weight_optimiser.sgd.param_groups:
-        group["lr"] = 0.0
+    search.weight_optimiser.lr = 0.0
     found = search.unrolled_gradient(small.batch(seed=5), small.batch(seed=6))
     search.architecture_step(small.batch(seed=6))
     for gradient, alpha in zip(found, search.alpha.values(), strict=True):

@@ -16,6 +16,8 @@ from dots.runs.planning import time_estimate as planner
 from dots.runs.planning.memory_limit import bytes_of, fewest_parts, halved
 from dots.runs.planning.time_estimate import measure
 from dots.runs.planning.trial_steps import single_engine, trial_steps
+from dots.training.graphs import Graphs
+from helpers.recorder import RecordingCapturer
 
 INFO = DataInfo("x", ("a", "b", "c"), 1, 8, (0.5,), (0.2,), flip=True)
 SMALLEST = [
@@ -58,6 +60,19 @@ def test_all_stages_are_measured() -> None:
     assert torch.equal(before, torch.random.get_rng_state())
     assert set(speed.late) == set(speed.early) == {"operations", "topology", "train"}
     assert all(0 < seconds < 60 for seconds in speed.late.values())
+
+
+def test_where_steps_are_captured_a_captured_one_is_timed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    capturer = RecordingCapturer()
+    graphs = Graphs(capturer, lambda line: None)
+    monkeypatch.setattr(planner, "cuda_graphs", lambda device, say: graphs)
+    plan = make_plan(build_recipe("tiny", overrides=[*SMALLEST, "fast=false"]))
+    speed = measure(plan, INFO, torch.device("cpu"))
+    assert set(speed.late) == {"operations", "topology", "train"}
+    assert capturer.captures == 4  # early and late operations, topology, train
+    assert capturer.replays >= 2 * capturer.captures
 
 
 # --- memory ----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dots.nas.budget.cost_table import CostTable, Metric
+from dots.nas.relaxation import Temperature
 from dots.nas.topology import Topology
 from dots.networks.supernet import Mixture
 from dots.space.edge_combinations import EdgeChoice, combinations
@@ -67,7 +68,7 @@ def over_target(expected: Tensor, target: float) -> Tensor:
     return torch.relu((expected - target) / target)
 
 
-def kept_probabilities(topology: Topology, temperature: float) -> dict[str, Tensor]:
+def kept_probabilities(topology: Topology, temperature: Temperature) -> dict[str, Tensor]:
     """How probable each edge is in the derived cell, [edges] by kind; differentiable in β."""
     return {
         kind: torch.cat(
@@ -118,7 +119,7 @@ class CostPenalty:
         self.weight = weight
         self.kept = kept
         """What the expectation goes by where a search says nothing: see `uniform_kept`."""
-        self._known: tuple[Candidates, list[CostTensors], dict[str, Tensor]] | None = None
+        self._known: tuple[Candidates, list[CostTensors], dict[str, Tensor], Kept] | None = None
 
     def __call__(
         self, weights: Mapping[str, Tensor], candidates: Candidates, kept: Kept | None = None
@@ -133,24 +134,24 @@ class CostPenalty:
     ) -> dict[Metric, Tensor]:
         """The expected cost of the derived network by each limited metric."""
         device = next(iter(weights.values())).device
-        tensors, real = self._tensors(candidates, device)
+        tensors, real, uniform = self._tensors(candidates, device)
         mixtures = {}
         for kind, mask in real.items():
             mixtures[kind] = Mixture(real_shares(weights[kind][:, : mask.shape[1]], mask))
-        kept = kept or {kind: row.to(device) for kind, row in self.kept.items()}
         return {
-            table.metric: expected_cost(mixtures, costs, kept, table.fixed)
+            table.metric: expected_cost(mixtures, costs, kept or uniform, table.fixed)
             for table, costs in zip(self.tables, tensors, strict=True)
         }
 
     def _tensors(
         self, candidates: Candidates, device: torch.device
-    ) -> tuple[list[CostTensors], dict[str, Tensor]]:
-        """The tables as tensors, and which candidates are real: made once for the same ones."""
+    ) -> tuple[list[CostTensors], dict[str, Tensor], Kept]:
+        """The tables as tensors, which candidates are real, and `kept`: made once for the same."""
         if self._known is None or self._known[0] is not candidates:
             tables = [cost_tensors(self.space, candidates, t, device) for t in self.tables]
-            self._known = candidates, tables, _real(self.space, candidates, device)
-        return self._known[1], self._known[2]
+            kept = {kind: row.to(device) for kind, row in self.kept.items()}
+            self._known = candidates, tables, _real(self.space, candidates, device), kept
+        return self._known[1:]
 
 
 def _real(space: SearchSpace, candidates: Candidates, device: torch.device) -> dict[str, Tensor]:

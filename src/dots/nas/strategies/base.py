@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -153,6 +153,23 @@ class OperationSearch(ABC):
     @abstractmethod
     def step(self, epoch: int, batch: Batch, held_out: Batch | None) -> StepResult:
         """Train on `batch` (half A, or all images), and α on `held_out` where it is wanted."""
+
+    def why_steps_differ(self, epoch: int) -> str:
+        """Why the next step does not do on the device what the last one did; "" where it does.
+
+        On a GPU such a step is captured once and then repeated: nothing of it runs in Python
+        again, and numbers stay as they were. So where a step counts or decides by itself,
+        copies from the host, or reads numbers that change within an epoch, this must say so.
+        """
+        return ""
+
+    def step_key(self, epoch: int) -> Hashable:
+        """A step is captured anew where this differs: whatever steps read from Python.
+
+        By default the epoch, as rates, temperatures and candidates may change with it. The
+        learning rate of w needs no mention.
+        """
+        return epoch
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         """What to record beside loss and accuracy."""
@@ -387,6 +404,9 @@ class GradientSearch(SupernetSearch):
         super().set_epoch(epoch)
         weight, epochs = self.settings.beta_decay or 0.0, self.settings.epochs
         self.beta_decay = linear(0.0, weight, epoch, epochs + 1)
+
+    def why_steps_differ(self, epoch: int) -> str:
+        return "steps compare their gradients (oles)" if self.early_stopping else ""
 
     def learning_weights(self) -> list[nn.Parameter]:
         weights = super().learning_weights()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from dots.nas.relaxation import group_softmax
+from dots.nas.relaxation import group_softmax, select_columns
 from dots.nas.strategies.base import (
     GradientSearch,
     MethodSettings,
@@ -44,9 +44,13 @@ class Darts(GradientSearch):
             if len(context.group_columns(kind)) > 1:
                 nn.init.zeros_(alpha)
 
+    def step_key(self, epoch: int) -> Hashable:
+        """Nothing else changes with the epoch; a method that derives from this may add to it."""
+        return self.beta_decay
+
     def logits(self) -> list[Tensor]:
         return [
-            alpha[:, group]
+            select_columns(alpha, group)
             for kind, alpha in self.alpha.items()
             for group in self.context.group_columns(kind)
         ]

@@ -24,6 +24,9 @@ class DartsSecondOrder(Darts):
     name: ClassVar[str] = "darts-2nd"
     first_order: ClassVar[bool] = False
 
+    def why_steps_differ(self, epoch: int) -> str:
+        return f"{self.name} goes back to a random state within each step"
+
     def step(self, epoch: int, batch: Batch, held_out: Batch | None) -> StepResult:
         if held_out is not None:
             self.unrolled_step(batch, held_out)

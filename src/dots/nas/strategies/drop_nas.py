@@ -115,6 +115,9 @@ class DropNas(GradientSearch):
             for kind, kept in self.kept.items()
         }
 
+    def why_steps_differ(self, epoch: int) -> str:
+        return f"{self.name} draws the operations of each step"
+
     def step(self, epoch: int, batch: Batch, held_out: Batch | None) -> StepResult:
         """Draw, train w and α, decay both, and give the kept operations their mass back."""
         edges = len(self.context.space.cell.edges)

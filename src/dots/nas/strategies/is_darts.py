@@ -151,6 +151,9 @@ class IsDarts(SupernetSearch):
     def begin_epoch(self, epoch: int) -> None:
         self.totals = {kind: torch.zeros_like(table) for kind, table in self.totals.items()}
 
+    def why_steps_differ(self, epoch: int) -> str:
+        return f"{self.name} measures operations in each step" if self.shrinkings(epoch) else ""
+
     def step(self, epoch: int, batch: Batch, held_out: Batch | None) -> StepResult:
         result = self.weight_step(batch)
         if self.shrinkings(epoch):

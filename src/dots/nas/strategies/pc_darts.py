@@ -105,4 +105,5 @@ class PcDarts(GradientSearch):
 
 def node_softmax(cell: CellSpec, logits: Tensor) -> Tensor:
     """A softmax over the incoming edges of each node, [edges] -> [edges]."""
-    return torch.cat([softmax(logits[list(incoming)]) for incoming in cell.incoming])
+    nodes = torch.split(logits, [len(incoming) for incoming in cell.incoming])
+    return torch.cat([softmax(edges) for edges in nodes])

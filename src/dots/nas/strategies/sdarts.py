@@ -78,6 +78,9 @@ class Perturbed(GradientSearch):
         start, end = self.method.epsilon_start, self.method.epsilon_end
         self.epsilon = linear(start, end, epoch, self.settings.epochs + 1)
 
+    def why_steps_differ(self, epoch: int) -> str:
+        return f"{self.name} draws on the host in each step"
+
     def mixtures(self, phase: Phase) -> Mixtures:
         if phase == "weights" and self.perturbed:
             return as_mixtures(self.perturbed)

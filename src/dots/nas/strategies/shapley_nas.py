@@ -80,6 +80,10 @@ class ShapleyNas(SupernetSearch):
     def begin_epoch(self, epoch: int) -> None:
         self.values, self.sampling = {}, True
 
+    def why_steps_differ(self, epoch: int) -> str:
+        learns = self.sampling and self.trains_architecture(epoch)
+        return f"{self.name} begins each epoch with samples" if learns else ""
+
     def step(self, epoch: int, batch: Batch, held_out: Batch | None) -> StepResult:
         if held_out is not None and self.sampling:
             self.sample(held_out)

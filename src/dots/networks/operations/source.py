@@ -123,8 +123,10 @@ class _Halves(torch.autograd.Function):
         ctx.size = x.shape[2:]
         height, width = x.shape[2:]
         odd = F.pad(x[:, :, 1::2, 1::2], (0, width % 2, 0, height % 2))
-        last = torch.channels_last
-        return x[:, :, ::2, ::2].contiguous(memory_format=last), odd.contiguous(memory_format=last)
+        as_it_is = x.device.type != "cpu" and x.is_contiguous()
+        layout = torch.contiguous_format if as_it_is else torch.channels_last
+        even = x[:, :, ::2, ::2].contiguous(memory_format=layout)
+        return even, odd.contiguous(memory_format=layout)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from dots.recipe import Recipe
 from dots.recipe.shares import baseline_settings
 from dots.runs.planning.trial_steps import STAGES, settle, single_engine, trial_steps
 from dots.runs.progress import duration
+from dots.training.graphs import FIRST, cuda_graphs
 
 FIRST_IMAGES = 4
 PLAIN_SHARE = 0.25  # of a cell's step: roughly what a step of the plain network takes
@@ -69,17 +70,21 @@ def measure(
 
     A step on one process' share of the batch is timed, after one that warms up; where it
     would take more than LONGEST_STEP, fewer images are taken and the time is extrapolated
-    along the line through two measurements.
+    along the line through two measurements. Where steps are captured, one that was is timed.
     """
-    engine = single_engine(device, plan.recipe.accumulate, plan.recipe.precision)
+    recipe = plan.recipe
+    captured = processes == 1 and not (recipe.compile or recipe.low_memory)
+    graphs = cuda_graphs(device, lambda line: None) if captured else None
+    engine = single_engine(device, recipe.accumulate, recipe.precision, graphs)
+    seconds = _seconds if graphs is None else _captured_seconds
     early: dict[str, float] = {}
     late: dict[str, float] = {}
     for trial in trial_steps(plan, info, engine, stages):
-        batch = max(1, -(-settings_batch(plan.recipe, trial.stage) // processes))
-        late[trial.stage] = _seconds(trial.late, batch, device)
+        batch = max(1, -(-settings_batch(recipe, trial.stage) // processes))
+        late[trial.stage] = seconds(trial.late, batch, device)
         early[trial.stage] = late[trial.stage]
         if trial.early is not None:
-            early[trial.stage] = _seconds(trial.early, batch, device, warm=True)
+            early[trial.stage] = seconds(trial.early, batch, device, warm=True)
     return Speed(early, late)
 
 
@@ -104,6 +109,12 @@ def _seconds(step: Step, batch: int, device: torch.device, *, warm: bool = False
     long = _timed(step, images, device)
     slope = max(0.0, (long - short) / (images - few))
     return long + slope * (batch - images)
+
+
+def _captured_seconds(step: Step, batch: int, device: torch.device, *, warm: bool = False) -> float:
+    for _ in range(FIRST + 1):
+        step(batch)
+    return _timed(step, batch, device)
 
 
 def _timed(step: Step, images: int, device: torch.device) -> float:

@@ -20,6 +20,7 @@ from dots.recipe.settings import SearchSettings
 from dots.runs import builders
 from dots.space.retain import retain
 from dots.training.engine import Engine
+from dots.training.graphs import Graphs
 from dots.training.loop import Stage
 from dots.training.processes import Processes
 
@@ -56,9 +57,12 @@ class RandomBatches:
         yield Batch(images.contiguous(memory_format=torch.channels_last), labels, count)
 
 
-def single_engine(device: torch.device, accumulate: int = 1, precision: str = "32") -> Engine:
+def single_engine(
+    device: torch.device, accumulate: int = 1, precision: str = "32", graphs: Graphs | None = None
+) -> Engine:
     """An engine that takes gradients on this process only, however many there are."""
-    return Engine(Processes.single(device), accumulate=accumulate, precision=precision)
+    processes = Processes.single(device)
+    return Engine(processes, accumulate=accumulate, precision=precision, graphs=graphs)
 
 
 def trial_steps(
@@ -78,12 +82,16 @@ def _trial(plan: Plan, info: DataInfo, engine: Engine, name: str) -> TrialSteps:
         if name == "operations":  # what begins with the others waits for the device
             stage.begin_epoch(0)
 
+    entered: list[int] = []
+
     def steps_of(epoch: int) -> Callable[[int], None]:
         def take(images: int) -> None:
             batches.size = images
             with isolated_random_state():
                 seed_step("trial")
-                stage.set_epoch(epoch)
+                if entered[-1:] != [epoch]:  # else what was captured would be forgotten
+                    stage.set_epoch(epoch)
+                    entered.append(epoch)
                 stage.step(epoch, 0, next(stage.batches(epoch, 0)))
 
         return take

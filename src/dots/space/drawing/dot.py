@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from dots.space.drawing.svg import style
 from dots.space.cell import Cell
+from dots.space.drawing.svg import style
 from dots.space.genotype import Genotype
 
 

@@ -59,6 +59,9 @@ class ChoosingSearch(SampledSearch):
         self._active: dict[Phase, dict[str, Active]] = {}
         super().__init__(context, method)
 
+    def why_steps_differ(self, epoch: int) -> str:
+        return f"{self.name} chooses the operations of each step"
+
     @abstractmethod
     def choices(self, phase: Phase) -> dict[str, Tensor]:
         """What a forward of a phase runs: masks [edges, operations]. Other numbers than 0 count."""
