@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dots.cli import options as o
+from dots.cli.installed import ListsInstalled
 from dots.common.errors import UserError
+from dots.common.plugins import is_reference, load_reference
 from dots.common.text import plain
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.command()(predict)
-    app.command()(export)
+    app.command(cls=ListsInstalled)(export)
 
 
 def export(
@@ -27,7 +29,8 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help="onnx, torch, code, safetensors, timm, hub, jax, mindspore or jittor.",
+            help="onnx, torch, code, safetensors, timm, hub, jax, mindspore or jittor; or your "
+            "own, FILE.py:NAME.",
             show_default=False,
         ),
     ],
@@ -45,12 +48,15 @@ def export(
         str | None,
         typer.Option(help="The interpreter that checks code, jax, mindspore, jittor."),
     ] = None,
+    space: o.OwnSpace = None,
     debug: o.Debug = False,
 ) -> None:
     """Write the network of RUN for use elsewhere; done once it answers as the network does."""
     from dots.export import export_run
 
-    done = export_run(run, to, out=out, images=images or [], python=python)
+    own = o.own_space(run, space)
+    target = load_reference(to).value if is_reference(to) else to
+    done = export_run(run, target, out=out, images=images or [], python=python, space=own)
     print(plain(f"{done.path}: {done.comparison}"))
 
 
@@ -71,6 +77,7 @@ def predict(
     device: o.Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    space: o.OwnSpace = None,
     debug: o.Debug = False,
 ) -> None:
     """Classify images: a line for each, most probable class first."""
@@ -82,7 +89,7 @@ def predict(
     if as_json and as_csv:
         raise UserError("--json and --csv exclude each other")
     files = classify.image_files(_named(images or []))
-    classifier = _classifier(network, device)
+    classifier = _classifier(network, device, space)
     predictions = classify.predict(classifier, files, top=top, batch=batch)
     if as_json:
         print(classify.as_json(list(predictions)))
@@ -107,11 +114,11 @@ def _named(images: list[Path]) -> list[Path]:
     return paths
 
 
-def _classifier(network: Path, device: str | None) -> Classifier:
+def _classifier(network: Path, device: str | None, space: str | None) -> Classifier:
     if network.suffix.lower() != ".onnx":
         from dots.runs.predict import RunClassifier
 
-        return RunClassifier(network, device)
+        return RunClassifier(network, device, o.own_space(network, space))
     if device not in (None, "cpu"):
         raise UserError(f"--device {device}: ONNX networks run on the CPU here")
     from dots.export.onnx import OnnxNetwork

@@ -15,12 +15,14 @@ from types import MappingProxyType
 
 import torch
 
-from dots.common.errors import UserError, did_you_mean, shown
+from dots.common.errors import UserError
+from dots.common.plugins import find_outside
 from dots.export import folders, hub, onnx, port_targets, python_code, torch_program
 from dots.export.images import comparison_files, inputs
 from dots.export.package import Package, read_package
 from dots.export.target import Reader, Target
 from dots.export.verify import Comparison, compare
+from dots.space.search_space import SearchSpace
 
 TARGETS: Mapping[str, Target] = MappingProxyType(
     {
@@ -50,26 +52,26 @@ class Exported:
 
 def export_run(
     run: Path,
-    to: str,
+    to: str | Target,
     *,
     out: Path | None = None,
     images: Sequence[Path] = (),
     python: str | None = None,
+    space: SearchSpace | None = None,
 ) -> Exported:
     """Export the network of a run; see `dots.export.target.Target` for what is written.
 
-    `to` is a name of TARGETS. `out` defaults to a place in the run's folder `export`. It is
-    compared on `images` (files and folders), or on the sample images that the run kept.
-    `python` is the interpreter that runs an exported program, by default this one.
+    `to` is a name of TARGETS, that of an installed target, or one of your own; `space` is that of
+    the cell, where it is neither ours nor installed. `out` defaults to a place in the run's
+    folder `export`. It is compared on `images` (files and folders), or on the sample images that
+    the run kept. `python` is the interpreter that runs an exported program, by default this one.
 
     Raises UserError where the target is unknown, needs what is not installed, `out` exists, or
     the export does not answer as the network does: then nothing is left.
     """
-    if to not in TARGETS:
-        raise UserError(f"no export {shown(to)}: {did_you_mean(to, TARGETS)}")
-    target = TARGETS[to]
+    target = TARGETS[to] if isinstance(to, str) and to in TARGETS else _outside(to)
     _check_installed(target, python)
-    package = read_package(run)
+    package = read_package(run, space)
     place = out or run / "export" / (f"network{target.suffix}" if target.suffix else target.name)
     if place.exists():
         raise UserError(f"{str(place)!r} exists: remove it, or choose another place with --out")
@@ -78,14 +80,24 @@ def export_run(
     return Exported(place, comparison)
 
 
+def _outside(to: object) -> Target:
+    found = find_outside("export", to, TARGETS).value if isinstance(to, str) else to
+    if not isinstance(found, Target):
+        what = to if isinstance(to, str) else type(to).__name__
+        raise UserError(f"{what} is no export: make it a dots.export.target.Target")
+    return found
+
+
 def _check_installed(target: Target, python: str | None) -> None:
     if target.program and python is not None:
         return
     missing = [name for name in target.modules if find_spec(name) is None]
     if missing:
+        ours = target.name in TARGETS
+        wanted = f"dots-nas[{target.extra}]" if ours else target.extra
         raise UserError(
             f"--to {target.name} needs {' and '.join(missing)}: "
-            f"pip install 'dots-nas[{target.extra}]'"
+            f"pip install '{wanted}'"
             + (", or give --python of an environment that has it" if target.program else "")
         )
 

@@ -7,7 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,16 @@ COMPARED = ("python", "packages", "commit", "machine", "threads", "kernels")
 """What may change the numbers of a run that is resumed elsewhere."""
 
 
-def collect(command: Sequence[str] | None = None) -> dict[str, Any]:
+def collect(
+    command: Sequence[str] | None = None, plugins: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The content of environment.json; `command` is the command line (default: this process's).
 
     {"command", "python", "packages": {name: version}, "commit": of the sources or null,
     "platform", "machine", "cpus", "threads": of PyTorch, or null where it is not loaded,
-    "kernels": for which processor those in C++ are that are used, or "none"; null likewise}
+    "kernels": for which processor those in C++ are that are used, or "none"; null likewise,
+    "plugins": {"KIND NAME": {"module", "version", "sha256"}}, what is from outside; see
+    `dots.runs.plugins`}
     """
     words = sys.argv if command is None else command
     return {
@@ -37,6 +41,7 @@ def collect(command: Sequence[str] | None = None) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "threads": _threads(),
         "kernels": _kernels(),
+        "plugins": dict(plugins or {}),
     }
 
 

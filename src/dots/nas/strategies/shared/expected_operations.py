@@ -56,7 +56,12 @@ def _table(
     if resource == "memory-access":
         found, count = places(space, shape, image_size), cache(memory_access)
         return cost_table(
-            space, found, "memory_access", 0.0, lambda op, at: count(op, *at), space.operations
+            space,
+            found,
+            "memory_access",
+            0.0,
+            lambda op, at: count(op, *at, space.own),
+            space.operations,
         )
     parameters, multiply_adds = counted_tables(space, shape, image_size)
     return parameters if resource == "parameters" else multiply_adds
