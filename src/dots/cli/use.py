@@ -99,7 +99,11 @@ def _space_to_report(path: Path, given: Given) -> SearchSpace | None:
     from dots.space.search_space import given_space
 
     if (path / RECIPE).is_file():
-        for line in notes(RunDirectory.read(path), given):
+        try:
+            lines = list(notes(RunDirectory.read(path), given))
+        except UserError as error:  # the page says what it can
+            lines = [str(error)]
+        for line in lines:
             print(plain(f"note: {line}"), file=sys.stderr)
     return given_space(given.space)
 

@@ -294,4 +294,9 @@ def _recipe(path: Path) -> Recipe:
         hint = f", but these in it are: {', '.join(within[:5])}" if within else ""
         raise UserError(f"{str(path)!r} is no run directory: it has no {RECIPE}{hint}")
     value = read_json(path / RECIPE, what="the recipe of a run")
-    return recipe_from_json(value, where=repr(str(path / RECIPE)))
+    try:
+        return recipe_from_json(value, where=repr(str(path / RECIPE)))
+    except UserError:
+        for line in environment.missing_plugins(path):  # it says more than an unknown name
+            raise UserError(line) from None
+        raise

@@ -7,12 +7,15 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import dots
+from dots.common.files import read_json
+from dots.common.plugins import Kind, find_installed, is_reference
+from dots.common.records import ENVIRONMENT
 
 PACKAGES = ("dots-nas", "torch", "torchvision", "lightning-fabric", "numpy")
 COMPARED = ("python", "packages", "commit", "machine", "threads", "kernels")
@@ -56,6 +59,27 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, ...]:
         for name, value in before.items()
         if None not in (value, after.get(name)) and value != after[name]
     )
+
+
+def recorded_plugins(run: Path) -> Iterator[tuple[Kind, str, Mapping[str, Any]]]:
+    """(kind, name, where it came from) of what the run directory `run` had from outside."""
+    if not (run / ENVIRONMENT).is_file():
+        return
+    value = read_json(run / ENVIRONMENT, what="the environment of a run")
+    plugins = value.get("plugins") if isinstance(value, dict) else None
+    for key, origin in plugins.items() if isinstance(plugins, dict) else ():
+        kind, _, name = str(key).partition(" ")
+        for known in get_args(Kind):
+            if kind == known and isinstance(origin, dict):
+                yield known, name, origin
+
+
+def missing_plugins(run: Path) -> Iterator[str]:
+    """In a line each, what was installed when the run began, and is not."""
+    for kind, name, origin in recorded_plugins(run):
+        if not is_reference(name) and find_installed(kind, name) is None:
+            package = origin.get("version") or origin.get("module")
+            yield f"the {kind} {name} of this run is not installed: it came from {package}"
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:

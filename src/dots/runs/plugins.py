@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from dots.common.errors import UserError
-from dots.common.files import read_json
 from dots.common.plugins import (
     Given,
     Kind,
@@ -17,8 +16,8 @@ from dots.common.plugins import (
     is_reference,
     not_given,
 )
-from dots.common.records import ENVIRONMENT
 from dots.runs.directory import RunDirectory
+from dots.runs.environment import missing_plugins, recorded_plugins
 from dots.space.search_space import OURS, SearchSpace, named_space
 
 
@@ -36,14 +35,14 @@ def check_plugins(run: RunDirectory, given: Given) -> None:
                 raise UserError(not_given(kind, name, plugin))
         elif plugin is not None:
             raise UserError(f"the run's {kind} is {name}, not {plugin.name}: leave that out")
-    for line in _missing(run):
+    for line in missing_plugins(run.path):
         raise UserError(line)
 
 
 def changes(run: RunDirectory, given: Given) -> Iterator[str]:
     """In words, what is from outside and not as it was when the run began."""
     now = record_of(_handed(given))
-    for kind, name, before in _recorded(run):
+    for kind, name, before in recorded_plugins(run.path):
         found = None if is_reference(name) else find_installed(kind, name)
         after = now.get(f"{kind} {name}", {}) if found is None else found.origin()
         for what in ("version", "sha256"):
@@ -66,7 +65,7 @@ def notes(run: RunDirectory, given: Given) -> Iterator[str]:
     for kind, name in _named(run):
         if is_reference(name) and not ((plugin := _given(kind, given)) and plugin.called(name)):
             yield not_given(kind, name, plugin)
-    yield from _missing(run)
+    yield from missing_plugins(run.path)
     yield from changes(run, given)
 
 
@@ -75,8 +74,8 @@ def space_of(path: Path, given: Given) -> SearchSpace | None:
     run = RunDirectory.read(path)
     if run.recipe.space in OURS:
         return None
-    for line in _missing(run):
-        if line.startswith("the space "):
+    for line in missing_plugins(run.path):
+        if not line.startswith("the strategy "):  # which a network does without
             raise UserError(line)
     return named_space(run.recipe.space, run.recipe.nodes, given.space)
 
@@ -88,26 +87,6 @@ def _named(run: RunDirectory) -> Iterator[tuple[Kind, str]]:
 
 def _given(kind: Kind, given: Given) -> Plugin | None:
     return {"strategy": given.strategy, "space": given.space}.get(kind)
-
-
-def _missing(run: RunDirectory) -> Iterator[str]:
-    """In a line each, what was installed when the run began, and is not."""
-    for kind, name, origin in _recorded(run):
-        if not is_reference(name) and find_installed(kind, name) is None:
-            package = origin.get("version") or origin.get("module")
-            yield f"the {kind} {name} of this run is not installed: it came from {package}"
-
-
-def _recorded(run: RunDirectory) -> Iterator[tuple[Kind, str, Mapping[str, Any]]]:
-    if not run.has(ENVIRONMENT):
-        return
-    value = read_json(run.path / ENVIRONMENT, what="the environment of a run")
-    plugins = value.get("plugins") if isinstance(value, dict) else None
-    for key, origin in plugins.items() if isinstance(plugins, dict) else ():
-        kind, _, name = str(key).partition(" ")
-        for known in get_args(Kind):
-            if kind == known and isinstance(origin, dict):
-                yield known, name, origin
 
 
 def _short(value: object) -> str:

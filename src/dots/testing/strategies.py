@@ -104,13 +104,13 @@ class StrategyContract:
     method: Mapping[str, object] = MappingProxyType({})
 
     def build(
-        self, space: SearchSpace = SMALL, *, fast: bool = False, **changes: Any
+        self, space: SearchSpace | None = None, *, fast: bool = False, **changes: Any
     ) -> OperationSearch:
         """A small search in its first epoch; see `dots.testing.searching.search`.
 
         By default on the plain kernels, which are the faster ones for networks this small.
         """
-        return small_search(self.strategy, space, method=self.method, fast=fast, **changes)
+        return small_search(self.strategy, space or SMALL, method=self.method, fast=fast, **changes)
 
     def needs(self, kind: type) -> None:
         """Skip a test that has nothing to say of this strategy."""
