@@ -58,6 +58,9 @@ REFERENCE = {
     "dots.report": ("Report", "write_report", "write_comparison"),
     "dots.nas.strategies.base": ("OperationSearch", "GradientSearch", "SearchContext"),
     "dots.networks.supernet": ("Supernet", "Mixture"),
+    "dots.networks.operations.source": ("Source", "Parts"),
+    "dots.export.target": ("Target",),
+    "dots.testing": ("StrategyContract", "OperationContract", "SpaceContract"),
     "dots.nas.topology": ("make_topology", "combinations", "membership"),
 }
 """What the reference describes, by module."""

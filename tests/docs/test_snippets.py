@@ -35,7 +35,7 @@ SLOW = (
 )
 """Pages that take more than ten seconds."""
 ELSEWHERE = ("docs/extending.md",)
-"""Pages whose blocks change the package: see test_doc_extending.py."""
+"""Pages whose blocks are a package of their own: see test_extending.py."""
 WITHOUT = ("docs/settings.md", "docs/reference.md")
 """Pages that are made from the code."""
 

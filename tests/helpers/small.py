@@ -8,26 +8,14 @@ import torch
 from torch import Tensor
 
 from dots.data.batch import Batch
-from dots.networks.body import Shape
 from dots.networks.supernet import Mixture, Supernet
 from dots.space.search_space import SearchSpace, darts_space
-from dots.training.engine import Engine
-from dots.training.processes import Processes
+from dots.testing.small import SHAPE, batch, engine
 
-SHAPE = Shape(cells=3, channels=4, image_channels=3, classes=5)
-
-
-def engine(**settings: object) -> Engine:
-    """An engine on one CPU."""
-    return Engine(Processes.single(torch.device("cpu")), **settings)  # type: ignore[arg-type]
-
-
-def batch(images: int = 6, size: int = 8, classes: int = 5, seed: int = 0) -> Batch:
-    """Random images with random labels."""
-    generator = torch.Generator().manual_seed(seed)
-    pixels = torch.randn(images, 3, size, size, generator=generator)
-    labels = torch.randint(classes, (images,), generator=generator)
-    return Batch(pixels, labels, images)
+__all__ = [
+    "SHAPE", "FewBatches", "batch", "cell_outputs", "engine", "one_hot", "random_mixtures",
+    "supernet",
+]  # fmt: skip
 
 
 class FewBatches:

@@ -204,7 +204,7 @@ def test_the_last_override_wins_and_values_cannot_smuggle_in_others() -> None:
         ("operations.arch_betas=[0.1]", "must be a list of 2, each a number of at least 0"),
         ("baselines=[random]", "baselines = "),
         ("baselines=random,random", "baselines names the same cell twice"),
-        ("space=dartz", "unknown search space 'dartz': choose darts"),
+        ("space=dartz", "unknown search space 'dartz': did you mean 'darts'?"),
         ("operations=3", "is a group of settings: set one of them, such as operations.epochs"),
         ("preset=tiny", "choose it with --preset"),
         ("seed", "write it as section.name=value"),

@@ -45,6 +45,7 @@ def count(
     classes: Annotated[int | None, typer.Option(help="Classes (10, or 1000).")] = None,
     image_size: Annotated[int | None, typer.Option(help="Pixels a side (32, or 224).")] = None,
     image_channels: Annotated[int, typer.Option(help="Channels of an image.")] = 3,
+    space: o.OwnSpace = None,
     as_json: AsJson = False,
     debug: o.Debug = False,
 ) -> None:
@@ -57,7 +58,7 @@ def count(
     labels = _checked("--classes", classes, labels, 10**6)
     size = _checked("--image-size", image_size, size, 4096)
     _checked("--image-channels", image_channels, 3, 65_536)
-    named = named_network(genotype, own_skeleton)
+    named = named_network(genotype, own_skeleton, o.own(space))
     if named.reference is not None:
         _refuse(named.reference, channels, layers)
     cells, width = _published(genotype, kind) if own_skeleton else _CELLS[kind]

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dots.cli import options as o
+from dots.cli.installed import ListsInstalled
 from dots.common.errors import UserError
+from dots.common.plugins import is_reference, load_reference
 from dots.common.text import plain
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from dots.export.run import Exported
     from dots.export.target import Target
     from dots.runs.predict import Classifier
+    from dots.space.search_space import SearchSpace
 
     Row = tuple[Target, Form, Exported]
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.command()(predict)
-    app.command()(export)
+    app.command(cls=ListsInstalled)(export)
 
 
 def export(
@@ -33,7 +36,8 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help="onnx, torch, aoti, code, safetensors, timm, hub, jax, mindspore, jittor, or all.",
+            help="onnx, torch, aoti, code, safetensors, timm, hub, jax, mindspore, jittor, or all; "
+            "or your own, FILE.py:NAME.",
             show_default=False,
         ),
     ],
@@ -72,38 +76,49 @@ def export(
     measure: Annotated[
         bool, typer.Option("--measure", help="Print how long an image takes on this machine.")
     ] = False,
+    space: o.OwnSpace = None,
     debug: o.Debug = False,
 ) -> None:
     """Write the network of RUN for use elsewhere; done once it answers as the network does."""
     from dots.export import export_run
     from dots.export.form import Form
-    from dots.export.run import TARGETS, everything
+    from dots.export.run import everything, find_target
 
     form = Form(half=half, int8=int8, opset=opset, batch=batch, any_size=any_size)
+    own = o.own_space(run, space)
+    wanted: list[tuple[str | Target, Form, Path | None]]
     if to != "all":
-        wanted = [(to, form, out)]
+        wanted = [(load_reference(to).value if is_reference(to) else to, form, out)]
     elif form != Form():
         raise UserError("--to all writes every form: leave out --half, --int8 and the like")
     else:
         wanted = list(everything(out))
     rows: list[Row] = []
-    for name, form, place in wanted:
+    for chosen, form, place in wanted:
+        target = find_target(chosen)
         try:
             done = export_run(
-                run, name, out=place, images=images or [], python=python, form=form, data=data
+                run,
+                target,
+                out=place,
+                images=images or [],
+                python=python,
+                form=form,
+                data=data,
+                space=own,
             )
         except UserError as error:
             if to != "all":
                 raise
-            print(plain(f"{name}{form.suffix}: {error}"))
+            print(plain(f"{target.name}{form.suffix}: {error}"))
             continue
         print(plain(f"{done.path}: {done.comparison}"))
-        rows.append((TARGETS[name], form, done))
+        rows.append((target, form, done))
     if measure:
-        _print_latencies(run, rows)
+        _print_latencies(run, rows, own)
 
 
-def _print_latencies(run: Path, rows: Sequence[Row]) -> None:
+def _print_latencies(run: Path, rows: Sequence[Row], space: SearchSpace | None) -> None:
     """The time of an image in PyTorch and in each export, with sizes and what was lost."""
     from rich.table import Table
 
@@ -112,7 +127,7 @@ def _print_latencies(run: Path, rows: Sequence[Row]) -> None:
     from dots.export.package import read_package
     from dots.export.run_images import example
 
-    network = read_package(run)
+    network = read_package(run, space)
     info, own = network.trained.info, milliseconds(network.logits, example(network.trained.info))
     table = Table("export", "images", "MB", "ms", "largest difference", "points lost")
     table.add_row("PyTorch", "1", "", f"{own:.2f}", "", "")
@@ -151,6 +166,7 @@ def predict(
     device: o.Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    space: o.OwnSpace = None,
     debug: o.Debug = False,
 ) -> None:
     """Classify images: a line for each, most probable class first."""
@@ -162,7 +178,7 @@ def predict(
     if as_json and as_csv:
         raise UserError("--json and --csv exclude each other")
     files = classify.image_files(_named(images or []))
-    classifier = _classifier(network, device)
+    classifier = _classifier(network, device, space)
     predictions = classify.predict(classifier, files, top=top, batch=batch)
     if as_json:
         print(classify.as_json(list(predictions)))
@@ -187,11 +203,11 @@ def _named(images: list[Path]) -> list[Path]:
     return paths
 
 
-def _classifier(network: Path, device: str | None) -> Classifier:
+def _classifier(network: Path, device: str | None, space: str | None) -> Classifier:
     if network.suffix.lower() != ".onnx":
         from dots.runs.predict import RunClassifier
 
-        return RunClassifier(network, device)
+        return RunClassifier(network, device, o.own_space(network, space))
     if device not in (None, "cpu"):
         raise UserError(f"--device {device}: ONNX networks run on the CPU here")
     from dots.export.onnx import OnnxNetwork

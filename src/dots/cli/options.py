@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
+from inspect import isclass, isfunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dots.common.errors import UserError
+from dots.common.plugins import NOTHING, Given, Plugin, is_reference, load_reference
 from dots.common.text import plain
 
 if TYPE_CHECKING:
+    from dots.data.sources.read import Spec
     from dots.recipe import Recipe
     from dots.runs.launch import Machine, Watcher
     from dots.runs.limits import Limits
+    from dots.space.search_space import SearchSpace
 
 Data = Annotated[
     str | None,
@@ -24,7 +29,7 @@ Data = Annotated[
         show_default=False,
         help="A folder of images (one sub-folder per class), a folder of parquet files, a .npz "
         "file, a table of file names and labels (.csv), a name (digits, cifar10, cifar100, ...), "
-        "or hf:NAME of the Hugging Face hub.",
+        "hf:NAME of the Hugging Face hub, or a dataset of your own, FILE.py:NAME.",
     ),
 ]
 Labels = Annotated[
@@ -81,8 +86,21 @@ Extend = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Take one batch through every stage, then stop.")
 ]
-Strategy = Annotated[str | None, typer.Option(help="Method of the operation search.")]
-Space = Annotated[str | None, typer.Option(help="Search space: darts, nasbench201, s2, s3, s4.")]
+Strategy = Annotated[
+    str | None, typer.Option(help="Method of the operation search; or your own, FILE.py:NAME.")
+]
+Space = Annotated[
+    str | None,
+    typer.Option(help="Search space: darts, nasbench201, s2, s3, s4; or your own, FILE.py:NAME."),
+]
+OwnSpace = Annotated[
+    str | None,
+    typer.Option("--space", metavar="FILE.py:NAME", help="The search space, where it is your own."),
+]
+OwnStrategy = Annotated[
+    str | None,
+    typer.Option("--strategy", metavar="FILE.py:NAME", help="The method, where it is your own."),
+]
 Select = Annotated[
     str | None,
     typer.Option(help="'perturbation': keep what the supernet misses most (DARTS-PT), not argmax."),
@@ -135,6 +153,44 @@ def budget(
     }
 
 
+def hand_over(strategy: str | None, space: str | None) -> Given:
+    """What --strategy and --space name in files and modules: those are loaded, and no others."""
+    texts = (
+        text if text is not None and is_reference(text) else None for text in (strategy, space)
+    )
+    return Given(*(None if text is None else load_reference(text) for text in texts))
+
+
+def data(text: str) -> Spec:
+    """What DATA names: the text itself, or what FILE.py:NAME is, or returns where it is a function.
+
+    Raises UserError where the file has no such thing, or its code fails.
+    """
+    if not re.fullmatch(r".+\.py:[\w.]+", text):
+        return text
+    value = load_reference(text).value
+    try:
+        made: Any = value() if isfunction(value) or isclass(value) else value
+    except Exception as error:  # the user's own code
+        raise UserError(f"{text} cannot make the data: {type(error).__name__}: {error}") from error
+    spec: Spec = made
+    return spec
+
+
+def own_space(path: Path, text: str | None) -> SearchSpace | None:
+    """The space of the run `path`, which may be the one that --space names."""
+    from dots.runs.plugins import space_of
+
+    return space_of(path, Given(space=own(text)))
+
+
+def own(text: str | None) -> Plugin | None:
+    """What --space names where only one of the user's own makes sense there."""
+    if text is not None and not is_reference(text):
+        raise UserError(f"--space {text}: give FILE.py:NAME; a space with a name is found by it")
+    return None if text is None else load_reference(text)
+
+
 def data_of(data: str | None, labels: Path | None) -> str | None:
     """DATA, or the table of --labels. Raises UserError where both are given."""
     if labels is None:
@@ -158,6 +214,7 @@ def make_recipe(
     file: Path | None,
     overrides: list[str] | None,
     shortcuts: dict[str, Any],
+    given: Given = NOTHING,
 ) -> Recipe:
     """The recipe of a command line; options of their own come before --set.
 
@@ -177,7 +234,7 @@ def make_recipe(
         return recipe
     from dots.nas.plan import recipe_for
 
-    return recipe_for(preset, file, words)
+    return recipe_for(preset, file, words, given)
 
 
 def _say_defaults() -> None:

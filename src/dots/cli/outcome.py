@@ -21,7 +21,7 @@ def print_outcome(session: Session, result: dict[str, Any], *, dry: bool = False
     if session.run.has(GENOTYPE):
         from dots.space.genotype import Genotype
 
-        print(plain_lines(Genotype.load(path / GENOTYPE).describe()))
+        print(plain_lines(Genotype.load(path / GENOTYPE, session.plan.space).describe()))
     if result["test_accuracy"] is not None:
         if "origin" in result:
             print(

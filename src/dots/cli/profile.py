@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dots.cli import options as o
+from dots.cli.installed import ListsInstalled
 from dots.common.errors import UserError
 from dots.common.text import plain
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
-    app.command()(profile)
+    app.command(cls=ListsInstalled)(profile)
 
 
 def profile(
@@ -49,11 +50,16 @@ def profile(
     from dots.training.processes import find_device
 
     _check(images=images, repeats=repeats)
+    given = o.hand_over(None, space)
     made = o.make_recipe(
         preset=preset,
         file=recipe,
         overrides=set_,
-        shortcuts={"space": space, "data.image_size": image_size},
+        shortcuts={
+            "space": given.space.name if given.space else space,
+            "data.image_size": image_size,
+        },
+        given=given,
     )
     if data is None:
         channels = 3 if image_channels is None else image_channels
@@ -63,7 +69,7 @@ def profile(
             raise UserError("--image-channels and --classes are for profiles without DATA")
         shape, side = _of_data(made, data, no_download)
     table = measure_latencies(
-        named_space(made.space, made.nodes),
+        named_space(made.space, made.nodes, given.space),
         shape,
         side,
         device=find_device(device),

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dots.cli import options as o
+from dots.cli.installed import ListsInstalled
 from dots.cli.networks import named_network
 from dots.common.errors import UserError
+from dots.common.plugins import NOTHING, Given, is_reference
 from dots.common.text import plain
 
 if TYPE_CHECKING:
@@ -49,6 +51,15 @@ class Asked:
         self.reference: str | None = None
         self.skeleton: str = "darts"
         self.weights: str | None = None
+        self.given: Given = NOTHING
+
+    def hand_over(self, strategy: str | None, space: str | None) -> dict[str, Any]:
+        """Take what is the user's own; the settings that choose a strategy and a space."""
+        self.given = o.hand_over(strategy, space)
+        return {
+            "strategy": self.given.strategy.name if self.given.strategy else strategy,
+            "space": self.given.space.name if self.given.space else space,
+        }
 
     def network_spec(self, text: str | None, own_skeleton: bool) -> None:
         """What is to be trained. Raises UserError where there is no such thing."""
@@ -57,17 +68,18 @@ class Asked:
                 "nothing to train: give a genotype file, a run, a name of the zoo or a reference "
                 "network"
             )
-        named = named_network(text, own_skeleton)
+        named = named_network(text, own_skeleton, self.given.space)
         self.reference, self.genotype = named.reference, named.genotype
         self.skeleton = named.skeleton
 
     def tuned(self, run: str | None, own_skeleton: bool) -> dict[str, object]:
         """Go on from the weights of a run's network; the settings of its size."""
         from dots.runs.further_training import settings, source
+        from dots.space.search_space import given_space
 
         if run is None or own_skeleton:
             raise UserError("--from-weights goes on from a run's network: name the run alone")
-        network_spec = source(Path(run))
+        network_spec = source(Path(run), given_space(self.given.space))
         self.genotype, self.skeleton = network_spec.genotype, network_spec.skeleton
         self.weights = str(Path(run).resolve())
         return settings(network_spec)
@@ -92,6 +104,7 @@ class Asked:
             file=self.file,
             overrides=self.overrides,
             shortcuts=self.shortcuts,
+            given=self.given,
         )
         folder = (
             tempfile.TemporaryDirectory()
@@ -107,11 +120,12 @@ class Asked:
 
         assert self.data is not None
         assert self.machine is not None
+        data = o.data(self.data)
         candidates = str(self.candidates.resolve()) if self.candidates else None
         table = str(self.table.resolve()) if self.table else None
         job = Job(
             self.kind,
-            remembered(self.data),
+            remembered(data),
             candidates,
             table,
             reference=self.reference,
@@ -122,7 +136,7 @@ class Asked:
         recipe = dry_recipe(recipe) if self.dry_run else recipe
         steps = 1 if self.dry_run else None
         with begin(
-            self.data,
+            data,
             recipe,
             job,
             machine=self.machine,
@@ -133,6 +147,7 @@ class Asked:
             genotype=self.genotype,
             max_steps=steps,
             limits=o.make_limits(*self.limits),
+            given=self.given,
         ) as session:
             return self._finish(session, job, watcher)
 
@@ -145,10 +160,14 @@ class Asked:
         if self.extend is not None and self.extend < 1:
             raise UserError(f"--extend {self.extend}: give a number of epochs from 1 up")
         more = self.extend or 0
-        with resume(path, machine=self.machine, watcher=watcher, data=self.data, extend=more) as (
-            session,
-            job,
-        ):
+        with resume(
+            path,
+            machine=self.machine,
+            watcher=watcher,
+            data=None if self.data is None else o.data(self.data),
+            extend=more,
+            given=self.given,
+        ) as (session, job):
             return self._finish(session, job, watcher)
 
     def _refuse_new_settings(self) -> None:
@@ -157,6 +176,7 @@ class Asked:
             f"--{name.split('.')[-1].replace('_', '-').replace('max-parameters', 'max-params')}"
             for name, value in self.shortcuts.items()
             if value is not None
+            and not (name in ("strategy", "space") and is_reference(value))  # named again
         ]
         others = {
             "--latency-table": self.machine.latency_table if self.machine else None,
@@ -217,8 +237,8 @@ Table = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    app.command()(run)
-    app.command()(search)
+    app.command(cls=ListsInstalled)(run)
+    app.command(cls=ListsInstalled)(search)
     app.command()(train)
 
 
@@ -280,8 +300,7 @@ def run(
         **o.computing(low_memory=low_memory, precision=precision, compiled=compile_),
         "data.image_size": image_size,
         "data.images": o.folder_of(images),
-        "strategy": strategy,
-        "space": space,
+        **asked.hand_over(strategy, space),
         "select": select,
         **o.budget(max_params, max_multiply_adds, latency_target),
         "baselines": "random,darts-policy" if baselines else None,
@@ -352,12 +371,19 @@ def search(
         **o.computing(low_memory=low_memory, precision=precision, compiled=compile_),
         "data.image_size": image_size,
         "data.images": o.folder_of(images),
-        "strategy": strategy,
-        "space": space,
+        **asked.hand_over(strategy, space),
         "select": select,
         **o.budget(max_params, max_multiply_adds, latency_target),
     }
     asked.go()
+
+
+def _space_name(asked: Asked) -> str | None:
+    """What a recipe calls the space of the cell that is trained; on --resume the one given."""
+    given, cell = asked.given.space, asked.genotype
+    if given is not None and (cell is None or cell.space == getattr(given.value, "name", None)):
+        return given.name
+    return cell.space if cell is not None else None
 
 
 def train(
@@ -380,6 +406,7 @@ def train(
     workers: o.Workers = 0,
     batch: o.Batch = None,
     image_size: o.ImageSize = None,
+    space: o.OwnSpace = None,
     set_: o.Set = None,
     recipe: o.RecipeFile = None,
     own_skeleton: Annotated[
@@ -416,6 +443,7 @@ def train(
     data = o.data_of(data, labels)
     asked = Asked("train", data, resume, dry_run, quiet, out)
     asked.extend = extend
+    asked.given = Given(space=o.own(space))
     sized: dict[str, object] = {}
     if resume is None:
         if from_weights:
@@ -443,7 +471,7 @@ def train(
         **o.computing(low_memory=low_memory, precision=precision, compiled=compile_),
         "data.image_size": image_size,
         "data.images": o.folder_of(images),
-        "space": asked.genotype.space if asked.genotype else None,
+        "space": _space_name(asked),
         "baselines": "random" if baselines else None if resume else "[]",
         **sized,
     }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dots.cli import options as o
+from dots.cli.installed import ListsInstalled
 from dots.common.errors import UserError
 from dots.common.text import plain, plain_lines
 
@@ -224,7 +225,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(study, name="study")
 
 
-@study.command("plug-in")
+@study.command("plug-in", cls=ListsInstalled)
 def plug_in(
     data: o.Data = None,
     strategies: Strategies = None,
@@ -259,7 +260,7 @@ def plug_in(
     ).go(strategies=names)  # fmt: skip
 
 
-@study.command()
+@study.command(cls=ListsInstalled)
 def rank(
     data: o.Data = None,
     strategy: o.Strategy = None,
@@ -290,7 +291,7 @@ def rank(
     ).go(train_seeds=train_seeds)  # fmt: skip
 
 
-@study.command()
+@study.command(cls=ListsInstalled)
 def ablation(
     data: o.Data = None,
     strategy: o.Strategy = None,
@@ -320,7 +321,7 @@ def ablation(
     ).go()  # fmt: skip
 
 
-@study.command()
+@study.command(cls=ListsInstalled)
 def repeat(
     data: o.Data = None,
     strategy: o.Strategy = None,
@@ -350,7 +351,7 @@ def repeat(
     ).go()  # fmt: skip
 
 
-@study.command()
+@study.command(cls=ListsInstalled)
 def random(
     data: o.Data = None,
     strategy: o.Strategy = None,

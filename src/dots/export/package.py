@@ -20,9 +20,11 @@ from dots.export.layers import LayerList
 from dots.export.names import CellNames, cell_names
 from dots.export.record import record
 from dots.networks.derived import DerivedNetwork
-from dots.networks.saved import TrainedModel, load_model
+from dots.networks.saved import TrainedModel
 from dots.networks.skeletons import OwnNetwork
 from dots.runs.directory import RunDirectory
+from dots.runs.predict import load
+from dots.space.search_space import SearchSpace
 
 FIGURES = (
     "test_accuracy",
@@ -84,10 +86,10 @@ def names_of(network: nn.Module) -> CellNames:
     return CellNames(0, {}, {})
 
 
-def read_package(run: Path) -> Package:
-    """The trained network of a run. Raises UserError where there is none."""
+def read_package(run: Path, space: SearchSpace | None = None) -> Package:
+    """The trained network of a run; `space` as in `dots.load`. Raises UserError as there."""
     directory = RunDirectory.read(run)
-    trained = load_model(directory.path)
+    trained = load(run, space=space)
     figures: dict[str, Any] = {}
     if directory.has(RESULT):
         result = directory.read_json(RESULT)

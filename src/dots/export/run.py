@@ -17,7 +17,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from dots.common.errors import UserError, did_you_mean, shown
+from dots.common.errors import UserError
+from dots.common.plugins import find_outside
 from dots.export import aoti, folders, hub, onnx, port_targets, python_code, torch_program
 from dots.export.form import Form
 from dots.export.images import comparison_files, inputs
@@ -26,6 +27,7 @@ from dots.export.run_images import read_run_images
 from dots.export.target import Reader, Target
 from dots.export.verify import Comparison, Loss, compare, loss
 from dots.runs.predict import image_files
+from dots.space.search_space import SearchSpace
 
 Compared = TypeVar("Compared", Comparison, Loss)
 _BATCH = 64
@@ -59,19 +61,21 @@ class Exported:
 
 def export_run(
     run: Path,
-    to: str,
+    to: str | Target,
     *,
     out: Path | None = None,
     images: Sequence[Path] = (),
     python: str | None = None,
     form: Form | None = None,
     data: str | None = None,
+    space: SearchSpace | None = None,
 ) -> Exported:
     """Export the network of a run; see `dots.export.target.Target` for what is written.
 
-    `to` is a name of TARGETS. `out` defaults to a place in the run's folder `export`. It is
-    compared on `images` (files and folders), or on the sample images that the run kept.
-    `python` is the interpreter that runs an exported program, by default this one.
+    `to` is a name of TARGETS, that of an installed target, or one of your own; `space` is that of
+    the cell, where it is neither ours nor installed. `out` defaults to a place in the run's
+    folder `export`. It is compared on `images` (files and folders), or on the sample images that
+    the run kept. `python` is the interpreter that runs an exported program, by default this one.
 
     `form` chooses precision and sizes, where the target has them. One of less precision is compared
     on test images of the run's data (`data` says where they have moved to), and need not be the
@@ -80,14 +84,12 @@ def export_run(
     Raises UserError where the target is unknown, needs what is not installed, `out` exists, or
     the export does not answer as the network does: then nothing is left.
     """
-    if to not in TARGETS:
-        raise UserError(f"no export {shown(to)}: {did_you_mean(to, TARGETS)}")
-    target = TARGETS[to]
+    target = find_target(to)
     _check_installed(target, python)
     form = form or Form()
-    form.check(to, target.choices)
+    form.check(target.name, target.choices)
     place = out or run / "export" / default_name(target, form)
-    package = replace(read_package(run), form=form)
+    package = replace(read_package(run, space), form=form)
     if place.exists():
         raise UserError(f"{str(place)!r} exists: remove it, or choose another place with --out")
     info = package.trained.info
@@ -104,6 +106,11 @@ def export_run(
             return compare(expected, target.answers(part, files, reader))
 
         return Exported(place, _write(target, package, place, check))
+
+
+def find_target(to: str | Target) -> Target:
+    """The target of a name, or the one that is handed over. Raises UserError for neither."""
+    return TARGETS[to] if isinstance(to, str) and to in TARGETS else _outside(to)
 
 
 def everything(out: Path | None = None) -> Iterator[tuple[str, Form, Path | None]]:
@@ -180,14 +187,24 @@ def _write_lossy(
     return _write(target, package, place, check)
 
 
+def _outside(to: object) -> Target:
+    found = find_outside("export", to, TARGETS).value if isinstance(to, str) else to
+    if not isinstance(found, Target):
+        what = to if isinstance(to, str) else type(to).__name__
+        raise UserError(f"{what} is no export: make it a dots.export.target.Target")
+    return found
+
+
 def _check_installed(target: Target, python: str | None) -> None:
     if target.program and python is not None:
         return
     missing = [name for name in target.modules if find_spec(name) is None]
     if missing:
+        ours = target.name in TARGETS
+        wanted = f"dots-nas[{target.extra}]" if ours else target.extra
         raise UserError(
             f"--to {target.name} needs {' and '.join(missing)}: "
-            f"pip install 'dots-nas[{target.extra}]'"
+            f"pip install '{wanted}'"
             + (", or give --python of an environment that has it" if target.program else "")
         )
 

@@ -26,7 +26,8 @@ class Target:
     """One way out.
 
     `suffix` is that of a file, or empty for a folder. `modules` must be installed to write and
-    to check it, and `extra` brings them; a `program` runs with its own interpreter, so there
+    to check it, and `extra` brings them (an extra of ours; of an export from outside, what pip
+    installs); a `program` runs with its own interpreter, so there
     they may be elsewhere. `write(package, path)` writes; `answers(path, files, reader)` loads
     again and returns probabilities [N, classes], everything from the file to the class
     included. `load(path)` is what a target that runs in this process gives, to be measured.

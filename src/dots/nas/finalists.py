@@ -60,7 +60,7 @@ def published(budget: Budget) -> Iterator[Finalist]:
     for name in PUBLISHED:
         cell = load(name).genotype
         if _in_space(cell, budget.space) and budget.fits(cell):
-            yield Finalist(name, Genotype(cell.cells, budget.space.name))
+            yield Finalist(name, Genotype(cell.cells, budget.space.name, budget.space))
 
 
 def _in_space(genotype: Genotype, space: SearchSpace) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,25 @@ from typing import Any
 from pydantic import ValidationError
 
 from dots.common.errors import UserError, did_you_mean, shown
+from dots.common.plugins import (
+    NOTHING,
+    Given,
+    Kind,
+    Plugin,
+    find_installed,
+    find_outside,
+    handed_over,
+)
 from dots.data import DataInfo
 from dots.nas.budget.budget import Budget
 from dots.nas.budget.latency import LatencyTable
-from dots.nas.strategies import find_strategy
+from dots.nas.strategies import STRATEGIES, find_strategy
 from dots.nas.strategies.base import GradientSearch, MethodSettings, OperationSearch, SupernetSearch
 from dots.networks.body import Shape, check_image_size, stem_for
 from dots.recipe import PRESETS, Recipe, build_recipe
 from dots.recipe.settings import OperationSettings, SearchSettings, StageSettings
 from dots.space.retain import retained_groups
-from dots.space.search_space import SearchSpace, named_space
+from dots.space.search_space import OURS, SearchSpace, named_space
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,24 @@ class Plan:
     space: SearchSpace
     strategy: type[OperationSearch]
     method: MethodSettings
+    given: Given = NOTHING
+
+    def having(self, recipe: Recipe) -> Plan:
+        """The plan of another recipe, with what was given for this one."""
+        return make_plan(recipe, self.given)
+
+    def plugins(self) -> Iterator[tuple[Kind, Plugin]]:
+        """What the recipe names that is from outside."""
+        if self.recipe.strategy not in STRATEGIES:
+            name = self.recipe.strategy
+            yield "strategy", find_outside("strategy", name, STRATEGIES, self.given.strategy)
+        if self.recipe.space not in OURS:
+            yield "space", find_outside("space", self.recipe.space, OURS, self.given.space)
+        for name in self.space.operations:
+            if name in self.space.own:
+                yield "operation", handed_over(self.space.own[name])
+            elif (found := find_installed("operation", name)) is not None:
+                yield "operation", found
 
     def budget(self, info: DataInfo, latency: LatencyTable | None) -> Budget:
         """The budget for such images, with the latencies if they are known."""
@@ -43,18 +70,19 @@ class Plan:
             check_image_size(self.space, stage_shape(settings, info), info.image_size)
 
 
-def make_plan(recipe: Recipe) -> Plan:
+def make_plan(recipe: Recipe, given: Given = NOTHING) -> Plan:
     """Check a recipe's space, strategy, groups and method settings.
 
-    Raises UserError for whatever does not exist or does not fit.
+    `given` is what the recipe names and the package and what is installed do not have. Raises
+    UserError for whatever does not exist or does not fit.
     """
-    space = named_space(recipe.space, recipe.nodes)
-    strategy = find_strategy(recipe.strategy)
+    space = named_space(recipe.space, recipe.nodes, given.space)
+    strategy = find_strategy(recipe.strategy, given.strategy)
     method = read_settings(strategy, recipe.method)
     retained_groups(space, recipe.retain)
     strategy.check(space, recipe.operations, method)
     check_combination(strategy, recipe.operations)
-    return Plan(recipe, space, strategy, method)
+    return Plan(recipe, space, strategy, method, given)
 
 
 def check_combination(strategy: type[OperationSearch], settings: OperationSettings) -> None:
@@ -109,7 +137,10 @@ PUBLISHED_PRESETS = tuple(name for name in PRESETS if name.startswith("paper-"))
 
 
 def recipe_for(
-    preset: str | None = None, file: Path | None = None, overrides: Sequence[str] = ()
+    preset: str | None = None,
+    file: Path | None = None,
+    overrides: Sequence[str] = (),
+    given: Given = NOTHING,
 ) -> Recipe:
     """As `dots.recipe.build_recipe`, with the strategy's published settings in paper presets.
 
@@ -122,7 +153,7 @@ def recipe_for(
     recipe = build_recipe(preset, file, overrides)
     if file is not None or recipe.preset not in PUBLISHED_PRESETS or recipe.strategy == "darts":
         return recipe
-    strategy = find_strategy(recipe.strategy)
+    strategy = find_strategy(recipe.strategy, given.strategy)
     imagenet = recipe.preset.startswith("paper-imagenet")
     published = strategy.published_imagenet or {} if imagenet else strategy.published
     values = [

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +19,11 @@ from dots.networks.operations.candidates import OperationStyle
 from dots.networks.operations.registry import make_operation
 from dots.networks.operations.source import Source, complete
 from dots.space.genotype import Genotype
-from dots.space.search_space import named_space
+from dots.space.search_space import Operation
 
 Size = tuple[int, ...]
+Own = Mapping[str, Operation]
+_NONE: Own = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ def network_cost(genotype: Genotype, shape: Shape, image_size: int) -> Cost:
     Nothing is computed: the network is built and run on the meta device. Raises UserError
     for images that are too small, and for a genotype that cannot be built.
     """
-    check_image_size(named_space(genotype.space), shape, image_size)
+    check_image_size(genotype.graph, shape, image_size)
     with torch.device("meta"):
         network = DerivedNetwork(genotype, shape, fast=False).eval()
         image = torch.empty(1, shape.image_channels, image_size, image_size)
@@ -55,9 +59,9 @@ def module_cost(module: nn.Module, *inputs: object) -> Cost:
 class _Alone(nn.Module):
     """An operation with a tensor in and a tensor out."""
 
-    def __init__(self, name: str, channels: int, stride: int, style: OperationStyle) -> None:
+    def __init__(self, name: str, channels: int, stride: int, own: Own) -> None:
         super().__init__()
-        self.operation = make_operation(name, channels, stride, style)
+        self.operation = make_operation(name, channels, stride, _DERIVED, own)
 
     def forward(self, x: Tensor, fast: bool = False) -> Tensor | None:
         parts = self.operation(Source(x, fast=fast))
@@ -67,15 +71,15 @@ class _Alone(nn.Module):
 _DERIVED = OperationStyle(affine=True, pool_norm=False)
 
 
-def operation_cost(name: str, channels: int, stride: int, size: int) -> Cost:
+def operation_cost(name: str, channels: int, stride: int, size: int, own: Own = _NONE) -> Cost:
     """The cost of one operation, as in a derived network, on [channels, size, size] features."""
     with torch.device("meta"):
-        operation = _Alone(name, channels, stride, _DERIVED).eval()
+        operation = _Alone(name, channels, stride, own).eval()
         features = torch.empty(1, channels, size, size)
     return module_cost(operation, features)
 
 
-def memory_access(name: str, channels: int, stride: int, size: int) -> int:
+def memory_access(name: str, channels: int, stride: int, size: int, own: Own = _NONE) -> int:
     """Values that one operation reads and writes: inputs, outputs and weights of its layers.
 
     Of convolutions and poolings, as in ShuffleNet v2 (Ma et al., ECCV 2018, Sec. 2); what has
@@ -99,7 +103,7 @@ def memory_access(name: str, channels: int, stride: int, size: int) -> int:
     counter = FlopCounterMode(display=False, custom_mapping=layers)
     with torch.device("meta"), counter, torch.no_grad():
         features = torch.empty(1, channels, size, size)
-        _Alone(name, channels, stride, _DERIVED).eval()(features)
+        _Alone(name, channels, stride, own).eval()(features)
     return counter.get_total_flops() or 2 * channels * size * size
 
 
@@ -112,10 +116,11 @@ def operation_latency(
     batch: int = 1,
     device: torch.device | None = None,
     repeats: int = 20,
+    own: Own = _NONE,
 ) -> float:
     """The median seconds of one forward of an operation on this device, measured now."""
     device = device or torch.device("cpu")
-    operation = _Alone(name, channels, stride, _DERIVED).eval().to(device)
+    operation = _Alone(name, channels, stride, own).eval().to(device)
     features = torch.randn(batch, channels, size, size, device=device)
     features = features.contiguous(memory_format=torch.channels_last)
     seconds = []

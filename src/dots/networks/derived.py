@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -21,7 +21,7 @@ from dots.networks.operations.candidates import (
 from dots.networks.operations.registry import make_operation
 from dots.networks.operations.source import Parts, Source, complete
 from dots.space.genotype import Cell, Genotype
-from dots.space.search_space import named_space
+from dots.space.search_space import Operation
 
 
 class CellParts(Protocol):
@@ -38,14 +38,18 @@ class CellParts(Protocol):
 
 
 class DartsParts:
-    """The parts of the DARTS and NAS-Bench-201 skeletons."""
+    """The parts of the DARTS and NAS-Bench-201 skeletons; `own` as in `make_operation`."""
+
+    def __init__(self, own: Mapping[str, Operation]) -> None:
+        self.own = own
 
     def preprocess(self, plan: CellPlan) -> nn.Module:
         return Preprocess(plan, affine=True)
 
     def operation(self, name: str, node: int, plan: CellPlan) -> nn.Module:
         stride = 2 if plan.reduction and node < len(plan.inputs) else 1
-        return make_operation(name, plan.channels, stride, OperationStyle(True, pool_norm=False))
+        style = OperationStyle(True, pool_norm=False)
+        return make_operation(name, plan.channels, stride, style, self.own)
 
     def shortcut(self, node: int, plan: CellPlan) -> nn.Module | None:
         if not plan.reduction:
@@ -60,7 +64,7 @@ class DerivedCell(nn.Module):
         self, cell: Cell, inputs: int, plan: CellPlan, parts: CellParts | None = None
     ) -> None:
         super().__init__()
-        parts = parts or DartsParts()
+        parts = parts or DartsParts({})
         self.inputs = inputs
         self.concat = cell.output(inputs)
         self.preprocess = parts.preprocess(plan)
@@ -162,7 +166,8 @@ class DerivedNetwork(nn.Module):
     ) -> None:
         super().__init__()
         genotype.check_buildable()
-        space = named_space(genotype.space)
+        space = genotype.graph
+        parts = DartsParts(space.own)
         inputs = space.cell.inputs
         self.genotype = genotype
         self.shape = shape
@@ -171,7 +176,7 @@ class DerivedNetwork(nn.Module):
         """Probability of dropping an operation's output for a sample; the training raises it."""
 
         def make_cell(plan: CellPlan) -> DerivedCell:
-            return DerivedCell(genotype.cells[plan.kind], inputs, plan)
+            return DerivedCell(genotype.cells[plan.kind], inputs, plan, parts)
 
         outputs = {kind: len(cell.output(inputs)) for kind, cell in genotype.cells.items()}
         self.body = Body(space, shape, make_cell, searching=False, multipliers=outputs)

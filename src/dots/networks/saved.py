@@ -22,6 +22,7 @@ from dots.networks.specification import (
     skeleton_named,
 )
 from dots.space.genotype import Genotype
+from dots.space.search_space import SearchSpace
 
 VERSION = 1
 WEIGHTS = "weights.safetensors"
@@ -98,14 +99,18 @@ def save_network(
     write_json(folder / NETWORK, description)
 
 
-def load_model(folder: Path, *, weights_name: str = WEIGHTS) -> TrainedModel:
+def load_model(
+    folder: Path, *, weights_name: str = WEIGHTS, space: SearchSpace | None = None
+) -> TrainedModel:
     """The trained network of a run directory, in evaluation mode, on the CPU.
+
+    `space` is that of its cell, where it is neither ours nor installed.
 
     Raises UserError where the files are missing or damaged, or do not belong together.
     """
     path = folder / NETWORK
     value = read_json(path, what="a trained network (did the run finish?)")
-    network_spec, info = _parse(value, repr(str(path)))
+    network_spec, info = _parse(value, repr(str(path)), space)
     with torch.random.fork_rng([]):
         network = network_spec.build()
     _load_weights(network, folder / weights_name, value.get("sha256"))
@@ -114,18 +119,22 @@ def load_model(folder: Path, *, weights_name: str = WEIGHTS) -> TrainedModel:
     return trained
 
 
-def _parse(value: Any, where: str) -> tuple[CellNetworkSpec | ReferenceNetworkSpec, DataInfo]:
+def _parse(
+    value: Any, where: str, space: SearchSpace | None
+) -> tuple[CellNetworkSpec | ReferenceNetworkSpec, DataInfo]:
     if not isinstance(value, dict) or value.get("version") != VERSION:
         raise UserError(f"{where} is not a network description of version {VERSION}")
     if "reference" in value:
         info = DataInfo.from_json(value.get("data"), where=f"{where}, data")
         name, classes = str(value["reference"]), len(info.classes)
         return ReferenceNetworkSpec(name, classes, info.channels, info.image_size), info
-    genotype, shape, info = _parse_cell(value, where)
+    genotype, shape, info = _parse_cell(value, where, space)
     return CellNetworkSpec(genotype, shape, skeleton_named(value, where)), info
 
 
-def _parse_cell(value: dict[str, Any], where: str) -> tuple[Genotype, Shape, DataInfo]:
+def _parse_cell(
+    value: dict[str, Any], where: str, space: SearchSpace | None
+) -> tuple[Genotype, Shape, DataInfo]:
     shape = value.get("shape")
     if not isinstance(shape, dict) or set(shape) != set(Shape.__dataclass_fields__):
         raise UserError(f"{where}: the shape is not complete: {shown(shape)}")
@@ -136,7 +145,7 @@ def _parse_cell(value: dict[str, Any], where: str) -> tuple[Genotype, Shape, Dat
             raise UserError(f"{where}: {name} cannot be {shown(number)}")
     if shape["stem"] not in STEM_HALVINGS or not isinstance(shape["head_norm"], bool):
         raise UserError(f"{where}: unknown stem or head")
-    genotype = Genotype.from_json(value.get("genotype"), where=f"{where}, genotype")
+    genotype = Genotype.from_json(value.get("genotype"), f"{where}, genotype", space)
     info = DataInfo.from_json(value.get("data"), where=f"{where}, data")
     if len(info.classes) != shape["classes"] or info.channels != shape["image_channels"]:
         raise UserError(f"{where}: the shape does not fit the data's classes and channels")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from dots.networks.operations.candidates import OperationStyle, Zero
 from dots.networks.operations.outgoing import Running, joins, outgoing
 from dots.networks.operations.registry import make_operation
 from dots.networks.operations.source import Source
-from dots.space.search_space import Candidates, CellSpec, SearchSpace
+from dots.space.search_space import Candidates, Operation, SearchSpace
 
 Active = tuple[tuple[bool, ...], ...]
 
@@ -47,6 +47,8 @@ class EdgePlan:
     channels: int
     stride: int
     style: OperationStyle
+    own: Mapping[str, Operation] = field(default_factory=dict)
+    """As in `make_operation`."""
 
 
 class MixedEdge(nn.Module):
@@ -55,7 +57,8 @@ class MixedEdge(nn.Module):
     def __init__(self, plan: EdgePlan) -> None:
         super().__init__()
         self.operations = nn.ModuleList(
-            make_operation(name, plan.channels, plan.stride, plan.style) for name in plan.operations
+            make_operation(name, plan.channels, plan.stride, plan.style, plan.own)
+            for name in plan.operations
         )
 
     def forward(
@@ -87,14 +90,14 @@ class SearchCell(nn.Module):
 
     def __init__(
         self,
-        spec: CellSpec,
+        space: SearchSpace,
         plan: CellPlan,
         candidates: Sequence[Sequence[str]],
         style: OperationStyle,
         make_edge: EdgeFactory,
     ) -> None:
         super().__init__()
-        self.spec = spec
+        spec = self.spec = space.cell
         self.kind = plan.kind
         self.reduction = plan.reduction
         self.preprocess = Preprocess(plan, affine=False)
@@ -109,6 +112,7 @@ class SearchCell(nn.Module):
                     channels=plan.channels,
                     stride=2 if plan.reduction and edge[0] < spec.inputs else 1,
                     style=style,
+                    own=space.own,
                 )
             )
             for index, (edge, names) in enumerate(zip(spec.edges, candidates, strict=True))
@@ -201,7 +205,7 @@ class Supernet(nn.Module):
         outputs = len(space.cell.concat)
 
         def make_cell(plan: CellPlan) -> SearchCell:
-            return SearchCell(space.cell, plan, self.candidates[plan.kind], style, make_edge)
+            return SearchCell(space, plan, self.candidates[plan.kind], style, make_edge)
 
         self.body = Body(
             space,

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
+from dots.common.plugins import is_reference
 from dots.space.edge_combinations import NodeChoices, Parameterisation, node_choices
 from dots.space.search_space import named_space
 
@@ -429,7 +430,8 @@ class Recipe(Settings):
         default=0, ge=0, lt=2**31, description="the one seed of splits, weights and samples"
     )
     space: str = Field(
-        default="darts", description="search space: darts, nasbench201, s2, s3 or s4"
+        default="darts",
+        description="search space: darts, nasbench201, s2, s3, s4, or one of your own",
     )
     nodes: int | None = Field(
         default=None,
@@ -488,7 +490,8 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _space_exists(self) -> Self:
-        named_space(self.space, self.nodes)
+        if not is_reference(self.space):  # else only who is given the space can say
+            named_space(self.space, self.nodes)
         return self
 
     @model_validator(mode="after")

@@ -21,6 +21,8 @@ def space_of(run: Run) -> SearchSpace | None:
     elif not isinstance(name, str) and found is not None:
         name, nodes = found.space, len(next(iter(found.cells.values())).nodes)
     try:
+        if run.space is not None and name in (run.space.name, run.setting("space")):
+            return run.space.with_nodes(nodes)
         return named_space(name, nodes) if isinstance(name, str) else None
     except UserError:
         return None

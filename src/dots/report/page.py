@@ -29,6 +29,7 @@ from dots.report.verdict import sizes, verdict
 from dots.report.wording import cell_name, kind_name, visible
 from dots.space.drawing.svg import cell_svg
 from dots.space.genotype import Genotype
+from dots.space.search_space import SearchSpace
 
 
 def drawings(run: Run) -> Iterator[tuple[str, tuple[tuple[str, Markup], ...]]]:
@@ -59,14 +60,15 @@ _WORDS = {
 }
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: Path, space: SearchSpace | None = None) -> Path:
     """Write `report.html` into the run directory, atomically, and return its path.
 
-    Only the files of the directory are read; what a partial run lacks, the page says. Raises
-    UserError where `run` is no run directory.
+    Only the files of the directory are read; what a partial run lacks, the page says. `space` is
+    the run's, where that is neither ours nor installed. Raises UserError where `run` is no run
+    directory.
     """
     page = run / REPORT
-    write_text(page, report_html(read_run(run)))
+    write_text(page, report_html(read_run(run, space)))
     return page
 
 

@@ -33,6 +33,7 @@ from dots.common.records import (
     first_problem,
 )
 from dots.space.genotype import Genotype
+from dots.space.search_space import SearchSpace
 
 FOUND = "found"
 SEARCHED = "searched"
@@ -74,6 +75,8 @@ class Run:
     result: Result | None
     notices: tuple[str, ...]
     broken: tuple[str, ...]
+    space: SearchSpace | None = None
+    """The search space, where that is neither ours nor installed and was given."""
 
     @property
     def name(self) -> str:
@@ -106,8 +109,8 @@ def _by_epoch(rows: Iterator[RowT]) -> list[RowT]:
     return [latest[epoch] for epoch in sorted(latest)]
 
 
-def read_run(path: Path) -> Run:
-    """Read the run directory at `path`.
+def read_run(path: Path, space: SearchSpace | None = None) -> Run:
+    """Read the run directory at `path`; `space` is its own where no name tells it.
 
     Raises UserError where `path` is no directory, or holds none of a run's files.
     """
@@ -115,7 +118,7 @@ def read_run(path: Path) -> Run:
         raise UserError(f"no run directory {str(path)!r}: name the folder that a run wrote")
     if not any((path / name).is_file() for name in KNOWN_FILES):
         raise UserError(f"{str(path)!r} is not a run: it has no recipe.json nor other run files")
-    reader = _Reader(path)
+    reader = _Reader(path, space)
     result = reader.record(Result)
     return Run(
         path=path,
@@ -135,14 +138,15 @@ def read_run(path: Path) -> Run:
         result=result,
         notices=reader.notices(),
         broken=tuple(reader.broken),
+        space=space,
     )
 
 
 class _Reader:
     """Reads the files of one directory and collects what was wrong with them."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, space: SearchSpace | None) -> None:
+        self.path, self.space = path, space
         self.broken: list[str] = []
 
     def _guarded(self, name: str, read: Callable[[Path], Value]) -> Value | None:
@@ -188,16 +192,20 @@ class _Reader:
 
         return self._guarded(records.NOTICES, read) or ()
 
+    def _genotype(self, path: Path) -> Genotype:
+        return Genotype.load(path, self.space)
+
     def genotypes(self, result: Result | None) -> dict[str, Genotype]:
         found = {
             key: genotype
             for key, name in records.GENOTYPES.items()
-            if (genotype := self._guarded(name, Genotype.load)) is not None
+            if (genotype := self._guarded(name, self._genotype)) is not None
         }
         for key, numbers in (result.baselines if result else {}).items():
             if key not in found and numbers.genotype is not None:
                 try:
-                    found[key] = Genotype.from_json(numbers.genotype, where=f"baseline {key!r}")
+                    where = f"baseline {key!r}"
+                    found[key] = Genotype.from_json(numbers.genotype, where, self.space)
                 except UserError as error:
                     self.broken.append(f"result.json: {error}")
         return found

@@ -77,13 +77,14 @@ class RunDirectory:
         root: Path = Path("runs"),
         command: Sequence[str] | None = None,
         files: Mapping[str, bytes] | None = None,
+        plugins: Mapping[str, Any] | None = None,
     ) -> RunDirectory:
         """Begin a run in `out`, or in the next free `root`/NAME-N, and lock it.
 
-        Writes `files` (by name), environment.json (`command` as in `runs.environment`) and, last,
-        recipe.json, which makes the directory a run: one that is there can be continued, and
-        in one that is not quite there a run can begin again. Raises UserError where `out` is
-        no empty directory, holds a run, or cannot be written.
+        Writes `files` (by name), environment.json (`command` and `plugins` as in
+        `runs.environment`) and, last, recipe.json, which makes the directory a run: one that is
+        there can be continued, and in one that is not quite there a run can begin again. Raises
+        UserError where `out` is no empty directory, holds a run, or cannot be written.
         """
         try:
             path = numbered(root, name) if out is None else _empty(out)
@@ -96,7 +97,7 @@ class RunDirectory:
             _check_empty(path)  # again: another process may have been faster to the lock
             for name, content in (files or {}).items():
                 write_bytes(path / name, content)
-            write_json(path / ENVIRONMENT, environment.collect(command))
+            write_json(path / ENVIRONMENT, environment.collect(command, plugins))
             write_json(path / RECIPE, recipe.to_json())
         except BaseException:
             lock.release()
@@ -293,4 +294,9 @@ def _recipe(path: Path) -> Recipe:
         hint = f", but these in it are: {', '.join(within[:5])}" if within else ""
         raise UserError(f"{str(path)!r} is no run directory: it has no {RECIPE}{hint}")
     value = read_json(path / RECIPE, what="the recipe of a run")
-    return recipe_from_json(value, where=repr(str(path / RECIPE)))
+    try:
+        return recipe_from_json(value, where=repr(str(path / RECIPE)))
+    except UserError:
+        for line in environment.missing_plugins(path):  # it says more than an unknown name
+            raise UserError(line) from None
+        raise

@@ -7,24 +7,31 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import dots
+from dots.common.files import read_json
+from dots.common.plugins import Kind, find_installed, is_reference
+from dots.common.records import ENVIRONMENT
 
 PACKAGES = ("dots-nas", "torch", "torchvision", "lightning-fabric", "numpy")
 COMPARED = ("python", "packages", "commit", "machine", "threads", "kernels")
 """What may change the numbers of a run that is resumed elsewhere."""
 
 
-def collect(command: Sequence[str] | None = None) -> dict[str, Any]:
+def collect(
+    command: Sequence[str] | None = None, plugins: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The content of environment.json; `command` is the command line (default: this process's).
 
     {"command", "python", "packages": {name: version}, "commit": of the sources or null,
     "platform", "machine", "cpus", "threads": of PyTorch, or null where it is not loaded,
-    "kernels": for which processor those in C++ are that are used, or "none"; null likewise}
+    "kernels": for which processor those in C++ are that are used, or "none"; null likewise,
+    "plugins": {"KIND NAME": {"module", "version", "sha256"}}, what is from outside; see
+    `dots.runs.plugins`}
     """
     words = sys.argv if command is None else command
     return {
@@ -37,6 +44,7 @@ def collect(command: Sequence[str] | None = None) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "threads": _threads(),
         "kernels": _kernels(),
+        "plugins": dict(plugins or {}),
     }
 
 
@@ -51,6 +59,27 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, ...]:
         for name, value in before.items()
         if None not in (value, after.get(name)) and value != after[name]
     )
+
+
+def recorded_plugins(run: Path) -> Iterator[tuple[Kind, str, Mapping[str, Any]]]:
+    """(kind, name, where it came from) of what the run directory `run` had from outside."""
+    if not (run / ENVIRONMENT).is_file():
+        return
+    value = read_json(run / ENVIRONMENT, what="the environment of a run")
+    plugins = value.get("plugins") if isinstance(value, dict) else None
+    for key, origin in plugins.items() if isinstance(plugins, dict) else ():
+        kind, _, name = str(key).partition(" ")
+        for known in get_args(Kind):
+            if kind == known and isinstance(origin, dict):
+                yield known, name, origin
+
+
+def missing_plugins(run: Path) -> Iterator[str]:
+    """In a line each, what was installed when the run began, and is not."""
+    for kind, name, origin in recorded_plugins(run):
+        if not is_reference(name) and find_installed(kind, name) is None:
+            package = origin.get("version") or origin.get("module")
+            yield f"the {kind} {name} of this run is not installed: it came from {package}"
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from dots.networks.saved import TrainedModel, load_model
 from dots.networks.specification import CellNetworkSpec, NetworkSpec, network_spec_of
 from dots.recipe import Recipe
 from dots.runs.directory import RunDirectory
+from dots.space.search_space import SearchSpace
 
 KEPT = ("test_accuracy", "test_top5", "balanced_accuracy", "test_loss", "train_seconds")
 
@@ -75,12 +76,12 @@ INITIAL = "initial.safetensors"
 _NEW = ("classifier.", "body.classifier.", "auxiliary.")
 
 
-def source(run: Path) -> CellNetworkSpec:
+def source(run: Path, space: SearchSpace | None = None) -> CellNetworkSpec:
     """What the trained network of a run was built from.
 
     Raises UserError where there is none, or it is none of a cell.
     """
-    network_spec = _network_spec(load_model(RunDirectory.read(run).path))
+    network_spec = _network_spec(load_model(RunDirectory.read(run).path, space=space))
     if not isinstance(network_spec, CellNetworkSpec):
         raise UserError(f"--from-weights: the network of {str(run)!r} is none of a cell")
     return network_spec
@@ -99,7 +100,10 @@ def backbone(run: Path, network_spec: NetworkSpec) -> bytes:
     """
     from safetensors.torch import save
 
-    trained = load_model(RunDirectory.read(run).path)
+    space = None
+    if isinstance(network_spec, CellNetworkSpec):
+        space = network_spec.genotype.search_space
+    trained = load_model(RunDirectory.read(run).path, space=space)
     _check_fits(_network_spec(trained), network_spec, run)
     weights = {
         name: value.contiguous()

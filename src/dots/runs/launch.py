@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dots.common.errors import UserError
+from dots.common.plugins import NOTHING, Given
 from dots.common.records import (
     DATA,
     GENOTYPE,
@@ -33,6 +34,7 @@ from dots.runs.directory import RunDirectory, check_free
 from dots.runs.further_training import INITIAL, backbone, extended, reopen
 from dots.runs.job import Job, Machine, check_network_spec, dry_recipe, network_spec_for, read_job
 from dots.runs.limits import Limits, checked_latencies, fitted
+from dots.runs.plugins import changes, check_plugins, record_of
 from dots.runs.progress import Shown, Silent
 from dots.runs.session import Session, work_on
 from dots.runs.trackers.tracked import check_trackers
@@ -60,16 +62,18 @@ def begin(
     genotype: Genotype | None = None,
     max_steps: int | None = None,
     limits: Limits | None = None,
+    given: Given = NOTHING,
 ) -> Iterator[Session]:
     """A session in a new run directory, for the time of the block.
 
-    `limits` may cut the recipe. `genotype` is the cell of a job of kind "train". Everything
-    that can be wrong is found before the directory is made. Raises UserError.
+    `limits` may cut the recipe. `genotype` is the cell of a job of kind "train". `given` is what
+    the recipe names that is neither ours nor installed. Everything that can be wrong is found
+    before the directory is made. Raises UserError.
     """
-    plan = make_plan(recipe)
-    given = None
+    plan = make_plan(recipe, given)
+    candidates = None
     if job.candidates is not None:  # read for its errors; again when it is used
-        given = read_candidates(Path(job.candidates), plan.space, recipe.retain).candidates
+        candidates = read_candidates(Path(job.candidates), plan.space, recipe.retain).candidates
     if job.table is not None:
         Truth.load(Path(job.table), plan.space)
     if out is not None:
@@ -87,11 +91,13 @@ def begin(
         check_network_spec(plan, data, job, genotype)
         if job.kind != "train" or "random" in recipe.baselines:
             table, check = machine.latency_table, job.kind != "train"
-            latency = checked_latencies(plan, data, table, processes, watcher, given, check=check)
+            latency = checked_latencies(
+                plan, data, table, processes, watcher, candidates, check=check
+            )
             if latency is not None:
                 files[LATENCY] = _json(latency.to_json())
         if max_steps is None:
-            limits, has_candidates = limits or Limits(), given is not None
+            limits, has_candidates = limits or Limits(), candidates is not None
             plan, timed = fitted(
                 plan, data, job.kind, limits, processes, watcher, candidates=has_candidates
             )
@@ -104,7 +110,7 @@ def begin(
         if genotype is not None:
             files[GENOTYPE] = genotype.to_text().encode()
         with (
-            _create(processes, plan.recipe, out, name, command, files) as run,
+            _create(processes, plan, out, name, command, files) as run,
             work_on(
                 run,
                 plan,
@@ -128,13 +134,15 @@ def resume(
     change: Callable[[Recipe], Recipe] = lambda recipe: recipe,
     data: Spec | None = None,
     extend: int = 0,
+    given: Given = NOTHING,
 ) -> Iterator[tuple[Session, Job]]:
     """A session in an existing run directory, and what job it was.
 
     `change` may alter settings; what it alters is said. `data` replaces the source where it
     has moved. `extend` adds epochs to the training, finished or not (see
-    `dots.runs.further_training`). Raises UserError where there is no run, it is in use, or the
-    data differ.
+    `dots.runs.further_training`). `given` is what its recipe names that is neither ours nor
+    installed. Raises UserError where there is no run, it is in use, the data differ, or a
+    plug-in is not there.
     """
     processes, watcher = _start(machine, watcher)
     with RunDirectory.open(path) if processes.main else RunDirectory.follow(path) as run:
@@ -146,10 +154,11 @@ def resume(
         recipe = change(run.recipe)
         if extend:
             recipe = extended(recipe, job.kind, extend)
-        plan = make_plan(recipe)
+        check_plugins(run, given)
+        plan = make_plan(recipe, given)
         images = _open(spec, plan, machine, watcher, path, processes)
         with fit_maps(_largest_map(recipe, images)):
-            _tell_differences(run, recipe, watcher, _place(processes))
+            _tell_differences(run, plan, watcher, _place(processes))
             _check_same_data(run, images)
             if run.has(HALVES):
                 check_halves(run.read_json(HALVES), images, repr(str(run.path / HALVES)))
@@ -214,7 +223,7 @@ def _fitted_to_images(plan: Plan, data: ImageData, watcher: Watcher) -> Plan:
         return plan
     epochs = ", ".join(f"{name} {getattr(fitted, name).epochs}" for name in (*SEARCHES, "train"))
     watcher.say(f"epochs for {len(data.train)} training images: {epochs}")
-    return make_plan(fitted)
+    return plan.having(fitted)
 
 
 def _largest_map(recipe: Recipe, data: ImageData) -> int:
@@ -225,7 +234,7 @@ def _largest_map(recipe: Recipe, data: ImageData) -> int:
 
 def _create(
     processes: Processes,
-    recipe: Recipe,
+    plan: Plan,
     out: Path | None,
     name: str,
     command: Sequence[str] | None,
@@ -233,7 +242,14 @@ def _create(
 ) -> RunDirectory:
     run = None
     if processes.main:
-        run = RunDirectory.create(recipe, out=out, name=name, command=command, files=files)
+        run = RunDirectory.create(
+            plan.recipe,
+            out=out,
+            name=name,
+            command=command,
+            files=files,
+            plugins=record_of(plan.plugins()),
+        )
         if processes.world == 1:
             return run
     path = processes.text(str(run.path.resolve()) if run else "")
@@ -282,13 +298,13 @@ def _brief(value: object) -> str:
 
 
 def _tell_differences(
-    run: RunDirectory, recipe: Recipe, watcher: Watcher, place: dict[str, Any]
+    run: RunDirectory, plan: Plan, watcher: Watcher, place: dict[str, Any]
 ) -> None:
     from dots.recipe import differences
 
-    for name, old, new in differences(run.recipe, recipe):
+    for name, old, new in differences(run.recipe, plan.recipe):
         watcher.say(f"changed setting: {name} was {old}, is {new}")
-    for line in run.environment_differences():
+    for line in (*run.environment_differences(), *changes(run, plan.given)):
         watcher.say(f"changed since the run began: {line}")
     before = run.read_object(MACHINE) if run.has(MACHINE) else {}
     for name, value in place.items():
@@ -315,13 +331,13 @@ def execute(session: Session, job: Job, genotype: Genotype | None = None) -> dic
         stages.search(session, given)
     elif job.kind == "train":
         if genotype is None and job.reference is None:
-            genotype = Genotype.load(run.path / GENOTYPE)
+            genotype = Genotype.load(run.path / GENOTYPE, plan.space)
         network_spec = network_spec_for(plan, session.images.data, job, genotype)
         stages.train_and_test(session, network_spec)
     else:
         stages.run_everything(session, given)
     truth = None if job.table is None else Truth.load(Path(job.table), plan.space)
-    result = finish(run, truth)
+    result = finish(run, truth, plan.space)
     if session.trackers is not None:
         session.trackers.result(result)
     return result

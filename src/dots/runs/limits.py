@@ -11,7 +11,7 @@ from dots.common.errors import UserError
 from dots.common.records import PLAN
 from dots.data import ImageData, ResidentImages
 from dots.nas.budget.latency import LatencyTable, measure_latencies
-from dots.nas.plan import Plan, make_plan, stage_shape
+from dots.nas.plan import Plan, stage_shape
 from dots.recipe import Recipe, differences, recipe_from_json
 from dots.runs.planning.time_estimate import Counts, Speed, later, lines, measure
 from dots.runs.planning.time_limit import TimeLimit
@@ -51,7 +51,13 @@ def fitted(
         timed = None
         if limits.seconds is not None or watcher.estimates:
             recipe, timed = _within_time(
-                recipe, data, kind, limits, processes, watcher, candidates=candidates
+                plan.having(recipe),
+                data,
+                kind,
+                limits,
+                processes,
+                watcher,
+                candidates=candidates,
             )
         answer = json.dumps(
             {"recipe": recipe.to_json(), "time": None if timed is None else timed.to_json()}
@@ -60,7 +66,7 @@ def fitted(
     time = agreed["time"]
     found = recipe_from_json(agreed["recipe"])
     kept = TimeLimit.from_json(time, "the plan") if time is not None else None
-    return (plan if found == plan.recipe else make_plan(found)), kept
+    return (plan if found == plan.recipe else plan.having(found)), kept
 
 
 def counts_of(plan: Plan, data: ImageData) -> Counts:
@@ -87,7 +93,7 @@ def _within_memory(
     sets = [part for part in (data.train, data.test) if isinstance(part, ResidentImages)]
     resident = sum(part.pixels.nbytes for part in sets)
     parts, peak = fewest_parts(
-        recipe,
+        plan,
         data.info,
         processes.device,
         limits.memory,
@@ -101,7 +107,7 @@ def _within_memory(
 
 
 def _within_time(
-    recipe: Recipe,
+    plan: Plan,
     data: ImageData,
     kind: str,
     limits: Limits,
@@ -110,7 +116,7 @@ def _within_time(
     *,
     candidates: bool,
 ) -> tuple[Recipe, TimeLimit | None]:
-    plan = make_plan(recipe)
+    recipe = plan.recipe
     speed = _measured(plan, data, processes, watcher)
     if speed is None:
         return recipe, None

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.common.files import read_json
+from dots.common.plugins import NOTHING
 from dots.common.records import JOB, SPLITS
 from dots.common.text import csv_cell, plain
 from dots.data import Batches, open_test, prepare
@@ -26,15 +27,22 @@ from dots.data.sources.columns import Columns
 from dots.data.sources.read import Spec, remembered
 from dots.networks.saved import TrainedModel, load_model
 from dots.runs.directory import RunDirectory
+from dots.runs.plugins import space_of
+from dots.space.search_space import SearchSpace
 from dots.training.evaluate import TestResult, evaluate
 from dots.training.processes import find_device
 
 _BATCH = 256
 
 
-def load(run: str | Path) -> TrainedModel:
-    """The trained network of a run directory, with its preprocessing and class names."""
-    return load_model(RunDirectory.read(Path(run)).path)
+def load(run: str | Path, *, space: SearchSpace | None = None) -> TrainedModel:
+    """The trained network of a run directory, with its preprocessing and class names.
+
+    `space` is the one that the cell was searched in, where it is neither ours nor installed.
+    Raises UserError where it is not given, or the run has no network.
+    """
+    own = space_of(Path(run), NOTHING) if space is None else space
+    return load_model(RunDirectory.read(Path(run)).path, space=own)
 
 
 def evaluate_run(
@@ -44,6 +52,7 @@ def evaluate_run(
     device: str | None = None,
     skip_corrupt: bool = False,
     download: bool = True,
+    space: SearchSpace | None = None,
 ) -> tuple[TestResult, tuple[str, ...]]:
     """Test the network of a run on the test part of a data set, and what is to be said.
 
@@ -52,7 +61,7 @@ def evaluate_run(
     images are used, but for the run's own data: then those that the run held out. Raises
     UserError where no class is the network's.
     """
-    trained = load(run)
+    trained = load(run, space=space)
     info = trained.info
     images, notices = open_test(
         spec,
@@ -90,9 +99,11 @@ def _is_own(run: Path, spec: Spec) -> bool:
 class RunClassifier:
     """The network of a run as a Classifier, on a device."""
 
-    def __init__(self, run: Path, device: str | None = None) -> None:
+    def __init__(
+        self, run: Path, device: str | None = None, space: SearchSpace | None = None
+    ) -> None:
         self._place = find_device(device)
-        self._trained = load(run).to(self._place)
+        self._trained = load(run, space=space).to(self._place)
 
     @property
     def info(self) -> DataInfo:

@@ -26,6 +26,7 @@ from dots.runs.further_training import earlier
 from dots.runs.metrics import write_board
 from dots.runs.session import RunImages
 from dots.space.genotype import Genotype
+from dots.space.search_space import SearchSpace
 from dots.training.evaluate import Mistake
 from dots.zoo.nasbench201 import Truth
 
@@ -46,8 +47,13 @@ OUTCOME = (
 )
 
 
-def finish(run: RunDirectory, truth: Truth | None = None) -> dict[str, Any]:
-    """Write everything that tells of the run as it stands; the content of result.json."""
+def finish(
+    run: RunDirectory, truth: Truth | None = None, space: SearchSpace | None = None
+) -> dict[str, Any]:
+    """Write everything that tells of the run as it stands; the content of result.json.
+
+    `space` is the run's, where that is neither ours nor installed.
+    """
     if truth is not None:
         files = {"truth": GENOTYPE, "truth_without_topology_search": POLICY_GENOTYPE}
         cells = {k: Genotype.load(run.path / f) for k, f in files.items() if run.has(f)}
@@ -60,7 +66,7 @@ def finish(run: RunDirectory, truth: Truth | None = None) -> dict[str, Any]:
         from dots.report import write_report
 
         write_board(run.path / "tensorboard", run.recipe, result)
-        write_report(run.path)
+        write_report(run.path, space)
     return result
 
 

@@ -51,7 +51,7 @@ def run_everything(session: Session, given: CandidateFile | None = None) -> None
 def search(session: Session, given: CandidateFile | None = None) -> Genotype:
     """The search stages, or those after the first from given candidates."""
     if session.run.has(GENOTYPE):
-        return Genotype.load(session.run.path / GENOTYPE)
+        return Genotype.load(session.run.path / GENOTYPE, session.plan.space)
     retained = given or search_operations(session)
     searched = search_topology(session, retained)
     if session.plan.recipe.halving.on:
@@ -83,7 +83,7 @@ def search_topology(session: Session, retained: CandidateFile) -> Genotype:
     run, images, budget = session.run, session.images, session.budget
     name = SEARCHED_GENOTYPE if session.plan.recipe.halving.on else GENOTYPE
     if run.has(name):
-        return Genotype.load(run.path / name)
+        return Genotype.load(run.path / name, session.plan.space)
     plan = cut_to_time(session, "topology")
     candidates = retained.candidates
     budget.check(candidates)
@@ -113,7 +113,9 @@ def choose_cell(session: Session, retained: CandidateFile, searched: Genotype) -
     run, images, budget = session.run, session.images, session.budget
     plan = cut_to_time(session, "halving")
     recipe, distribution = plan.recipe, None
-    policy = Genotype.load(run.path / POLICY_GENOTYPE) if run.has(POLICY_GENOTYPE) else None
+    policy = None
+    if run.has(POLICY_GENOTYPE):
+        policy = Genotype.load(run.path / POLICY_GENOTYPE, plan.space)
     if recipe.topology.by_beta:
         distribution = budget.distribution(retained.candidates, TopologyRecord.read(run.path))
     cells = finalists(
@@ -177,7 +179,7 @@ def baseline(session: Session, name: Baseline) -> NetworkSpec | None:
         case "darts-policy":
             if not run.has(POLICY_GENOTYPE):
                 return None
-            cell = Genotype.load(run.path / POLICY_GENOTYPE)
+            cell = Genotype.load(run.path / POLICY_GENOTYPE, session.plan.space)
         case "published":
             first = next(published(session.budget), None)
             if first is None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dots.common.errors import UserError, did_you_mean, shown
-from dots.space.search_space import GENOTYPE_OPERATIONS, ZERO, CellSpec
+from dots.common.plugins import installed
+from dots.space.search_space import GENOTYPE_OPERATIONS, ZERO, CellSpec, SearchSpace
 
 MAX_NODES = 64
 MAX_EDGES = 4096
@@ -77,12 +78,14 @@ class Cell:
         return tuple(node for node in self.concat if node in live)
 
 
-def check_cell(cell: Cell, spec: CellSpec, kind: str) -> None:
-    """Raise UserError where `cell` is no cell of the graph `spec`; `kind` names it in errors.
+def check_cell(cell: Cell, space: SearchSpace, kind: str) -> None:
+    """Raise UserError where `cell` is no cell of `space`; `kind` names it in errors.
 
-    Only the number of inputs and the rule for the output are taken from `spec`: a cell may
-    have any number of nodes up to MAX_NODES, and any MAX_EDGES edges that lead forwards.
+    The number of inputs, the rule for the output and the operations that are none of ours are
+    taken from it: a cell may have any number of nodes up to MAX_NODES, and any MAX_EDGES edges
+    that lead forwards.
     """
+    spec = space.cell
     if not 1 <= len(cell.nodes) <= MAX_NODES:
         raise UserError(
             f"the {kind} cell has {len(cell.nodes)} nodes: give it between 1 and {MAX_NODES}"
@@ -91,14 +94,16 @@ def check_cell(cell: Cell, spec: CellSpec, kind: str) -> None:
         raise UserError(f"the {kind} cell has {cell.edges} edges: give it at most {MAX_EDGES}")
     for target, edges in enumerate(cell.nodes, start=spec.inputs):
         for edge in edges:
-            _check_edge(edge, target, f"{kind} cell, node {target}")
+            _check_edge(edge, target, space, f"{kind} cell, node {target}")
     _check_concat(cell, spec, kind)
 
 
-def _check_edge(edge: Edge, target: int, where: str) -> None:
-    if edge.op not in GENOTYPE_OPERATIONS | {ZERO}:
-        hint = did_you_mean(edge.op, GENOTYPE_OPERATIONS)
-        raise UserError(f"{where}: unknown operation {shown(edge.op)}: {hint}")
+def _check_edge(edge: Edge, target: int, space: SearchSpace, where: str) -> None:
+    if edge.op not in GENOTYPE_OPERATIONS | {ZERO} and edge.op not in space.own:
+        others = installed("operation")
+        if edge.op not in others:
+            hint = did_you_mean(edge.op, {*GENOTYPE_OPERATIONS, *space.own, *others})
+            raise UserError(f"{where}: unknown operation {shown(edge.op)}: {hint}")
     _check_source(edge.source, target, where)
 
 

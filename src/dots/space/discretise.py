@@ -26,7 +26,7 @@ def build_genotype(space: SearchSpace, chosen: Mapping[str, ChosenEdges]) -> Gen
             for incoming in space.cell.incoming
         )
         cells[kind] = Cell(nodes, space.cell.concat)
-    return Genotype(cells, space.name)
+    return Genotype(cells, space.name, space)
 
 
 def derive_dots(
@@ -130,7 +130,7 @@ def revive(genotype: Genotype, space: SearchSpace, scores: Scores) -> Genotype:
         position = target - space.cell.inputs
         nodes[position] = (*nodes[position], Edge(op, source))
         cells[kind] = replace(cell, nodes=tuple(nodes))
-    return Genotype(cells, genotype.space)
+    return Genotype(cells, genotype.space, genotype.search_space)
 
 
 def with_zero_nodes(genotype: Genotype) -> Genotype:
@@ -143,4 +143,4 @@ def with_zero_nodes(genotype: Genotype) -> Genotype:
             for target, edges in nodes
         )
         cells[kind] = replace(cell, nodes=tuple(filled))
-    return Genotype(cells, genotype.space)
+    return Genotype(cells, genotype.space, genotype.search_space)

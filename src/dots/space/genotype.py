@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from dots.common.errors import UserError, did_you_mean, shown
 from dots.common.files import read_text, write_text
 from dots.space.cell import Cell, Edge, check_cell, parse_cell
-from dots.space.search_space import named_space
+from dots.space.search_space import OURS, SearchSpace, named_space
 
 __all__ = ["Cell", "Edge", "Genotype"]
 
@@ -27,6 +27,9 @@ VERSION = 1
 class Genotype:
     """A cell for each kind ("normal" and, where the space has it, "reduce") of `space`.
 
+    `search_space` is the space itself where the package has none of that name; an installed
+    one need not be given.
+
     Hashable and picklable. Raises UserError on construction for a kind that the space lacks
     or that is missing, an unknown operation, an edge that does not come from an earlier
     node, an empty concatenation or one with an unknown or repeated node, and a cell without
@@ -35,10 +38,12 @@ class Genotype:
 
     cells: Mapping[str, Cell]
     space: str = "darts"
+    search_space: SearchSpace | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check everything and freeze `cells` in the order of the space's kinds."""
-        space = named_space(self.space)
+        space = self.graph
+        object.__setattr__(self, "search_space", None if space.name in OURS else space)
         for kind in self.cells:
             if kind not in space.kinds:
                 known = " and ".join(space.kinds)
@@ -46,7 +51,7 @@ class Genotype:
         for kind in space.kinds:
             if kind not in self.cells:
                 raise UserError(f"no {kind!r} cell, which the space {space.name!r} needs: add it")
-            check_cell(self.cells[kind], space.cell, kind)
+            check_cell(self.cells[kind], space, kind)
         inputs = space.cell.inputs
         ordered = {kind: self.cells[kind].without_idle_zeros(inputs) for kind in space.kinds}
         object.__setattr__(self, "cells", MappingProxyType(ordered))
@@ -55,14 +60,23 @@ class Genotype:
         """Equal genotypes have equal hashes."""
         return hash((tuple(self.cells.items()), self.space))
 
-    def __reduce__(self) -> tuple[type[Genotype], tuple[dict[str, Cell], str]]:
+    def __reduce__(
+        self,
+    ) -> tuple[type[Genotype], tuple[dict[str, Cell], str, SearchSpace | None]]:
         """Pickle through the constructor: a mapping proxy cannot be pickled."""
-        return Genotype, (dict(self.cells), self.space)
+        return Genotype, (dict(self.cells), self.space, self.search_space)
+
+    @property
+    def graph(self) -> SearchSpace:
+        """The space that the cells are from."""
+        if self.search_space is not None and self.search_space.name == self.space:
+            return self.search_space
+        return named_space(self.space)
 
     @property
     def inputs(self) -> int:
         """The number of inputs of a cell: 2 in the DARTS spaces, 1 in NAS-Bench-201."""
-        return named_space(self.space).cell.inputs
+        return self.graph.cell.inputs
 
     def skips(self, kind: str = "normal") -> int:
         """The number of skip connections in the cell of this kind."""
@@ -119,8 +133,12 @@ class Genotype:
         return "{\n" + ",\n".join(lines) + "\n}\n"
 
     @classmethod
-    def from_json(cls, value: Any, where: str = "genotype") -> Genotype:
+    def from_json(
+        cls, value: Any, where: str = "genotype", space: SearchSpace | None = None
+    ) -> Genotype:
         """The genotype in a JSON value; `where` names it in errors.
+
+        `space` is the one that it names, where that is neither ours nor installed.
 
         Besides what `to_json` writes, an edge may be a pair `["op", from]`, a cell may be a
         flat list of such pairs, two per node in order, and `version` and `space` may be
@@ -130,20 +148,20 @@ class Genotype:
         Raises UserError for anything else, see the class.
         """
         try:
-            return _parse(value)
+            return _parse(value, space)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
 
     @classmethod
-    def load(cls, path: str | Path) -> Genotype:
+    def load(cls, path: str | Path, space: SearchSpace | None = None) -> Genotype:
         """Read a genotype file, also of another program (`dots.space.formats`).
 
-        Raises UserError where it is missing, unreadable or wrong.
+        `space` as in `from_json`. Raises UserError where it is missing, unreadable or wrong.
         """
         from dots.space import formats  # which make genotypes
 
         path = Path(path)
-        return formats.read(read_text(path, what="a genotype"), where=repr(str(path)))
+        return formats.read(read_text(path, what="a genotype"), repr(str(path)), space)
 
     def save(self, path: str | Path) -> None:
         """Write a genotype file, atomically. Raises UserError where that is impossible."""
@@ -153,7 +171,7 @@ class Genotype:
             raise UserError(f"cannot write the genotype to {str(path)!r}: {error}") from None
 
 
-def _parse(value: Any) -> Genotype:
+def _parse(value: Any, given: SearchSpace | None) -> Genotype:
     if not isinstance(value, dict):
         raise UserError(f"a genotype is a JSON object, not {shown(value)}")
     version = value.get("version", VERSION)
@@ -162,7 +180,7 @@ def _parse(value: Any) -> Genotype:
     name = value.get("space", "darts")
     if not isinstance(name, str):
         raise UserError(f"'space' is the name of a search space, not {shown(name)}")
-    space = named_space(name)
+    space = given if given is not None and given.name == name else named_space(name)
     known = {"version", "space"}.union(*({kind, f"{kind}_concat"} for kind in space.kinds))
     for key in value:
         if key not in known:
@@ -170,4 +188,4 @@ def _parse(value: Any) -> Genotype:
                 f"unknown field {shown(key)} in the space {name!r}: {did_you_mean(key, known)}"
             )
     cells = {kind: parse_cell(value, kind, space.cell.inputs) for kind in space.kinds}
-    return Genotype(cells, name)
+    return Genotype(cells, name, space)

@@ -5,17 +5,20 @@ Nothing outside this file may assume a number of nodes, operations, inputs or ed
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
-from dots.common.errors import UserError, shown
+from dots.common.errors import UserError
 from dots.common.lazy import lazy
+from dots.common.plugins import Plugin, find_outside
 
 Groups = tuple[tuple[str, ...], ...]
 Candidates = Mapping[str, tuple[tuple[str, ...], ...]]
 """For each cell kind and edge the operations to choose from."""
+Operation = Callable[[int, int, Any], Any]
+"""Makes the module of an operation from (channels, stride, OperationStyle)."""
 
 ZERO = "none"
 DARTS_OPERATIONS = (
@@ -99,7 +102,10 @@ class SearchSpace:
     that the space does not offer is absent. `mergeable` lists the convolutions that one
     kernel can hold together (MergeNAS). `skeleton` names the network around the cells.
     `policy_edges` is how many edges a node keeps without topology search; None: every edge
-    whose best operation is not Zero, the rule of NAS-Bench-201.
+    whose best operation is not Zero, the rule of NAS-Bench-201. `own` makes the operations that
+    are neither ours nor installed (see `dots.networks.operations.registry`).
+
+    Raises UserError for an operation of its own that has the name of one of ours.
     """
 
     name: str
@@ -110,12 +116,31 @@ class SearchSpace:
     groups: Mapping[str, Groups] = field(default_factory=lambda: MappingProxyType({}))
     mergeable: tuple[str, ...] = ()
     policy_edges: int | None = 2
+    own: Mapping[str, Operation] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        """Refuse what would mean two things."""
+        for name in self.own:
+            if name in GENOTYPE_OPERATIONS | {ZERO}:
+                raise UserError(
+                    f"the space {self.name!r} has an operation {name!r} of its own, which is one "
+                    "of ours: give it another name"
+                )
+
+    def __reduce__(self) -> tuple[type[SearchSpace], tuple[Any, ...]]:
+        """Pickle through the constructor: a mapping proxy cannot be pickled."""
+        values = (getattr(self, each.name) for each in fields(self))
+        return SearchSpace, tuple(dict(v) if isinstance(v, Mapping) else v for v in values)
 
     @property
     def full_candidates(self) -> Candidates:
         """Every operation on every edge of every cell kind."""
         edges = len(self.cell.edges)
         return dict.fromkeys(self.kinds, (self.operations,) * edges)
+
+    def with_nodes(self, nodes: int | None) -> SearchSpace:
+        """The same with so many intermediate nodes; None: as many as it has."""
+        return self if nodes is None else replace(self, cell=replace(self.cell, nodes=nodes))
 
     def groups_for(self, scheme: str) -> Groups:
         """The groups of `scheme`, without operations that this space lacks.
@@ -163,13 +188,19 @@ def darts_space(
     nodes: int = 4,
     operations: Sequence[str] = DARTS_OPERATIONS,
     name: str = "darts",
+    own: Mapping[str, Operation] | None = None,
 ) -> SearchSpace:
-    """The DARTS space (Sec. 3.1): two inputs, two cell kinds, nodes concatenated."""
-    chosen = tuple(operations)
+    """The DARTS space (Sec. 3.1): two inputs, two cell kinds, nodes concatenated.
+
+    The operations `own` are there beside `operations`. An operation that is none of ours is
+    grouped with the convolutions where there are two groups, and is a group of its own else.
+    """
+    chosen = tuple(operations) + tuple(op for op in own or () if op not in operations)
+    others = tuple(op for op in chosen if op not in GENOTYPE_OPERATIONS | {ZERO})
     groups = {
         scheme: kept
         for scheme, partition in _DARTS_GROUPS.items()
-        if len(kept := _restrict(partition, chosen)) > 1
+        if len(kept := _restrict(_joined(partition, others), chosen)) > 1
     }
     return SearchSpace(
         name=name,
@@ -179,7 +210,14 @@ def darts_space(
         skeleton="darts",
         groups=MappingProxyType(groups),
         mergeable=tuple(op for op in chosen if op.startswith(("sep_conv", "dil_conv"))),
+        own=MappingProxyType(dict(own or {})),
     )
+
+
+def _joined(partition: Groups, others: tuple[str, ...]) -> Groups:
+    if len(partition) > 2:
+        return (*partition, *((op,) for op in others))
+    return tuple((*group, *others) if "sep_conv_3x3" in group else group for group in partition)
 
 
 def _restrict(partition: Groups, operations: Sequence[str]) -> Groups:
@@ -212,24 +250,47 @@ def nasbench201_space(operations: Sequence[str] = NASBENCH201_OPERATIONS) -> Sea
     )
 
 
-def named_space(name: str, nodes: int | None = None) -> SearchSpace:
-    """The space called `name`; `nodes` overrides the number of intermediate nodes.
-
-    Raises UserError for an unknown name, and for `nodes` in a space that fixes them.
-    """
-    small = {
+_SMALL: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
         "s2": ("skip_connect", "sep_conv_3x3"),
         "s3": (ZERO, "skip_connect", "sep_conv_3x3"),
         "s4": ("sep_conv_3x3", "noise"),
     }
+)
+OURS = ("darts", "nasbench201", *_SMALL)
+"""The names of the spaces that the package has."""
+
+
+def named_space(name: str, nodes: int | None = None, given: Plugin | None = None) -> SearchSpace:
+    """The space called `name`: one of ours, the `given` one, or an installed one.
+
+    `nodes` overrides the number of intermediate nodes. Raises UserError for an unknown name,
+    for `nodes` in a space that fixes them, and for what is no space.
+    """
     if name == "nasbench201":
         if nodes not in (None, 3):
             raise UserError("the space 'nasbench201' has three nodes: leave 'nodes' unset")
         return nasbench201_space()
     if name == "darts":
         return darts_space(nodes or 4)
-    if name in small:
-        return darts_space(nodes or 4, small[name], name=name)
-    raise UserError(
-        f"unknown search space {shown(name)}: choose darts, nasbench201, {', '.join(small)}"
-    )
+    if name in _SMALL:
+        return darts_space(nodes or 4, _SMALL[name], name=name)
+    space = checked_space(find_outside("space", name, OURS, given))
+    return space.with_nodes(nodes)
+
+
+def given_space(plugin: Plugin | None) -> SearchSpace | None:
+    """The space that was handed over, if one was. Raises UserError as `checked_space`."""
+    return None if plugin is None else checked_space(plugin)
+
+
+def checked_space(plugin: Plugin) -> SearchSpace:
+    """The space that a plug-in is. Raises UserError for another thing, and a name of ours."""
+    space, name = plugin.value, plugin.name
+    if not isinstance(space, SearchSpace):
+        raise UserError(f"{name} is no search space: make one of dots.space.SearchSpace")
+    if space.name in OURS:
+        raise UserError(f"{name} calls itself {space.name!r}, which is one of ours: rename it")
+    if ":" not in name and space.name != name:
+        raise UserError(f"the installed space {name!r} calls itself {space.name!r}: rename it")
+    return space

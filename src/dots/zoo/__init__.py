@@ -20,7 +20,7 @@ from dots.common.files import parse_json
 from dots.common.records import GENOTYPE
 from dots.space.formats import is_text, read
 from dots.space.genotype import Genotype
-from dots.space.search_space import DARTS_OPERATIONS
+from dots.space.search_space import DARTS_OPERATIONS, SearchSpace
 
 __all__ = ["PUBLISHED", "ZooEntry", "entries", "find", "load", "names", "resolve"]
 
@@ -117,14 +117,14 @@ def _folded(name: str) -> str:
     return name.strip().casefold().replace("-", "_").replace(" ", "_")
 
 
-def resolve(text: str, others: Iterable[str] = ()) -> Genotype:
+def resolve(text: str, others: Iterable[str] = (), space: SearchSpace | None = None) -> Genotype:
     """The genotype that a command line names: a published cell, a file, or a run's folder.
 
     Or a genotype itself, in the notation of DARTS or of NAS-Bench-201.
 
     A published cell takes precedence over a file of the same name in the current folder
     (write `./NAME` for that). In a folder `genotype.json` is read. `others` are names that may
-    have been meant too: an error suggests them.
+    have been meant too: an error suggests them. `space` as in `Genotype.from_json`.
 
     Raises UserError where `text` is none of them, or the file is no genotype.
     """
@@ -133,8 +133,8 @@ def resolve(text: str, others: Iterable[str] = ()) -> Genotype:
     if is_text(text):
         return read(text, where="the genotype")
     if os.path.isdir(text):
-        return Genotype.load(Path(text) / GENOTYPE)
+        return Genotype.load(Path(text) / GENOTYPE, space)
     if os.path.isfile(text) or Path(text).suffix == ".json" or os.path.basename(text) != text:
-        return Genotype.load(text)
+        return Genotype.load(text, space)
     hint = did_you_mean(text, (*names(), *others))
     raise UserError(f"{shown(text)} is neither a genotype file nor a published cell: {hint}")

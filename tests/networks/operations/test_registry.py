@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from dots.common.errors import UserError
-from dots.networks.operations.candidates import OperationStyle
 from dots.networks.operations.registry import make_operation
-from dots.networks.operations.source import Source, complete
+from dots.networks.operations.source import Source
 from dots.space.search_space import (
     DARTS_OPERATIONS,
     FURTHER_OPERATIONS,
@@ -17,25 +18,14 @@ from dots.space.search_space import (
     NASBENCH201_OPERATIONS,
     ZERO,
 )
-
-DERIVED = OperationStyle(affine=True, pool_norm=False)
-
-
-def run(operation: nn.Module, x: Tensor, *, fast: bool = False) -> Tensor:
-    parts = operation(Source(x, fast=fast))
-    return complete(parts, fast=fast)
+from dots.testing import OperationContract
+from dots.testing.operations import DERIVED, computed
 
 
-@pytest.mark.parametrize("size", [7, 8])
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("name", sorted(GENOTYPE_OPERATIONS))
-def test_every_operation_keeps_width_and_rounds_the_halved_size_up(
-    name: str, stride: int, size: int
-) -> None:
-    x = torch.randn(2, 8, size, size)
-    y = run(make_operation(name, 8, stride, DERIVED), x)
-    halved = -(-size // stride)
-    assert y.shape == (2, 8, halved, halved)
+class TestOperation(OperationContract):
+    @pytest.fixture(autouse=True, params=sorted(GENOTYPE_OPERATIONS))
+    def _each(self, request: pytest.FixtureRequest) -> None:
+        self.operation = partial(make_operation, request.param)
 
 
 def test_there_is_a_module_for_every_name_and_for_no_other() -> None:
@@ -44,22 +34,6 @@ def test_there_is_a_module_for_every_name_and_for_no_other() -> None:
     assert make_operation(ZERO, 8, 1, DERIVED)(Source(torch.ones(1, 8, 4, 4))) is None
     with pytest.raises(UserError, match="no network implements the operation 'conv_9x9'"):
         make_operation("conv_9x9", 8, 1, DERIVED)
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("name", sorted(set(FURTHER_OPERATIONS) - {"noise"}))
-def test_fast_and_plain_agree_in_value_and_gradient(name: str, stride: int) -> None:
-    torch.manual_seed(0)
-    operation = make_operation(name, 8, stride, DERIVED).double()
-    x = torch.randn(3, 8, 9, 9, dtype=torch.float64, requires_grad=True)
-    inputs = [x, *operation.parameters()]
-    plain = run(operation, x)
-    seed = torch.randn_like(plain)
-    plain_gradients = torch.autograd.grad(plain, inputs, seed)
-    fast = run(operation, x, fast=True)
-    assert torch.allclose(plain, fast, atol=1e-10)
-    for a, b in zip(plain_gradients, torch.autograd.grad(fast, inputs, seed), strict=True):
-        assert torch.allclose(a, b, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -86,10 +60,10 @@ def test_parameters_of_further_operations_by_hand(name: str, expected: int) -> N
 
 def test_small_max_pool_by_hand() -> None:
     x = torch.arange(9.0).view(1, 1, 3, 3) - 100  # negative: padding must not win
-    assert run(make_operation("max_pool_2x2", 1, 1, DERIVED), x).flatten().tolist() == [
+    assert computed(make_operation("max_pool_2x2", 1, 1, DERIVED), x).flatten().tolist() == [
         v - 100 for v in (4.0, 5, 5, 7, 8, 8, 7, 8, 8)
     ]
-    assert run(make_operation("max_pool_2x2", 1, 2, DERIVED), x).flatten().tolist() == [
+    assert computed(make_operation("max_pool_2x2", 1, 2, DERIVED), x).flatten().tolist() == [
         v - 100 for v in (4.0, 5, 7, 8)
     ]
 

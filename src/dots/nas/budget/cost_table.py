@@ -19,7 +19,7 @@ from dots.networks.body import (
     plan_darts,
     plan_nasbench201,
 )
-from dots.networks.count import network_cost, operation_cost
+from dots.networks.count import Cost, network_cost, operation_cost
 from dots.space.genotype import Cell, Edge, Genotype
 from dots.space.search_space import ZERO, SearchSpace
 
@@ -128,8 +128,12 @@ def counted_tables(
     """
     names = tuple(space.operations if operations is None else operations)
     found = places(space, shape, image_size)
-    count = cache(lambda op, place: operation_cost(op, *place))
     rest = network_cost(free_genotype(space), shape, image_size)
+
+    @cache
+    def count(op: str, place: Place) -> Cost:
+        return operation_cost(op, place.channels, place.stride, place.size, space.own)
+
     return (
         cost_table(
             space, found, "parameters", rest.parameters, lambda *a: count(*a).parameters, names
@@ -152,4 +156,5 @@ FREE = "max_pool_3x3"
 def free_genotype(space: SearchSpace) -> Genotype:
     """Cells of poolings alone: what their network costs, every network costs."""
     nodes = tuple((Edge(FREE, 0),) for _ in range(space.cell.nodes))
-    return Genotype(dict.fromkeys(space.kinds, Cell(nodes, space.cell.concat)), space.name)
+    cell = Cell(nodes, space.cell.concat)
+    return Genotype(dict.fromkeys(space.kinds, cell), space.name, space)

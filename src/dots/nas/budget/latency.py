@@ -150,7 +150,9 @@ def measure_latencies(
     with isolated_random_state():
         for op in names:
             for place in found if op != ZERO else ():
-                seconds = operation_latency(op, *place, batch=batch, device=device, repeats=repeats)
+                seconds = operation_latency(
+                    op, *place, batch=batch, device=device, repeats=repeats, own=space.own
+                )
                 table[op, place] = round(1e9 * seconds)
         rest = _rest(space, shape, image_size, device, batch, repeats)
     return LatencyTable(space.name, shape, image_size, batch, describe_device(device), rest, table)

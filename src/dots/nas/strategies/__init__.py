@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dots.common.errors import UserError, did_you_mean
+from inspect import isabstract
+
+from dots.common.errors import UserError
+from dots.common.plugins import Plugin, find_outside
 from dots.nas.strategies.asap import Asap
 from dots.nas.strategies.base import OperationSearch
 from dots.nas.strategies.beta_darts import BetaDarts
@@ -52,8 +55,17 @@ STRATEGIES: dict[str, type[OperationSearch]] = {
 }
 
 
-def find_strategy(name: str) -> type[OperationSearch]:
-    """The class of a strategy. Raises UserError for an unknown name."""
-    if name not in STRATEGIES:
-        raise UserError(f"unknown strategy {name!r}: {did_you_mean(name, STRATEGIES)}")
-    return STRATEGIES[name]
+def find_strategy(name: str, given: Plugin | None = None) -> type[OperationSearch]:
+    """The class of a strategy: one of ours, the `given` one, or an installed one.
+
+    Raises UserError for an unknown name, and for what is no strategy.
+    """
+    if name in STRATEGIES:
+        return STRATEGIES[name]
+    found = find_outside("strategy", name, STRATEGIES, given).value
+    if not (isinstance(found, type) and issubclass(found, OperationSearch)):
+        raise UserError(f"{name} is no strategy: make it a subclass of {OperationSearch.__name__}")
+    if isabstract(found):
+        missing = ", ".join(sorted(found.__abstractmethods__))
+        raise UserError(f"the strategy {name} is not complete: it lacks {missing}")
+    return found

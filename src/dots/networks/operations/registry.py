@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from torch import nn
 
 from dots.common.errors import UserError
+from dots.common.plugins import find_installed
 from dots.networks.operations.candidates import (
     DilConv,
     FactorizedReduce,
@@ -26,6 +27,7 @@ from dots.networks.operations.published import (
     RowColumn,
     SmallMaxPool,
 )
+from dots.space.search_space import Operation
 
 
 def _skip(channels: int, stride: int, style: OperationStyle) -> nn.Module:
@@ -34,8 +36,7 @@ def _skip(channels: int, stride: int, style: OperationStyle) -> nn.Module:
     return FactorizedReduce(channels, channels, style.affine)
 
 
-_Builder = Callable[[int, int, OperationStyle], nn.Module]
-_BUILDERS: Mapping[str, _Builder] = MappingProxyType(
+_BUILDERS: Mapping[str, Operation] = MappingProxyType(
     {
         "none": lambda c, s, style: Zero(s),
         "noise": lambda c, s, style: Noise(s),
@@ -63,12 +64,26 @@ _BUILDERS: Mapping[str, _Builder] = MappingProxyType(
 )
 
 
-def make_operation(name: str, channels: int, stride: int, style: OperationStyle) -> nn.Module:
+def make_operation(
+    name: str,
+    channels: int,
+    stride: int,
+    style: OperationStyle,
+    own: Mapping[str, Operation] = MappingProxyType({}),
+) -> nn.Module:
     """The module of operation `name`, [B, C, H, W] -> [B, C, ⌈H/stride⌉, ⌈W/stride⌉].
 
-    Its forward takes a Source and returns Parts, or None for Zero. Raises UserError for a
-    name that no module implements.
+    Its forward takes a Source and returns Parts, or None for Zero. `own` makes those of the
+    space itself; other names are looked for among what is installed. Raises UserError for a
+    name that no module implements, and where what should make it makes another thing.
     """
-    if name not in _BUILDERS:
-        raise UserError(f"no network implements the operation {name!r}: {', '.join(_BUILDERS)}")
-    return _BUILDERS[name](channels, stride, style)
+    build = own.get(name) or _BUILDERS.get(name)
+    if build is None:
+        found = find_installed("operation", name)
+        if found is None:
+            raise UserError(f"no network implements the operation {name!r}: {', '.join(_BUILDERS)}")
+        build = found.value
+    module = build(channels, stride, style)
+    if not isinstance(module, nn.Module):
+        raise UserError(f"the operation {name!r} makes no torch.nn.Module, but a {type(module)}")
+    return module

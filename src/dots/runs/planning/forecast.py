@@ -66,7 +66,7 @@ def forecast(facts: Facts, recipe: Recipe, device: torch.device) -> Forecast:
         stages=tuple(parts(recipe, counts, measure(plan, info, device))),
         image_bytes=pixels,
         resident=pixels <= RESIDENT_BYTES,
-        step_bytes=step_peak(recipe, info, device),
+        step_bytes=step_peak(plan, info, device),
         advice=advice(counts),
     )
 

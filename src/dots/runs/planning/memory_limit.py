@@ -17,8 +17,9 @@ import torch
 
 from dots.common.errors import UserError
 from dots.common.files import parse_json
+from dots.common.plugins import Given, Plugin, load_reference
 from dots.data import DataInfo
-from dots.nas.plan import make_plan
+from dots.nas.plan import Plan, make_plan
 from dots.recipe import Recipe, recipe_from_json
 from dots.runs.planning.time_estimate import settings_batch
 from dots.runs.planning.trial_steps import STAGES, single_engine, trial_steps
@@ -41,7 +42,7 @@ def shown_bytes(count: int) -> str:
 
 
 def fewest_parts(
-    recipe: Recipe,
+    plan: Plan,
     info: DataInfo,
     device: torch.device,
     limit: int,
@@ -56,7 +57,8 @@ def fewest_parts(
     even the most parts take more.
     """
     best: tuple[int, int] | None = None
-    for parts, peak in _peaks(recipe, info, device, processes, tuple(halved(_largest(recipe)))):
+    counts = tuple(halved(_largest(plan.recipe)))
+    for parts, peak in _peaks(plan, info, device, processes, counts):
         if peak + resident > limit:
             best = best or (0, peak + resident)
             break
@@ -71,9 +73,9 @@ def fewest_parts(
     return best
 
 
-def step_peak(recipe: Recipe, info: DataInfo, device: torch.device) -> int:
+def step_peak(plan: Plan, info: DataInfo, device: torch.device) -> int:
     """The peak in bytes of a process that takes a step of every stage, as the recipe says."""
-    for _, peak in _peaks(recipe, info, device, 1, (recipe.accumulate,)):
+    for _, peak in _peaks(plan, info, device, 1, (plan.recipe.accumulate,)):
         return peak
     raise UserError("the memory of a step could not be measured, see above")
 
@@ -83,7 +85,7 @@ def _largest(recipe: Recipe) -> int:
 
 
 def _peaks(
-    recipe: Recipe,
+    plan: Plan,
     info: DataInfo,
     device: torch.device,
     processes: int,
@@ -91,7 +93,8 @@ def _peaks(
 ) -> Iterator[tuple[int, int]]:
     """(parts, peak in bytes) for each number of parts, from a process of their own."""
     request = {
-        "recipe": recipe.to_json(),
+        "recipe": plan.recipe.to_json(),
+        "given": [_again(each) for each in (plan.given.strategy, plan.given.space)],
         "info": info.to_json(),
         "device": str(device),
         "processes": processes,
@@ -113,6 +116,16 @@ def _peaks(
             child.kill()
 
 
+def _again(plugin: Plugin | None) -> str | None:
+    """What loads it in the other process."""
+    if plugin is not None and plugin.text is None:
+        raise UserError(
+            f"--max-memory is measured in a process of its own, which {plugin.name} does not "
+            "reach: put it into a file"
+        )
+    return plugin.text if plugin is not None else None
+
+
 def halved(batch: int) -> list[int]:
     """The numbers of parts that are tried, the most first."""
     counts = [1]
@@ -126,7 +139,8 @@ def _measure(request: dict[str, Any]) -> None:
     recipe = recipe_from_json(request["recipe"])
     info = DataInfo.from_json(request["info"], where="the request")
     device, processes = torch.device(request["device"]), int(request["processes"])
-    plan = make_plan(recipe)
+    strategy, space = (text and load_reference(text) for text in request["given"])
+    plan = make_plan(recipe, Given(strategy, space))
     shares = {stage: -(-settings_batch(recipe, stage) // processes) for stage in STAGES}
     for parts in request["parts"]:
         engine = single_engine(device, parts, recipe.precision)

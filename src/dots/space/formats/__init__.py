@@ -16,6 +16,7 @@ from dots.common.files import parse_json
 from dots.space.formats import darts, nasbench201, naslib, nni
 from dots.space.formats.literal import literal
 from dots.space.genotype import Genotype
+from dots.space.search_space import SearchSpace
 
 __all__ = ["WRITERS", "is_text", "read"]
 
@@ -39,8 +40,10 @@ def is_text(text: str) -> bool:
     return text.lstrip().startswith("|") or _PYTHON.search(text) is not None
 
 
-def read(text: str, where: str) -> Genotype:
+def read(text: str, where: str, space: SearchSpace | None = None) -> Genotype:
     """The genotype in `text`, of any format that is known; `where` names it in errors.
+
+    `space` as in `Genotype.from_json`.
 
     Raises UserError where it is none, or of none.
     """
@@ -56,7 +59,7 @@ def read(text: str, where: str) -> Genotype:
         raise UserError(str(error)) from None
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    return Genotype.from_json(value, where)
+    return Genotype.from_json(value, where, space)
 
 
 class _FileError(UserError):

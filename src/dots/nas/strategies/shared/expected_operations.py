@@ -9,7 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dots.nas.budget.cost_table import CostTable, cost_table, counted_tables, places
+from dots.nas.budget.cost_table import (
+    CostTable,
+    Place,
+    cost_table,
+    counted_tables,
+    places,
+)
 from dots.nas.budget.latency import measure_latencies
 from dots.nas.budget.penalty import cost_tensors, expected_cost, real_shares, uniform_kept
 from dots.networks.body import Shape
@@ -54,10 +60,13 @@ def _table(
         latencies = measure_latencies(space, shape, image_size, device=device)
         return latencies.costs(space, shape, image_size)
     if resource == "memory-access":
-        found, count = places(space, shape, image_size), cache(memory_access)
-        return cost_table(
-            space, found, "memory_access", 0.0, lambda op, at: count(op, *at), space.operations
-        )
+        found = places(space, shape, image_size)
+
+        @cache
+        def count(op: str, place: Place) -> int:
+            return memory_access(op, place.channels, place.stride, place.size, space.own)
+
+        return cost_table(space, found, "memory_access", 0.0, count, space.operations)
     parameters, multiply_adds = counted_tables(space, shape, image_size)
     return parameters if resource == "parameters" else multiply_adds
 
