@@ -82,7 +82,8 @@ def grouped(labels: Tensor, groups: Tensor, fraction: float, seed: int) -> Tenso
 
     if fraction > 0.5:
         return ~grouped(labels, groups, 1 - fraction, seed)
-    folds = min(max(2, round(1 / fraction)), len(groups.unique()))
+    count = len(set(groups.tolist()))
+    folds = min(max(2, round(1 / fraction)), count)
     everything = set(labels.tolist())
     best: Tensor | None = None
     if folds > 1:
@@ -97,7 +98,7 @@ def grouped(labels: Tensor, groups: Tensor, fraction: float, seed: int) -> Tenso
             best = mask if whole and near else best
     if best is None:
         raise UserError(
-            f"{len(groups.unique())} groups cannot be split so that every class is on both sides: "
+            f"{count} groups cannot be split so that every class is on both sides: "
             "give more groups, or the split in a column"
         )
     return best

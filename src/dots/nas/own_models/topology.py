@@ -44,7 +44,7 @@ class ModelTopology(Topology):
     def nodes(self, kind: str) -> Iterator[tuple[int, Tensor]]:
         return self._part(kind).nodes(kind) if kind in self.parts else enumerate(())
 
-    def edge_weights(self, temperature: float) -> dict[str, Tensor]:
+    def edge_weights(self, temperature: float | Tensor) -> dict[str, Tensor]:
         """γ of each input choice, [inputs]."""
         one = torch.ones(1, device=next((p.device for p in self.parameters()), None))
         return {
@@ -63,13 +63,13 @@ class ModelTopology(Topology):
         parts = (self._part(kind).kept_edges(temperature) for kind in self.parts)
         return {kind: kept for part in parts for kind, kept in part.items()}
 
-    def node_probabilities(self, beta: Tensor, temperature: float) -> Tensor:
+    def node_probabilities(self, beta: Tensor, temperature: float | Tensor) -> Tensor:
         raise NotImplementedError("each input choice has its own")
 
-    def node_edge_weights(self, node: int, beta: Tensor, temperature: float) -> Tensor:
+    def node_edge_weights(self, node: int, beta: Tensor, temperature: float | Tensor) -> Tensor:
         raise NotImplementedError("each input choice has its own")
 
-    def node_kept(self, node: int, beta: Tensor, temperature: float) -> Tensor:
+    def node_kept(self, node: int, beta: Tensor, temperature: float | Tensor) -> Tensor:
         raise NotImplementedError("each input choice has its own")
 
 
