@@ -102,20 +102,20 @@ def test_the_fewest_parts_that_fit_are_chosen(monkeypatch: pytest.MonkeyPatch) -
         return iter([(8, 100), (4, 150), (2, 250), (1, 450)])
 
     monkeypatch.setattr("dots.runs.planning.memory_limit._peaks", peaks)
-    recipe, cpu = preset("tiny"), torch.device("cpu")
-    assert fewest_parts(recipe, INFO, cpu, 500) == (1, 450)
-    assert fewest_parts(recipe, INFO, cpu, 300) == (2, 250)
-    assert fewest_parts(recipe, INFO, cpu, 300, resident=60) == (4, 210)
+    plan, cpu = make_plan(preset("tiny")), torch.device("cpu")
+    assert fewest_parts(plan, INFO, cpu, 500) == (1, 450)
+    assert fewest_parts(plan, INFO, cpu, 300) == (2, 250)
+    assert fewest_parts(plan, INFO, cpu, 300, resident=60) == (4, 210)
     with pytest.raises(UserError, match=r"--max-memory.*low_memory"):
-        fewest_parts(recipe, INFO, cpu, 99)
+        fewest_parts(plan, INFO, cpu, 99)
 
 
 @pytest.mark.slow
 def test_memory_is_measured_in_a_process_of_its_own() -> None:
     info = DataInfo("x", ("a", "b"), 3, 32, (0.5,) * 3, (0.2,) * 3, flip=True)
     recipe = build_recipe("tiny", overrides=["operations.channels=16", "operations.batch=256"])
-    parts, peak = fewest_parts(recipe, info, torch.device("cpu"), 64 * 2**30)
+    parts, peak = fewest_parts(make_plan(recipe), info, torch.device("cpu"), 64 * 2**30)
     assert parts == 1
-    fewer, less = fewest_parts(recipe, info, torch.device("cpu"), peak - 2**20)
+    fewer, less = fewest_parts(make_plan(recipe), info, torch.device("cpu"), peak - 2**20)
     assert fewer > 1
     assert less < peak
