@@ -133,26 +133,6 @@ LatencyTable = Annotated[
 ]
 
 
-def computing(*, low_memory: bool, precision: str | None, compiled: bool) -> dict[str, Any]:
-    """The options of how networks are computed as settings."""
-    return {
-        "low_memory": "true" if low_memory else None,
-        "precision": precision,
-        "compile": "true" if compiled else None,
-    }
-
-
-def budget(
-    parameters: int | None, multiply_adds: int | None, latency: float | None
-) -> dict[str, Any]:
-    """The options of a budget as settings."""
-    return {
-        "budget.max_parameters": parameters,
-        "budget.max_multiply_adds": multiply_adds,
-        "budget.latency_target": latency,
-    }
-
-
 def hand_over(strategy: str | None, space: str | None) -> Given:
     """What --strategy and --space name in files and modules: those are loaded, and no others."""
     texts = (

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import tempfile
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dots.cli import options as o
+from dots.cli.grouped import grouped
 from dots.cli.installed import ListsInstalled
 from dots.cli.networks import named_network
 from dots.common.errors import UserError
@@ -23,6 +25,102 @@ if TYPE_CHECKING:
     from dots.space.genotype import Genotype
 
 
+Baselines = Annotated[
+    bool, typer.Option("--baselines", help="Also train the cell of the DARTS policy.")
+]
+Until = Annotated[str | None, typer.Option(help="'operations': stop before the topology search.")]
+CandidatesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--candidates",
+        help="Only the topology search, from candidates.json or anyone's scores.",
+    ),
+]
+Table = Annotated[
+    Path | None,
+    typer.Option(help="The table of NAS-Bench-201 (parquet): the true accuracies of its cells."),
+]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options of every job that makes or continues a run directory."""
+
+    labels: o.Labels = None
+    images: o.Images = None
+    preset: o.Preset = None
+    seed: o.Seed = None
+    out: o.Out = None
+    device: o.Device = None
+    devices: o.Devices = 1
+    workers: o.Workers = 0
+    batch: o.Batch = None
+    image_size: o.ImageSize = None
+    set_: o.Set = None
+    recipe: o.RecipeFile = None
+    time_limit: o.TimeLimit = None
+    max_memory: o.MaxMemory = None
+    low_memory: o.LowMemory = False
+    precision: o.Precision = None
+    compile_: o.Compile = False
+    resume: o.Resume = None
+    skip_corrupt: o.SkipCorrupt = False
+    no_download: o.NoDownload = False
+    logger: o.Logger = None
+    dry_run: o.DryRun = False
+    quiet: o.Quiet = False
+    debug: o.Debug = False
+
+    def machine(self, latency_table: Path | None) -> Machine:
+        """Where the job runs. Raises UserError for numbers that cannot be."""
+        return o.make_machine(
+            self.device,
+            self.devices,
+            self.workers,
+            skip_corrupt=self.skip_corrupt,
+            no_download=self.no_download,
+            latency_table=latency_table,
+            loggers=self.logger,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """The options that are settings of the recipe."""
+        return {
+            "seed": self.seed,
+            "batch": self.batch,
+            "low_memory": "true" if self.low_memory else None,
+            "precision": self.precision,
+            "compile": "true" if self.compile_ else None,
+            "data.image_size": self.image_size,
+            "data.images": o.folder_of(self.images),
+        }
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """The options of the jobs that search."""
+
+    strategy: o.Strategy = None
+    space: o.Space = None
+    select: o.Select = None
+    table: Table = None
+    max_params: o.MaxParameters = None
+    max_multiply_adds: o.MaxMultiplyAdds = None
+    latency_target: o.LatencyTarget = None
+    latency_table: o.LatencyTable = None
+
+    def settings(self, given: Given) -> dict[str, Any]:
+        """The options that are settings of the recipe; `given`: what is the user's own."""
+        return {
+            "strategy": given.strategy.name if given.strategy else self.strategy,
+            "space": given.space.name if given.space else self.space,
+            "select": self.select,
+            "budget.max_parameters": self.max_params,
+            "budget.max_multiply_adds": self.max_multiply_adds,
+            "budget.latency_target": self.latency_target,
+        }
+
+
 class Asked:
     """A job as the command line asks for it."""
 
@@ -30,36 +128,25 @@ class Asked:
         self,
         kind: str,
         data: str | None,
-        resume: Path | None,
-        dry_run: bool,
-        quiet: bool,
-        out: Path | None,
+        options: RunOptions,
+        search: SearchOptions | None = None,
+        given: Given = NOTHING,
     ) -> None:
-        self.kind, self.data, self.resume, self.dry_run = kind, data, resume, dry_run
-        self.quiet, self.out = quiet, out
-        self.machine: Machine | None = None
-        self.preset: str | None = None
-        self.file: Path | None = None
-        self.overrides: list[str] | None = None
-        self.shortcuts: dict[str, Any] = {}
+        self.kind, self.options, self.given = kind, options, given
+        self.data = o.data_of(data, options.labels)
+        self.table = search.table if search else None
+        self.machine = options.machine(search.latency_table if search else None)
+        self.shortcuts = options.settings()
         self.candidates: Path | None = None
-        self.table: Path | None = None
         self.genotype: Genotype | None = None
-        self.limits: tuple[str | None, str | None] = (None, None)
         self.extend: int | None = None
         self.positional: dict[str, object] = {}
         self.reference: str | None = None
         self.skeleton: str = "darts"
         self.weights: str | None = None
-        self.given: Given = NOTHING
-
-    def hand_over(self, strategy: str | None, space: str | None) -> dict[str, Any]:
-        """Take what is the user's own; the settings that choose a strategy and a space."""
-        self.given = o.hand_over(strategy, space)
-        return {
-            "strategy": self.given.strategy.name if self.given.strategy else strategy,
-            "space": self.given.space.name if self.given.space else space,
-        }
+        if search is not None:
+            self.given = o.hand_over(search.strategy, search.space)
+            self.shortcuts |= search.settings(self.given)
 
     def network_spec(self, text: str | None, own_skeleton: bool) -> None:
         """What is to be trained. Raises UserError where there is no such thing."""
@@ -91,8 +178,8 @@ class Asked:
             raise typer.Exit(status)
 
     def _status(self) -> int:
-        if self.resume is not None:
-            return self._continue(self.resume)
+        if self.options.resume is not None:
+            return self._continue(self.options.resume)
         if self.extend is not None:
             raise UserError(
                 "--extend adds epochs to a run that is there: say which by --resume DIR"
@@ -100,26 +187,25 @@ class Asked:
         if self.data is None:
             raise UserError(f"no DATA: say what to use, as in 'dots {self.kind} digits'")
         recipe = o.make_recipe(
-            preset=self.preset,
-            file=self.file,
-            overrides=self.overrides,
+            preset=self.options.preset,
+            file=self.options.recipe,
+            overrides=self.options.set_,
             shortcuts=self.shortcuts,
             given=self.given,
         )
         folder = (
             tempfile.TemporaryDirectory()
-            if self.dry_run and self.out is None
+            if self.options.dry_run and self.options.out is None
             else nullcontext(None)
         )
         with folder as temporary:
-            return self._begin(recipe, Path(temporary) / "dry" if temporary else self.out)
+            return self._begin(recipe, Path(temporary) / "dry" if temporary else self.options.out)
 
     def _begin(self, recipe: Recipe, out: Path | None) -> int:
         from dots.data.sources.read import remembered
         from dots.runs.launch import Job, begin, dry_recipe
 
         assert self.data is not None
-        assert self.machine is not None
         data = o.data(self.data)
         candidates = str(self.candidates.resolve()) if self.candidates else None
         table = str(self.table.resolve()) if self.table else None
@@ -132,9 +218,9 @@ class Asked:
             skeleton=self.skeleton,
             weights=self.weights,
         )
-        watcher = o.make_watcher(self.quiet)
-        recipe = dry_recipe(recipe) if self.dry_run else recipe
-        steps = 1 if self.dry_run else None
+        watcher = o.make_watcher(self.options.quiet)
+        recipe = dry_recipe(recipe) if self.options.dry_run else recipe
+        steps = 1 if self.options.dry_run else None
         with begin(
             data,
             recipe,
@@ -146,7 +232,7 @@ class Asked:
             command=["dots", *sys.argv[1:]],
             genotype=self.genotype,
             max_steps=steps,
-            limits=o.make_limits(*self.limits),
+            limits=o.make_limits(self.options.time_limit, self.options.max_memory),
             given=self.given,
         ) as session:
             return self._finish(session, job, watcher)
@@ -155,8 +241,7 @@ class Asked:
         from dots.runs.launch import resume
 
         self._refuse_new_settings()
-        assert self.machine is not None
-        watcher = o.make_watcher(self.quiet)
+        watcher = o.make_watcher(self.options.quiet)
         if self.extend is not None and self.extend < 1:
             raise UserError(f"--extend {self.extend}: give a number of epochs from 1 up")
         more = self.extend or 0
@@ -179,15 +264,15 @@ class Asked:
             and not (name in ("strategy", "space") and is_reference(value))  # named again
         ]
         others = {
-            "--latency-table": self.machine.latency_table if self.machine else None,
+            "--latency-table": self.machine.latency_table,
             **self.positional,
-            "--time-limit": self.limits[0],
-            "--max-memory": self.limits[1],
-            "--dry-run": self.dry_run or None,
-            "--preset": self.preset,
-            "--recipe": self.file,
-            "--set": self.overrides,
-            "--out": self.out,
+            "--time-limit": self.options.time_limit,
+            "--max-memory": self.options.max_memory,
+            "--dry-run": self.options.dry_run or None,
+            "--preset": self.options.preset,
+            "--recipe": self.options.recipe,
+            "--set": self.options.set_,
+            "--out": self.options.out,
             "--candidates": self.candidates,
             "--table": self.table,
         }
@@ -214,25 +299,8 @@ class Asked:
                 )
             return 128 + stopped.signal if session.processes.main else 0
         if session.processes.main:
-            print_outcome(session, result, dry=self.dry_run)
+            print_outcome(session, result, dry=self.options.dry_run)
         return 0
-
-
-Baselines = Annotated[
-    bool, typer.Option("--baselines", help="Also train the cell of the DARTS policy.")
-]
-Until = Annotated[str | None, typer.Option(help="'operations': stop before the topology search.")]
-CandidatesFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--candidates",
-        help="Only the topology search, from candidates.json or anyone's scores.",
-    ),
-]
-Table = Annotated[
-    Path | None,
-    typer.Option(help="The table of NAS-Bench-201 (parquet): the true accuracies of its cells."),
-]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -242,139 +310,39 @@ def add_to(app: typer.Typer) -> None:
     app.command()(train)
 
 
+@grouped
 def run(
     data: o.Data = None,
-    labels: o.Labels = None,
-    images: o.Images = None,
-    preset: o.Preset = None,
-    seed: o.Seed = None,
-    out: o.Out = None,
-    device: o.Device = None,
-    devices: o.Devices = 1,
-    workers: o.Workers = 0,
-    batch: o.Batch = None,
-    image_size: o.ImageSize = None,
-    strategy: o.Strategy = None,
-    space: o.Space = None,
-    select: o.Select = None,
-    set_: o.Set = None,
-    recipe: o.RecipeFile = None,
-    table: Table = None,
+    *,
+    options: RunOptions,
+    searching: SearchOptions,
     baselines: Baselines = False,
-    max_params: o.MaxParameters = None,
-    max_multiply_adds: o.MaxMultiplyAdds = None,
-    latency_target: o.LatencyTarget = None,
-    latency_table: o.LatencyTable = None,
-    time_limit: o.TimeLimit = None,
-    max_memory: o.MaxMemory = None,
-    low_memory: o.LowMemory = False,
-    precision: o.Precision = None,
-    compile_: o.Compile = False,
-    resume: o.Resume = None,
     extend: o.Extend = None,
-    skip_corrupt: o.SkipCorrupt = False,
-    no_download: o.NoDownload = False,
-    logger: o.Logger = None,
-    dry_run: o.DryRun = False,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
 ) -> None:
     """Search a cell for DATA, train its network, test it, and write a report."""
-    data = o.data_of(data, labels)
-    asked = Asked("run", data, resume, dry_run, quiet, out)
-    asked.table, asked.extend = table, extend
-    asked.machine = o.make_machine(
-        device,
-        devices,
-        workers,
-        skip_corrupt=skip_corrupt,
-        no_download=no_download,
-        latency_table=latency_table,
-        loggers=logger,
-    )
-    asked.limits = (time_limit, max_memory)
-    asked.preset, asked.file, asked.overrides = preset, recipe, set_
-    asked.shortcuts = {
-        "seed": seed,
-        "batch": batch,
-        **o.computing(low_memory=low_memory, precision=precision, compiled=compile_),
-        "data.image_size": image_size,
-        "data.images": o.folder_of(images),
-        **asked.hand_over(strategy, space),
-        "select": select,
-        **o.budget(max_params, max_multiply_adds, latency_target),
-        "baselines": "random,darts-policy" if baselines else None,
-    }
+    asked = Asked("run", data, options, searching)
+    asked.extend = extend
+    asked.shortcuts["baselines"] = "random,darts-policy" if baselines else None
     asked.go()
 
 
+@grouped
 def search(
     data: o.Data = None,
-    labels: o.Labels = None,
-    images: o.Images = None,
     candidates: CandidatesFile = None,
     until: Until = None,
-    preset: o.Preset = None,
-    seed: o.Seed = None,
-    out: o.Out = None,
-    device: o.Device = None,
-    devices: o.Devices = 1,
-    workers: o.Workers = 0,
-    batch: o.Batch = None,
-    image_size: o.ImageSize = None,
-    strategy: o.Strategy = None,
-    space: o.Space = None,
-    select: o.Select = None,
-    set_: o.Set = None,
-    recipe: o.RecipeFile = None,
-    table: Table = None,
-    max_params: o.MaxParameters = None,
-    max_multiply_adds: o.MaxMultiplyAdds = None,
-    latency_target: o.LatencyTarget = None,
-    latency_table: o.LatencyTable = None,
-    time_limit: o.TimeLimit = None,
-    max_memory: o.MaxMemory = None,
-    low_memory: o.LowMemory = False,
-    precision: o.Precision = None,
-    compile_: o.Compile = False,
-    resume: o.Resume = None,
-    skip_corrupt: o.SkipCorrupt = False,
-    no_download: o.NoDownload = False,
-    logger: o.Logger = None,
-    dry_run: o.DryRun = False,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
+    *,
+    options: RunOptions,
+    searching: SearchOptions,
 ) -> None:
     """Search a cell for DATA: operations, then topology. The result is genotype.json."""
     if until not in (None, "operations"):
         raise UserError(f"--until {until}: the only place to stop early is 'operations'")
     if until and candidates:
         raise UserError("--until operations and --candidates exclude each other")
-    data = o.data_of(data, labels)
-    asked = Asked("operations" if until else "search", data, resume, dry_run, quiet, out)
-    asked.candidates, asked.table = candidates, table
+    asked = Asked("operations" if until else "search", data, options, searching)
+    asked.candidates = candidates
     asked.positional = {"--until": until}
-    asked.machine = o.make_machine(
-        device,
-        devices,
-        workers,
-        skip_corrupt=skip_corrupt,
-        no_download=no_download,
-        latency_table=latency_table,
-        loggers=logger,
-    )
-    asked.limits = (time_limit, max_memory)
-    asked.preset, asked.file, asked.overrides = preset, recipe, set_
-    asked.shortcuts = {
-        "seed": seed,
-        "batch": batch,
-        **o.computing(low_memory=low_memory, precision=precision, compiled=compile_),
-        "data.image_size": image_size,
-        "data.images": o.folder_of(images),
-        **asked.hand_over(strategy, space),
-        "select": select,
-        **o.budget(max_params, max_multiply_adds, latency_target),
-    }
     asked.go()
 
 
@@ -386,6 +354,7 @@ def _space_name(asked: Asked) -> str | None:
     return cell.space if cell is not None else None
 
 
+@grouped
 def train(
     genotype: Annotated[
         str | None,
@@ -396,19 +365,7 @@ def train(
         ),
     ] = None,
     data: o.Data = None,
-    labels: o.Labels = None,
-    images: o.Images = None,
-    preset: o.Preset = None,
-    seed: o.Seed = None,
-    out: o.Out = None,
-    device: o.Device = None,
-    devices: o.Devices = 1,
-    workers: o.Workers = 0,
-    batch: o.Batch = None,
-    image_size: o.ImageSize = None,
     space: o.OwnSpace = None,
-    set_: o.Set = None,
-    recipe: o.RecipeFile = None,
     own_skeleton: Annotated[
         bool,
         typer.Option(
@@ -425,27 +382,15 @@ def train(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also train a random cell of the same space.")
     ] = False,
-    time_limit: o.TimeLimit = None,
-    max_memory: o.MaxMemory = None,
-    low_memory: o.LowMemory = False,
-    precision: o.Precision = None,
-    compile_: o.Compile = False,
-    resume: o.Resume = None,
     extend: o.Extend = None,
-    skip_corrupt: o.SkipCorrupt = False,
-    no_download: o.NoDownload = False,
-    logger: o.Logger = None,
-    dry_run: o.DryRun = False,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
+    *,
+    options: RunOptions,
 ) -> None:
     """Train the network of GENOTYPE on DATA, from scratch unless told otherwise, and test it."""
-    data = o.data_of(data, labels)
-    asked = Asked("train", data, resume, dry_run, quiet, out)
+    asked = Asked("train", data, options, given=Given(space=o.own(space)))
     asked.extend = extend
-    asked.given = Given(space=o.own(space))
     sized: dict[str, object] = {}
-    if resume is None:
+    if options.resume is None:
         if from_weights:
             sized = asked.tuned(genotype, own_skeleton)
         else:
@@ -455,24 +400,9 @@ def train(
         "--own-skeleton": own_skeleton or None,
         "--from-weights": from_weights or None,
     }
-    asked.machine = o.make_machine(
-        device,
-        devices,
-        workers,
-        skip_corrupt=skip_corrupt,
-        no_download=no_download,
-        loggers=logger,
-    )
-    asked.limits = (time_limit, max_memory)
-    asked.preset, asked.file, asked.overrides = preset, recipe, set_
-    asked.shortcuts = {
-        "seed": seed,
-        "batch": batch,
-        **o.computing(low_memory=low_memory, precision=precision, compiled=compile_),
-        "data.image_size": image_size,
-        "data.images": o.folder_of(images),
+    asked.shortcuts |= {
         "space": _space_name(asked),
-        "baselines": "random" if baselines else None if resume else "[]",
+        "baselines": "random" if baselines else None if options.resume else "[]",
         **sized,
     }
     asked.go()

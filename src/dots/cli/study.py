@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dots.cli import options as o
+from dots.cli.grouped import grouped
 from dots.cli.installed import ListsInstalled
 from dots.common.errors import UserError
 from dots.common.text import plain, plain_lines
@@ -21,45 +22,91 @@ if TYPE_CHECKING:
     from dots.study.options import Options
 
 
+Seeds = Annotated[str, typer.Option(help="Seeds, as 0,1,2.")]
+Strategies = Annotated[
+    str | None, typer.Option(help="Methods to compare, as darts,gdas; default: all.")
+]
+Table = Annotated[
+    Path | None,
+    typer.Option(help="The table of NAS-Bench-201 (parquet): true accuracies, no training."),
+]
+Column = Annotated[
+    str | None, typer.Option(help="The column of the table to go by; default: the first.")
+]
+Workers = Annotated[int, typer.Option(help="Trials at once, each in a process of its own.")]
+Ray = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Run trials on a Ray cluster; 'local' starts one here."),
+]
+Retries = Annotated[int, typer.Option(help="How often a trial that fails or dies is repeated.")]
+Resume = Annotated[Path | None, typer.Option(metavar="DIR", help="Continue the study in DIR.")]
+Out = Annotated[
+    Path | None, typer.Option(help="The study's directory; default: the next runs/study-NAME-N.")
+]
+TrainSeeds = Annotated[int, typer.Option(help="Trainings of each pair of edges.")]
+RandomCells = Annotated[int, typer.Option(help="At most so many random cells for each seed.")]
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """The options that all studies have."""
+
+    preset: o.Preset = None
+    recipe: o.RecipeFile = None
+    set_: o.Set = None
+    space: o.Space = None
+    image_size: o.ImageSize = None
+    table: Table = None
+    column: Column = None
+    workers: Workers = 1
+    ray: Ray = None
+    retries: Retries = 2
+    device: o.Device = None
+    no_download: o.NoDownload = False
+    out: Out = None
+    resume: Resume = None
+    quiet: o.Quiet = False
+    debug: o.Debug = False
+
+
 @dataclass(frozen=True)
 class AskedStudy:
-    """What is common to all studies on the command line."""
+    """A study as the command line asks for it."""
 
     name: str
     data: str | None
-    preset: str | None
-    recipe: Path | None
-    set_: list[str] | None
-    shortcuts: dict[str, Any]
     seeds: str
-    table: Path | None
-    column: str | None
-    workers: int
-    ray: str | None
-    retries: int
-    device: str | None
-    no_download: bool
-    out: Path | None
-    resume: Path | None
-    quiet: bool
+    options: StudyOptions
+    strategy: str | None = None
     default: tuple[str, ...] = ()
     """Settings that the study changes in a preset, where no recipe file speaks."""
+
+    @property
+    def shortcuts(self) -> dict[str, Any]:
+        """The options that are settings of the recipe."""
+        return {
+            "strategy": self.strategy,
+            "space": self.options.space,
+            "data.image_size": self.options.image_size,
+        }
 
     def go(self, **more: Any) -> None:
         """Begin or continue the study; leave with its exit status."""
         from dots.study.directory import StudyDirectory
         from dots.study.studies import make_study
 
-        if self.workers < 1 or self.retries < 0:
+        if self.options.workers < 1 or self.options.retries < 0:
             raise UserError("--workers must be at least 1, --retries at least 0")
-        if self.resume is not None:
-            directory = self._opened(self.resume)
+        if self.options.resume is not None:
+            directory = self._opened(self.options.resume)
         else:
             options = self._options(**more)
             make_study(self.name, options)
             self._check_data(options)
             command = ["dots", *sys.argv[1:]]
-            directory = StudyDirectory.create(self.name, options, out=self.out, command=command)
+            directory = StudyDirectory.create(
+                self.name, options, out=self.options.out, command=command
+            )
         try:
             status = self._conduct(directory)
         finally:
@@ -74,15 +121,15 @@ class AskedStudy:
 
         assert self.data is not None
         columns = Columns.of(options.recipe.data)
-        read_source(self.data, download=not self.no_download, columns=columns)
+        read_source(self.data, download=not self.options.no_download, columns=columns)
 
     def _machine(self) -> Machine:
         from dots.runs.launch import Machine
         from dots.training.processes import find_device
 
-        find_device(self.device)  # for its errors
-        device = "cuda" if _gpus(self.device) else self.device
-        return Machine(device=device, download=not self.no_download)
+        find_device(self.options.device)  # for its errors
+        device = "cuda" if _gpus(self.options.device) else self.options.device
+        return Machine(device=device, download=not self.options.no_download)
 
     def _options(self, **more: Any) -> Options:
         from dots.data.sources.read import remembered
@@ -91,14 +138,14 @@ class AskedStudy:
 
         if self.data is None:
             raise UserError(f"no DATA: say what to use, as in 'dots study {self.name} digits'")
-        default = () if self.recipe else self.default
-        overrides = [*o.as_overrides(self.shortcuts), *default, *(self.set_ or ())]
+        default = () if self.options.recipe else self.default
+        overrides = [*o.as_overrides(self.shortcuts), *default, *(self.options.set_ or ())]
         return Options(
             data=remembered(self.data) or self.data,
-            recipe=build_recipe(self.preset, self.recipe, overrides),
+            recipe=build_recipe(self.options.preset, self.options.recipe, overrides),
             seeds=_seeds(self.seeds),
-            table=str(self.table.resolve()) if self.table else None,
-            column=self.column,
+            table=str(self.options.table.resolve()) if self.options.table else None,
+            column=self.options.column,
             machine=self._machine(),
             **more,
         )
@@ -108,12 +155,12 @@ class AskedStudy:
 
         given: dict[str, object] = {
             "DATA": self.data,
-            "--preset": self.preset,
-            "--recipe": self.recipe,
-            "--set": self.set_,
-            "--table": self.table,
-            "--column": self.column,
-            "--out": self.out,
+            "--preset": self.options.preset,
+            "--recipe": self.options.recipe,
+            "--set": self.options.set_,
+            "--table": self.options.table,
+            "--column": self.options.column,
+            "--out": self.options.out,
         }
         for name, value in self.shortcuts.items():
             given[f"--{name.split('.')[-1].replace('_', '-')}"] = value
@@ -136,9 +183,14 @@ class AskedStudy:
         from dots.study.execution.ray import RayCluster
         from dots.study.trial import run_trial
 
-        if self.ray is None:
-            return ProcessPool(run_trial, self.workers, _gpus(self.device))
-        return RayCluster(run_trial, self.ray, self.workers, gpu=self.device not in (None, "cpu"))
+        if self.options.ray is None:
+            return ProcessPool(run_trial, self.options.workers, _gpus(self.options.device))
+        return RayCluster(
+            run_trial,
+            self.options.ray,
+            self.options.workers,
+            gpu=self.options.device not in (None, "cpu"),
+        )
 
     def _conduct(self, directory: StudyDirectory) -> int:
         from rich.console import Console
@@ -148,17 +200,24 @@ class AskedStudy:
         from dots.training.loop import Interrupted, stop_requests
 
         options = directory.options
-        if self.resume is not None and (self.device is not None or self.no_download):
+        if self.options.resume is not None and (
+            self.options.device is not None or self.options.no_download
+        ):
             options = options.on(self._machine())
         made = make_study(self.name, options)
-        bar = NoBar() if self.quiet else Bar(Console(stderr=True))
-        if not self.quiet:
+        bar = NoBar() if self.options.quiet else Bar(Console(stderr=True))
+        if not self.options.quiet:
             print(plain(f"study directory: {directory.path}"), file=sys.stderr)
         executor = self._executor()
         try:
             with stop_requests() as asked:
                 rows = conduct(
-                    made, directory, executor, retries=self.retries, bar=bar, stop_signal=asked
+                    made,
+                    directory,
+                    executor,
+                    retries=self.options.retries,
+                    bar=bar,
+                    stop_signal=asked,
                 )
         except Interrupted as stopped:
             print(
@@ -195,30 +254,6 @@ study = typer.Typer(
     help="Studies of many searches: tables, figures and captions, resumable.", no_args_is_help=True
 )
 
-Seeds = Annotated[str, typer.Option(help="Seeds, as 0,1,2.")]
-Strategies = Annotated[
-    str | None, typer.Option(help="Methods to compare, as darts,gdas; default: all.")
-]
-Table = Annotated[
-    Path | None,
-    typer.Option(help="The table of NAS-Bench-201 (parquet): true accuracies, no training."),
-]
-Column = Annotated[
-    str | None, typer.Option(help="The column of the table to go by; default: the first.")
-]
-Workers = Annotated[int, typer.Option(help="Trials at once, each in a process of its own.")]
-Ray = Annotated[
-    str | None,
-    typer.Option(metavar="ADDRESS", help="Run trials on a Ray cluster; 'local' starts one here."),
-]
-Retries = Annotated[int, typer.Option(help="How often a trial that fails or dies is repeated.")]
-Resume = Annotated[Path | None, typer.Option(metavar="DIR", help="Continue the study in DIR.")]
-Out = Annotated[
-    Path | None, typer.Option(help="The study's directory; default: the next runs/study-NAME-N.")
-]
-TrainSeeds = Annotated[int, typer.Option(help="Trainings of each pair of edges.")]
-RandomCells = Annotated[int, typer.Option(help="At most so many random cells for each seed.")]
-
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
@@ -226,26 +261,13 @@ def add_to(app: typer.Typer) -> None:
 
 
 @study.command("plug-in", cls=ListsInstalled)
+@grouped
 def plug_in(
     data: o.Data = None,
     strategies: Strategies = None,
     seeds: Seeds = "0,1,2",
-    preset: o.Preset = None,
-    recipe: o.RecipeFile = None,
-    set_: o.Set = None,
-    space: o.Space = None,
-    image_size: o.ImageSize = None,
-    table: Table = None,
-    column: Column = None,
-    workers: Workers = 1,
-    ray: Ray = None,
-    retries: Retries = 2,
-    device: o.Device = None,
-    no_download: o.NoDownload = False,
-    out: Out = None,
-    resume: Resume = None,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
+    *,
+    options: StudyOptions,
 ) -> None:
     """Table 2: each strategy without and with topology search, from the same operation search."""
     from dots.nas.strategies import STRATEGIES
@@ -253,130 +275,59 @@ def plug_in(
     names = (
         tuple(part.strip() for part in strategies.split(",")) if strategies else tuple(STRATEGIES)
     )
-    shortcuts = {"space": space, "data.image_size": image_size}
-    AskedStudy(
-        "plug-in", data, preset, recipe, set_, shortcuts, seeds, table, column, workers, ray,
-        retries, device, no_download, out, resume, quiet, default=("retain=top1",),
-    ).go(strategies=names)  # fmt: skip
+    asked = AskedStudy("plug-in", data, seeds, options, default=("retain=top1",))
+    asked.go(strategies=names)
 
 
 @study.command(cls=ListsInstalled)
+@grouped
 def rank(
     data: o.Data = None,
     strategy: o.Strategy = None,
     seeds: Seeds = "0,1,2",
     train_seeds: TrainSeeds = 3,
-    preset: o.Preset = None,
-    recipe: o.RecipeFile = None,
-    set_: o.Set = None,
-    space: o.Space = None,
-    image_size: o.ImageSize = None,
-    table: Table = None,
-    column: Column = None,
-    workers: Workers = 1,
-    ray: Ray = None,
-    retries: Retries = 2,
-    device: o.Device = None,
-    no_download: o.NoDownload = False,
-    out: Out = None,
-    resume: Resume = None,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
+    *,
+    options: StudyOptions,
 ) -> None:
     """Fig. 1: do the weights of a search rank topologies as their accuracies do?"""
-    shortcuts = {"strategy": strategy, "space": space, "data.image_size": image_size}
-    AskedStudy(
-        "rank", data, preset, recipe, set_, shortcuts, seeds, table, column, workers, ray,
-        retries, device, no_download, out, resume, quiet,
-    ).go(train_seeds=train_seeds)  # fmt: skip
+    AskedStudy("rank", data, seeds, options, strategy).go(train_seeds=train_seeds)
 
 
 @study.command(cls=ListsInstalled)
+@grouped
 def ablation(
     data: o.Data = None,
     strategy: o.Strategy = None,
     seeds: Seeds = "0,1,2",
-    preset: o.Preset = None,
-    recipe: o.RecipeFile = None,
-    set_: o.Set = None,
-    space: o.Space = None,
-    image_size: o.ImageSize = None,
-    table: Table = None,
-    column: Column = None,
-    workers: Workers = 1,
-    ray: Ray = None,
-    retries: Retries = 2,
-    device: o.Device = None,
-    no_download: o.NoDownload = False,
-    out: Out = None,
-    resume: Resume = None,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
+    *,
+    options: StudyOptions,
 ) -> None:
     """Tables 4a and 4b: topology parameterisations, and ways of retaining operations."""
-    shortcuts = {"strategy": strategy, "space": space, "data.image_size": image_size}
-    AskedStudy(
-        "ablation", data, preset, recipe, set_, shortcuts, seeds, table, column, workers, ray,
-        retries, device, no_download, out, resume, quiet,
-    ).go()  # fmt: skip
+    AskedStudy("ablation", data, seeds, options, strategy).go()
 
 
 @study.command(cls=ListsInstalled)
+@grouped
 def repeat(
     data: o.Data = None,
     strategy: o.Strategy = None,
     seeds: Seeds = "0,1,2,3",
-    preset: o.Preset = None,
-    recipe: o.RecipeFile = None,
-    set_: o.Set = None,
-    space: o.Space = None,
-    image_size: o.ImageSize = None,
-    table: Table = None,
-    column: Column = None,
-    workers: Workers = 1,
-    ray: Ray = None,
-    retries: Retries = 2,
-    device: o.Device = None,
-    no_download: o.NoDownload = False,
-    out: Out = None,
-    resume: Resume = None,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
+    *,
+    options: StudyOptions,
 ) -> None:
     """Table 1's own row: independent searches; best, and mean ± standard deviation."""
-    shortcuts = {"strategy": strategy, "space": space, "data.image_size": image_size}
-    AskedStudy(
-        "repeat", data, preset, recipe, set_, shortcuts, seeds, table, column, workers, ray,
-        retries, device, no_download, out, resume, quiet,
-    ).go()  # fmt: skip
+    AskedStudy("repeat", data, seeds, options, strategy).go()
 
 
 @study.command(cls=ListsInstalled)
+@grouped
 def random(
     data: o.Data = None,
     strategy: o.Strategy = None,
     seeds: Seeds = "0,1,2",
     random_cells: RandomCells = 10,
-    preset: o.Preset = None,
-    recipe: o.RecipeFile = None,
-    set_: o.Set = None,
-    space: o.Space = None,
-    image_size: o.ImageSize = None,
-    table: Table = None,
-    column: Column = None,
-    workers: Workers = 1,
-    ray: Ray = None,
-    retries: Retries = 2,
-    device: o.Device = None,
-    no_download: o.NoDownload = False,
-    out: Out = None,
-    resume: Resume = None,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
+    *,
+    options: StudyOptions,
 ) -> None:
     """Search against random cells at equal cost: how often does it win, by how much?"""
-    shortcuts = {"strategy": strategy, "space": space, "data.image_size": image_size}
-    AskedStudy(
-        "random", data, preset, recipe, set_, shortcuts, seeds, table, column, workers, ray,
-        retries, device, no_download, out, resume, quiet,
-    ).go(random_cells=random_cells)  # fmt: skip
+    AskedStudy("random", data, seeds, options, strategy).go(random_cells=random_cells)

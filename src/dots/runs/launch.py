@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -285,11 +286,20 @@ def describe(data: ImageData) -> dict[str, Any]:
 def _check_same_data(run: RunDirectory, data: ImageData) -> None:
     before, now = run.read_object(DATA), describe(data)
     for key in ("classes", "channels", "image_size", "train_images", "test_images", "mean"):
-        if before.get(key) != now[key]:
+        if not _alike(before.get(key), now[key]):
             raise UserError(
                 f"the data have changed since the run began: {key} was "
                 f"{_brief(before.get(key))}, is {_brief(now[key])}"
             )
+
+
+def _alike(before: object, now: object) -> bool:
+    """Equal; numbers but for their last digits, which differ from processor to processor."""
+    if isinstance(before, list) and isinstance(now, list):
+        return len(before) == len(now) and all(map(_alike, before, now))
+    if isinstance(before, float) and isinstance(now, float):
+        return math.isclose(before, now, rel_tol=1e-6)
+    return before == now
 
 
 def _brief(value: object) -> str:
