@@ -119,7 +119,7 @@ def test_processes_of_a_run_share_the_processors(
     assert eight[-1] == expected
 
 
-@pytest.mark.parametrize(("numbers", "expected"), [(1, 1), (40_000, 2), (10**7, 8)])
+@pytest.mark.parametrize(("numbers", "expected"), [(1, 1), (80_000, 2), (10**7, 8)])
 def test_small_maps_take_few_threads(eight: list[int], numbers: int, expected: int) -> None:
     with threads.fit_maps(numbers):
         assert eight[-1] == expected
@@ -136,8 +136,9 @@ def test_the_number_that_the_user_set_is_kept(
 
 
 def test_a_run_has_as_many_threads_as_its_maps_pay_for(eight: list[int], tmp_path: Path) -> None:
-    """64 images of 8 × 8 digits with 8 channels: 32,768 numbers, on two threads; then all again."""
+    """128 images of 8 × 8 digits, 8 channels: 65,536 numbers, on two threads; then all again."""
     words = ["search", "digits", "--preset", "tiny", "--dry-run", "--quiet", "--device", "cpu"]
+    words += ["--batch", "128"]
     assert run([*words, "--out", str(tmp_path / "run")]) == 0
     assert json.loads((tmp_path / "run/environment.json").read_text())["threads"] == 2
     assert eight[-1] == 8

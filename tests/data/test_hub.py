@@ -13,6 +13,7 @@ from PIL import Image
 
 from dots.common.errors import UserError
 from dots.data import open_data, read_source
+from dots.data.sources.columns import Columns
 from dots.data.sources.hub import HubRecords, is_hub_name
 from dots.data.sources.read import remembered
 from dots.recipe import DataSettings
@@ -117,7 +118,7 @@ def test_the_label_column_can_be_chosen(tmp_path: Path) -> None:
     source = read_source(f"hf:{tmp_path}/two")
     assert source.classes == ("cat", "dog", "oak", "fir")
     assert "from the column 'fine_label'" in source.notices[0]
-    chosen = read_source(f"hf:{tmp_path}/two", label="coarse_label")
+    chosen = read_source(f"hf:{tmp_path}/two", columns=Columns("coarse_label"))
     assert chosen.classes == ("animal", "tree")
     with pytest.raises(UserError, match="has no label column 'colour'; it has image"):
-        read_source(f"hf:{tmp_path}/two", label="colour")
+        read_source(f"hf:{tmp_path}/two", columns=Columns("colour"))

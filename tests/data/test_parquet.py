@@ -15,6 +15,7 @@ from PIL import Image
 from dots.common.errors import UserError
 from dots.data import open_data, open_test, read_source
 from dots.data.decode import Geometry, ImageError, pixels
+from dots.data.sources.columns import Columns
 from dots.data.sources.parquet import parquet_files, read_parquet
 from dots.recipe import DataSettings
 from helpers.shared_data import shared_data
@@ -182,7 +183,7 @@ def test_which_of_several_label_columns_was_taken_is_said_and_can_be_chosen(tmp_
         "labels are taken from the column 'fine_label'; --set data.label=coarse_label takes "
         "another ('coarse_label')",
     )
-    chosen = read_source(folder, label="coarse_label")
+    chosen = read_source(folder, columns=Columns("coarse_label"))
     assert chosen.classes == ("animal", "tree")
     assert "from the column 'coarse_label'" in chosen.notices[0]
 
@@ -191,9 +192,9 @@ def test_a_single_label_column_of_another_name_can_be_named(tmp_path: Path) -> N
     folder = two_labels(tmp_path, "coarse_label")
     with pytest.raises(UserError, match="no label column"):
         read_source(folder)
-    assert read_source(folder, label="coarse_label").notices == ()
+    assert read_source(folder, columns=Columns("coarse_label")).notices == ()
     with pytest.raises(UserError, match=r"no label column \(fine\); it has image, coarse_label"):
-        read_source(folder, label="fine")
+        read_source(folder, columns=Columns("fine"))
 
 
 def test_the_column_is_a_setting_of_the_recipe_and_of_its_test(tmp_path: Path) -> None:
@@ -201,12 +202,14 @@ def test_the_column_is_a_setting_of_the_recipe_and_of_its_test(tmp_path: Path) -
     settings = DataSettings(label="coarse_label")
     data = open_data(folder, settings, 0, splits_folder=None)
     assert data.info.classes == ("animal", "tree")
-    images, _ = open_test(folder, data.info, label="coarse_label")
+    images, _ = open_test(folder, data.info, columns=Columns("coarse_label"))
     assert images.labels.tolist() == [0, 0, 1, 1]
     others = tmp_path / "pictures"
     for name in data.info.classes:
         (others / name).mkdir(parents=True)
         (others / name / "1.png").write_bytes(png(9))
-    assert len(open_test(others, data.info, label="coarse_label")[0]) == 2
-    with pytest.raises(UserError, match=r"data\.label=coarse_label: only parquet files"):
+    assert len(open_test(others, data.info, columns=Columns("coarse_label"))[0]) == 2
+    with pytest.raises(
+        UserError, match=r"data\.label=coarse_label: only tables of file names, par"
+    ):
         open_data(others, settings, 0, splits_folder=None)

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dots.networks import supernet as module
 from dots.networks.supernet import Mixture, Supernet
 from dots.space.search_space import Candidates, SearchSpace, darts_space, named_space
+from dots.testing.searching import batch_of
 from helpers import contracts, small
 
 SPACE = darts_space(nodes=3)
@@ -125,8 +126,8 @@ def test_methods_with_edges_of_their_own(name: str) -> None:
     for fast in (False, True):
         search = contracts.build(name, fast=fast, precision="64")
         torch.manual_seed(0)
-        held_out = contracts.batch_of("B", 0, 0)
-        search.step(0, contracts.batch_of("A", 0, 0), None if search.one_level else held_out)
+        held_out = batch_of("B", 0, 0)
+        search.step(0, batch_of("A", 0, 0), None if search.one_level else held_out)
         alphas.append(contracts.copied(list(search.alpha.parameters())))
     for one, other in zip(*alphas, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-9)

@@ -17,6 +17,11 @@ TRAIN = ["train", "DOTS_C10", "digits", "--preset", "tiny", "--set", "train.chan
          "--set", "train.warmup_epochs=0", "--set", "data.limit=640", "--quiet"]  # fmt: skip
 
 
+def _text(path: Path) -> str:
+    """Nothing where the file is not there: no epoch came to its end."""
+    return path.read_text() if path.exists() else ""
+
+
 @pytest.fixture(scope="module")
 def diverged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A rate of 1e6 lets no network learn; so does a quarter of it, and a sixteenth."""
@@ -35,7 +40,7 @@ def test_it_begins_again_at_a_quarter_of_the_rate(diverged: Path) -> None:
 
 
 def test_rows_of_the_last_attempt_alone_are_kept(diverged: Path) -> None:
-    lines = (diverged / "metrics.jsonl").read_text().splitlines()
+    lines = _text(diverged / "metrics.jsonl").splitlines()
     rates = [json.loads(line)["lr"] for line in lines]
     assert all(rate <= 6.25 for rate in rates)
 
@@ -60,7 +65,7 @@ def test_a_run_that_died_after_the_record_begins_the_next_attempt(
     attempts = json.loads((copy / "restarts.json").read_text())["train"]
     assert [attempt["lr"] for attempt in attempts] == [100.0, 25.0]
     for name in ("metrics.jsonl", "notices.json"):
-        now, before = (copy / name).read_text(), (diverged / name).read_text()
+        now, before = _text(copy / name), _text(diverged / name)
         if name == "notices.json":
             assert json.loads(now)[-1] == json.loads(before)[-1]
 

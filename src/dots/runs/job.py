@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dots.common.errors import UserError
 from dots.common.records import JOB
@@ -33,6 +35,11 @@ class Machine:
     skip_corrupt: bool = False
     latency_table: Path | None = None
     loggers: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Machine:
+        """The machine of what `asdict` gave, from JSON, which has no tuples."""
+        return cls(**{**value, "loggers": tuple(value.get("loggers", ()))})
 
 
 @dataclass(frozen=True)

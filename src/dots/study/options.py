@@ -104,7 +104,7 @@ class Options:
                     "recipe": recipe_from_json(value["recipe"]),
                     "seeds": tuple(value["seeds"]),
                     "strategies": tuple(value["strategies"]),
-                    "machine": Machine(**value["machine"]),
+                    "machine": Machine.from_json(value["machine"]),
                 }
             )
         except (TypeError, KeyError):

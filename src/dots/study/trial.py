@@ -137,7 +137,7 @@ def _run(
 ) -> RunDirectory:
     """Begin or continue the run in `folder`, until it has its result."""
     path = folder / RUN
-    machine, watcher = Machine(**spec["machine"]), Silent()
+    machine, watcher = Machine.from_json(spec["machine"]), Silent()
     if (path / RESULT).exists():
         return RunDirectory.read(path)
     if (path / RECIPE).exists():  # the last file of a beginning
