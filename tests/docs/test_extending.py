@@ -86,7 +86,7 @@ def test_without_the_package_its_runs_say_so(place: Path, tmp_path: Path) -> Non
     asked = (
         ["run", "--resume", str(run)],
         ["export", str(run), "--to", "safetensors"],
-        ["predict", str(run), "x.png"],
+        ["predict", str(run), str(run / "recipe.json")],
         ["count", str(run)],
     )
     for words in asked:

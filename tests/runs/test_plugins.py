@@ -129,6 +129,15 @@ def test_one_that_the_run_has_not_is_refused(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "words", [["plug-in", "--strategies", "darts,a.py:B"], ["rank", "--space", "a.py:B"]]
+)
+def test_a_study_takes_no_files(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["study", words[0], "digits", *words[1:]]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("dots: a.py:B: the trials of a study run in other processes")
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ["run", "--resume", "run"],

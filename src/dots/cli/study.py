@@ -13,6 +13,7 @@ from dots.cli import options as o
 from dots.cli.grouped import grouped
 from dots.cli.installed import ListsInstalled
 from dots.common.errors import UserError
+from dots.common.plugins import is_reference
 from dots.common.text import plain, plain_lines
 
 if TYPE_CHECKING:
@@ -138,6 +139,13 @@ class AskedStudy:
 
         if self.data is None:
             raise UserError(f"no DATA: say what to use, as in 'dots study {self.name} digits'")
+        names = (*more.get("strategies", ()), *self.shortcuts.values())
+        for name in names:
+            if isinstance(name, str) and is_reference(name):
+                raise UserError(
+                    f"{name}: the trials of a study run in other processes, which take what is "
+                    "installed by name: make a package of it"
+                )
         default = () if self.options.recipe else self.default
         overrides = [*o.as_overrides(self.shortcuts), *default, *(self.options.set_ or ())]
         return Options(

@@ -297,6 +297,7 @@ def _recipe(path: Path) -> Recipe:
     try:
         return recipe_from_json(value, where=repr(str(path / RECIPE)))
     except UserError:
-        for line in environment.missing_plugins(path):  # it says more than an unknown name
-            raise UserError(line) from None
-        raise
+        missing = sorted(environment.missing_plugins(path), key=lambda line: "space" not in line)
+        if not missing:
+            raise
+        raise UserError(missing[0]) from None  # it says more than an unknown name
