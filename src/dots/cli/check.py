@@ -73,7 +73,9 @@ def check(
         recipe = asked
         if preset is None:
             suggested = suggested_preset(facts, place)
-            recipe = o.make_recipe(preset=suggested, file=None, overrides=set_, shortcuts=own)
+            recipe = o.make_recipe(
+                preset=suggested, file=None, overrides=set_, shortcuts=own, say=False
+            )
         cost = forecast(facts, recipe, place)
         content["forecast"] = cost.to_json()
         if not as_json:

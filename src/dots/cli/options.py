@@ -274,20 +274,21 @@ def make_recipe(
     overrides: list[str] | None,
     shortcuts: dict[str, Any],
     given: Given = NOTHING,
+    say: bool = True,
 ) -> Recipe:
     """The recipe of a command line; options of their own come before --set.
 
-    Without `file`, a dots.toml in the working directory is one, which gives way to `preset`.
+    Without `file`, a dots.toml in the working directory is one, which gives way to `preset`; with
+    `say` it is named on standard error.
     """
     from dots.recipe import build_recipe
 
     words = [*as_overrides(shortcuts), *(overrides or [])]
     yields = file is None and DEFAULTS.is_file()
     file = DEFAULTS if yields else file
-    recipe = build_recipe(
-        preset, file, words, yields=yields
-    )  # without PyTorch: most errors end here
-    if yields:
+    # without PyTorch: most mistakes end here
+    recipe = build_recipe(preset, file, words, yields=yields)
+    if yields and say:
         _say_defaults()
     if recipe.strategy == "darts" or yields:
         return recipe

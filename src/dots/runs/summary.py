@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -43,25 +42,20 @@ def summary(path: Path) -> RunSummary:
     """The run at `path`. What is damaged is said, not raised."""
     try:
         run = RunDirectory.read(path)
-        facts: Any = json.loads((path / DATA).read_text()) if run.has(DATA) else {}
+        name = run.read_object(DATA).get("name") if run.has(DATA) else None
         rows = run.metrics.rows()
-        result = Result.read(path) if run.has(RESULT) else None
+        result = Result.read(path) if run.has(RESULT) else Result()
+        ended = run.has(RESULT)
     except (UserError, OSError, ValueError) as error:
         return RunSummary(path.name, f"damaged: {error}")
-    seconds = sum(float(row.get("cpu_seconds") or 0.0) for row in rows) if rows else None
-    name = facts.get("name") if isinstance(facts, dict) else None
-    known = RunSummary(path.name, "", str(name) if name else None, run.recipe.preset)
-    known = RunSummary(**{**asdict(known), "cpu_seconds": seconds})
-    if result is None:
-        state = "running" if is_held(path / LOCK) else "interrupted"
-        return RunSummary(**{**asdict(known), "state": state})
     random = result.baselines.get("random")
     return RunSummary(
-        **{
-            **asdict(known),
-            "state": "running" if is_held(path / LOCK) else "finished",
-            "accuracy": result.test_accuracy,
-            "random_accuracy": random.test_accuracy if random else None,
-            "parameters": result.parameters,
-        }
+        name=path.name,
+        state="running" if is_held(path / LOCK) else "finished" if ended else "interrupted",
+        data=str(name) if name else None,
+        preset=run.recipe.preset,
+        accuracy=result.test_accuracy,
+        random_accuracy=random.test_accuracy if random else None,
+        parameters=result.parameters,
+        cpu_seconds=sum(float(r.get("cpu_seconds") or 0.0) for r in rows) if rows else None,
     )

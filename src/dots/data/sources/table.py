@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -79,7 +79,7 @@ def read_table(path: Path, columns: Columns, *, skip_corrupt: bool = False) -> S
         groups = dict(zip(files, rows.groups, strict=True))
         said.append(f"{len(set(rows.groups))} groups, each on one side of every split")
     source = make_source(path.stem or "images", parts, flip=True, notices=said)
-    return Source(source.name, source.train, source.test, source.flip, source.notices, groups)
+    return replace(source, groups=groups)
 
 
 def _text(path: Path) -> Table:
@@ -132,10 +132,9 @@ def _column(
     lower = {column.lower(): column for column in reversed(list(table))}
     found = wanted or next((lower[one] for one in known if one in lower), None)
     if found is None and name in ("file", "label"):
-        setting = "data.file" if name == "file" else "data.label"
         raise UserError(
             f"{where} has no column that is known to hold the {name}s; it has "
-            f"{', '.join(table)}: name it by --set {setting}=COLUMN"
+            f"{', '.join(table)}: name it by --set data.{name}=COLUMN"
         )
     return found
 
