@@ -3,7 +3,7 @@
 There a small kernel takes as long as one that is several times larger: batch norm gives a
 channel one of a hundred multiprocessors, and each kernel has to be launched. The edges that
 leave a node read the same map. So the depthwise convolutions of one kernel size are one with a
-channel multiplier, the 1×1 convolutions of all are one in groups, all batch norms are one over
+channel multiplier, the 1×1 convolutions of all are one batched product, all batch norms are one over
 all channels, and mixing weights are its scale. Weights stay where they are, in the modules, and
 are put together in each step. Values, gradients and running statistics are those of the modules
 up to rounding.
@@ -198,10 +198,12 @@ def _own_depthwise(y: Tensor, blocks: Sequence[DepthwiseBlock]) -> list[Tensor]:
 
 
 def _pointwise(z: Tensor, blocks: Sequence[DepthwiseBlock]) -> Tensor:
-    """The 1×1 convolutions of a map each, [B, blocks, C, H, W]."""
-    kernels = torch.cat([block.pointwise.weight for block in blocks])
-    y = F.conv2d(z.flatten(1, 2), kernels, groups=len(blocks))
-    return torch.unflatten(y, 1, (len(blocks), -1))
+    """The 1×1 convolutions of a map each, [B, blocks, C, H, W], as products of matrices.
+
+    As a convolution in groups they take ten times as long: cuDNN turns the maps before and after.
+    """
+    kernels = torch.stack([block.pointwise.weight.flatten(1) for block in blocks])
+    return torch.unflatten(torch.matmul(kernels, z.flatten(3)), 3, z.shape[3:])
 
 
 def _weighted(
