@@ -1,10 +1,14 @@
-"""One torch thread: two collapse when anything else runs on the machine.
+"""One torch thread: two collapse when anything else runs on the machine. Triton interpreted.
 
 With `--ulp` every random input and every initial weight is moved by one unit in the last place:
 a test whose verdict changes asserts what rounding decides.
 """
 
 from __future__ import annotations
+
+import os
+
+os.environ["TRITON_INTERPRET"] = "1"  # read when PyTorch or a test first loads Triton
 
 from collections.abc import Callable
 from functools import wraps

@@ -242,6 +242,26 @@ def test_a_training_is_the_same(anneal: str, monkeypatch: pytest.MonkeyPatch) ->
     assert assert_the_same(build, monkeypatch)
 
 
+def test_another_training_is_captured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a halving, whose cells are trained in turn, by an engine and under one name."""
+    monkeypatch.setattr(optimisers, "on_a_gpu", lambda parameters: True)
+    settings = TrainSettings(epochs=EPOCHS, cells=3, channels=4, batch=6, lr=0.1, nesterov=True)
+    shape = (len(SPACE.cell.edges), len(SPACE.operations))
+    cell = derive_darts(SPACE, {kind: torch.rand(shape).tolist() for kind in SPACE.kinds})
+    capturer, results = RecordingCapturer(), []
+    for works in (False, True):
+        made, _ = graphs(capturer)
+        made.works = works
+        engine = small.engine(graphs=made)
+        for seed in (0, 1):
+            torch.manual_seed(seed)
+            network = DerivedNetwork(cell, small.SHAPE, auxiliary=False, fast=False)
+            stage = TrainingStage(network, settings, engine, small.FewBatches(STEPS))
+            results.append(_run(stage))
+    assert results[:2] == results[2:]
+    assert capturer.captures == 2
+
+
 def assert_the_same(build: Callable[[Engine], Stage], monkeypatch: pytest.MonkeyPatch) -> int:
     """The stage that `build` makes, with captured steps and without; gives how many were."""
     monkeypatch.setattr(optimisers, "on_a_gpu", lambda parameters: True)

@@ -21,7 +21,14 @@ def seed_step(*parts: object) -> None:
     Called before every step with (seed, stage, epoch, step): a run that was interrupted draws
     what an undisturbed one would, without any stored random state.
     """
-    torch.manual_seed(seed_for(*parts))
+    seed = seed_for(*parts)
+    # Not torch.manual_seed: for each kind of device that is not there it keeps the whole stack
+    # of calls, which takes 0.2 ms on a CPU and ever more memory.
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
 
 
 @contextmanager

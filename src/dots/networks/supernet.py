@@ -13,7 +13,7 @@ from dots.common.errors import UserError
 from dots.networks.body import Body, CellCall, CellPlan, Preprocess, Shape, make_fast, search_style
 from dots.networks.kernels.node_sum import Term, combine
 from dots.networks.operations.candidates import OperationStyle, Zero
-from dots.networks.operations.outgoing import Running, joins, outgoing
+from dots.networks.operations.outgoing import Plans, Running, joins, outgoing
 from dots.networks.operations.registry import make_operation
 from dots.networks.operations.source import Source
 from dots.space.search_space import Candidates, Operation, SearchSpace
@@ -102,6 +102,7 @@ class SearchCell(nn.Module):
         self.reduction = plan.reduction
         self.preprocess = Preprocess(plan, affine=False)
         self.counts = tuple(len(names) for names in candidates)
+        self._plans: Plans = {}
         self.edges = nn.ModuleList(
             make_edge(
                 EdgePlan(
@@ -154,7 +155,7 @@ class SearchCell(nn.Module):
                 if source == place
                 for each in self._running(index, rows[index], mixture.active)
             ]
-            for edges, value in outgoing(nodes[place], running):
+            for edges, value in outgoing(nodes[place], running, self._plans):
                 for index, part in zip(edges, value.unbind(1), strict=True):
                     found[index].append(part)
         return Source([nodes[index] for index in spec.concat], fast=True)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dots.common.devices import runs_triton
 from dots.common.errors import UserError
 from dots.data.batch import Batch
 from dots.training.compile import Compiler
@@ -86,8 +87,8 @@ class Engine:
 
     @property
     def _image_by_channel(self) -> bool:
-        """Whether maps are NCHW: where PyTorch's depthwise kernels know no other layout."""
-        return self.device.type == "cuda" and not self.bf16
+        """Whether maps are NCHW: where PyTorch's depthwise kernels serve, which know no other."""
+        return self.device.type == "cuda" and not self.bf16 and not runs_triton(self.device)
 
     def autocast(self) -> AbstractContextManager[None]:
         """The precision of a forward pass; parameters stay in float32."""

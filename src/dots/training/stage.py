@@ -61,6 +61,7 @@ class TrainingStage:
             nesterov=settings.nesterov,
             decay_norms=settings.decay_norms,
         )
+        engine.forget_steps()  # a captured one trains another network
 
     @property
     def lr(self) -> float:

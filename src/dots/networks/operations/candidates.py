@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from dots.networks.kernels.blocks import Block, chain, chainable
 from dots.networks.kernels.depthwise import depthwise
 from dots.networks.kernels.node_sum import (
+    convolve_pixels,
     foldable,
     normed_pointwise,
 )
+from dots.networks.kernels.triton import chain as triton_chain
 from dots.networks.operations.source import Parts, Source, _halves
 
 
@@ -93,7 +95,8 @@ class FactorizedReduce(nn.Module):
 
     def forward(self, source: Source) -> Parts:
         even, odd = source.halves if self.relu else _halves(source.x)
-        features = torch.cat([self.even(even), self.odd(odd)], dim=1)
+        halves = (even, self.even.weight), (odd, self.odd.weight)
+        features = torch.cat([convolve_pixels(x, weight) for x, weight in halves], dim=1)
         return Parts(features, None, self.norm)
 
 
@@ -165,8 +168,10 @@ class DepthwiseBlock(nn.Module):
 
 def _depthwise_blocks(source: Source, steps: Sequence[DepthwiseBlock]) -> Parts:
     """ReLU and a depthwise block, again and again: at once where there are kernels for it."""
-    x, blocks = source.relu, [step.as_block() for step in steps]
-    norms = [step.norm for step in steps]
+    blocks, norms = [step.as_block() for step in steps], [step.norm for step in steps]
+    if source.fast and triton_chain.chainable(source.x, blocks, norms):
+        return Parts(triton_chain.chain(source.x, blocks, norms), None, None)
+    x = source.relu
     if source.fast and chainable(x, blocks, norms):
         features, moments = chain(x, blocks, norms[:-1])
         return Parts(features, None, norms[-1], moments)

@@ -2,16 +2,17 @@
 
 There a small kernel takes as long as one that is several times larger: batch norm gives a
 channel one of a hundred multiprocessors, and each kernel has to be launched. The edges that
-leave a node read the same map. So the depthwise convolutions of one kernel size are one with a
-channel multiplier, the 1×1 convolutions of all are one batched product, all batch norms are one over
-all channels, and mixing weights are its scale. Weights stay where they are, in the modules, and
-are put together in each step. Values, gradients and running statistics are those of the modules
-up to rounding.
+leave a node read the same map. So programs in Triton take their separable and dilated
+convolutions at once (`kernels.triton.separable`). Where those do not serve, the depthwise
+convolutions of one kernel size are one with a channel multiplier, the 1×1 convolutions of all
+are one batched product, all batch norms are one over all channels, and mixing weights are its
+scale. Weights stay where they are, in the modules, and are put together in each step. Values,
+gradients and running statistics are those of the modules up to rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dots.common.devices import runs_triton
+from dots.networks.kernels.node_sum import convolve_pixels
+from dots.networks.kernels.triton.separable import Chain, Plan, separable, serves
 from dots.networks.operations.candidates import (
     DepthwiseBlock,
     DilConv,
@@ -50,23 +54,30 @@ class Mixed(NamedTuple):
 def joins(x: Tensor) -> bool:
     """Whether operations on such maps are to be taken together: on a GPU, but not in bfloat16.
 
-    There maps are channels-last, which the 1×1 convolutions want and this does not keep.
+    There, and where maps are wider than Triton's programs take, maps are channels-last, which
+    the stock depthwise kernels here do not know.
     """
-    return x.device.type == "cuda" and not torch.is_autocast_enabled("cuda")
+    if x.device.type != "cuda" or torch.is_autocast_enabled("cuda"):
+        return False
+    return serves(x) or not runs_triton(x.device)
 
 
-def outgoing(source: Source, running: Sequence[Running]) -> list[Mixed]:
+Plans = dict[Hashable, Plan]
+"""Those made so far, by what they order."""
+
+
+def outgoing(source: Source, running: Sequence[Running], plans: Plans) -> list[Mixed]:
     """The outputs of operations on edges that leave `source`, weighted, and added where alike.
 
-    Their batch norms are in training mode, and without parameters.
+    Their batch norms are in training mode, and without parameters. New `plans` are added to it.
     """
     seen: list[_Statistics] = []
-    mixed = [
-        *_convolutions(source, running, seen),
-        *_reductions(source, _of(FactorizedReduce, running), seen),
-        *_pools(source, _of(Pool, running), seen),
-        *_identities(source, _of(Identity, running)),
-    ]
+    others = [*_pools(source, _of(Pool, running), seen), *_identities(source, running)]
+    if serves(source.x) and any(_steps(each.operation) for each in running):
+        mixed = _programs(source, running, others, seen, plans)
+    else:
+        mixed = [*_convolutions(source, running, seen), *(_spread(*each) for each in others)]
+    mixed += _reductions(source, _of(FactorizedReduce, running), seen)
     for edge, operation, scale in running:
         if not isinstance(operation, SepConv | DilConv | FactorizedReduce | Pool | Identity):
             parts: Parts = operation(source)
@@ -77,6 +88,51 @@ def outgoing(source: Source, running: Sequence[Running]) -> list[Mixed]:
 
 def _of(kind: type[Kind], running: Iterable[Running]) -> list[tuple[Running, Kind]]:
     return [(each, each.operation) for each in running if isinstance(each.operation, kind)]
+
+
+def _programs(
+    source: Source,
+    running: Sequence[Running],
+    others: Sequence[tuple[Tensor, Sequence[Running]]],
+    seen: list[_Statistics],
+    plans: Plans,
+) -> list[Mixed]:
+    """The separable and the dilated ones, and maps of others, by programs in Triton."""
+    steps = [(each, _steps(each.operation)) for each in running if _steps(each.operation)]
+    chains = [Chain(each.edge, tuple(step.as_block() for step in chain)) for each, chain in steps]
+    shapes = tuple((each.edge, *map(_shape, chain)) for each, chain in steps)
+    edges = tuple(
+        dict.fromkeys(
+            each.edge
+            for group in ([each for each, _ in steps], *(own for _, own in others))
+            for each in group
+        )
+    )
+    key = source.x.device, shapes, edges
+    plan = plans.get(key) or plans.setdefault(key, Plan(chains, edges, source.x.device))
+    norms = [steps[index][1][place].norm for index, place in plan.places]
+    scales = torch.stack([steps[index][0].scale for index in plan.last])
+    zero = torch.zeros_like(scales[0])
+    rows = [{each.edge: each.scale for each in own} for _, own in others]
+    factors = [row.get(edge, zero) for row in rows for edge in edges]
+    found = separable(
+        plan,
+        source.x,
+        chains,
+        scales,
+        torch.stack([x for x, _ in others]) if others else source.x.new_empty(0, *source.x.shape),
+        torch.stack(factors).view(-1, len(edges)) if others else scales.new_empty(0, len(edges)),
+        norms[0].eps,
+    )
+    positions = found.edges[0].numel() // found.edges[0].shape[1]
+    seen.append(_Statistics(norms, found.mean.flatten(), found.inverse_std.flatten(), positions))
+    return [Mixed((e,), x[:, None]) for e, x in zip(plan.edges, found.edges, strict=True)]
+
+
+def _steps(operation: nn.Module) -> tuple[DepthwiseBlock, ...]:
+    if isinstance(operation, SepConv):
+        return operation.first, operation.second
+    return (operation.block,) if isinstance(operation, DilConv) else ()
 
 
 def _convolutions(
@@ -111,16 +167,18 @@ def _reductions(
     halves = []
     for name, half in zip(("even", "odd"), source.halves, strict=True):
         weights = [getattr(operation, name).weight for _, operation in pairs]
-        halves.append(torch.unflatten(F.conv2d(half, torch.cat(weights)), 1, (len(pairs), -1)))
+        halves.append(
+            torch.unflatten(convolve_pixels(half, torch.cat(weights)), 1, (len(pairs), -1))
+        )
     norms = [operation.norm for _, operation in pairs]
     return _weighted(torch.cat(halves, dim=2), norms, [each for each, _ in pairs], seen)
 
 
 def _pools(
     source: Source, pairs: list[tuple[Running, Pool]], seen: list[_Statistics]
-) -> list[Mixed]:
+) -> list[tuple[Tensor, list[Running]]]:
     """A pooled map, and its normalised one, is the same on all edges."""
-    mixed = []
+    maps = []
     for kind, group in groupby(sorted(pairs, key=_pool_kind), key=_pool_kind):
         alike = list(group)
         x = source.pooled(kind, alike[0][1].stride)
@@ -128,21 +186,22 @@ def _pools(
         if norms:
             x = _normed(x[:, None], norms[:1], None, seen)[:, 0]
             seen[-1] = seen[-1]._replace(norms=norms)
-        mixed.append(_spread(x, [each for each, _ in alike]))
-    return mixed
+        maps.append((x, [each for each, _ in alike]))
+    return maps
 
 
 def _pool_kind(pair: tuple[Running, Pool]) -> str:
     return pair[1].kind
 
 
-def _identities(source: Source, pairs: list[tuple[Running, Identity]]) -> list[Mixed]:
+def _identities(source: Source, running: Sequence[Running]) -> list[tuple[Tensor, list[Running]]]:
+    pairs = _of(Identity, running)
     plain = [each for each, operation in pairs if type(operation) is Identity]
-    mixed = [_spread(source.x, plain)] if plain else []
+    maps = [(source.x, plain)] if plain else []
     for each, operation in pairs:
         if type(operation) is not Identity:  # of a method: with dropout
-            mixed.append(_spread(operation(source).features, [each]))
-    return mixed
+            maps.append((operation(source).features, [each]))
+    return maps
 
 
 def _spread(x: Tensor, running: Sequence[Running]) -> Mixed:
