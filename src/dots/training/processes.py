@@ -158,6 +158,11 @@ def start_processes(device: str | None = None, *, devices: int = 1, nodes: int =
     accelerator, chosen = _parse(device, devices)
     count = chosen if isinstance(chosen, int) else len(chosen)
     fit_machine(count)
+    if count * nodes == 1:  # Fabric takes seconds to load, and has nothing to do
+        single = find_device(device)
+        if single.type == "cuda":
+            torch.cuda.set_device(single)
+        return Processes.single(single)
     log = logging.getLogger("lightning_fabric")
     level = log.level
     with warnings.catch_warnings():  # advice on other devices, and deprecations of its own
@@ -194,7 +199,9 @@ def find_device(name: str | None = None) -> torch.device:
     Raises UserError for one that is not there.
     """
     kind, chosen = _parse(name, 1)
-    return torch.device(kind, chosen[0]) if isinstance(chosen, list) else torch.device(kind)
+    if kind == "cuda":
+        return torch.device(kind, chosen[0] if isinstance(chosen, list) else 0)
+    return torch.device(kind)
 
 
 def _started(devices: int, nodes: int) -> tuple[int, int]:
