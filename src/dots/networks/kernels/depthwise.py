@@ -57,7 +57,16 @@ def average_pool(x: Tensor, stride: int, *, fast: bool) -> Tensor:
             counts = F.avg_pool2d(one, 3, stride, 1, divisor_override=1)
             sums = depthwise(x, weight, stride=stride, padding=1, dilation=1)
             return sums * counts.reciprocal_()
-    return F.avg_pool2d(x, 3, stride, 1, count_include_pad=False)
+    return F.avg_pool2d(averageable(x), 3, stride, 1, count_include_pad=False)
+
+
+def averageable(x: Tensor) -> Tensor:
+    """x as average pooling with padding may take it: on a GPU NCHW.
+
+    There the gradient of channels-last maps is wrong with PyTorch 2.11 and others
+    (github.com/pytorch/pytorch/issues/188344).
+    """
+    return x.contiguous() if x.device.type == "cuda" else x
 
 
 def _identities_apply(x: Tensor, weight: Tensor, stride: int, padding: int, dilation: int) -> bool:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dots.networks.kernels.depthwise import averageable
 from dots.networks.reference.layers import Classifier, conv_norm
 
 GROUPS = 3
@@ -39,7 +40,7 @@ class ShuffleUnit(nn.Module):
         y = self.expand(_shuffle(self.shrink(x)))
         if self.stride == 1:
             return F.relu(x + y)
-        return F.relu(torch.cat([F.avg_pool2d(x, 3, 2, 1), y], dim=1))
+        return F.relu(torch.cat([F.avg_pool2d(averageable(x), 3, 2, 1), y], dim=1))
 
 
 def _shuffle(x: Tensor) -> Tensor:
