@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 
 from dots.cli.app import run
 from dots.networks.body import Shape
 from dots.networks.count import network_cost
 from dots.recipe import build_recipe
+from dots.runs.further_training import INITIAL
 from dots.runs.launch import Job, Machine, begin
 from dots.runs.progress import Silent
 from dots.runs.stages import choose_cell, search_operations, search_topology
@@ -23,7 +26,7 @@ from helpers.killing import QUICKEST, Killer
 from helpers.run_equality import differing, without_times
 
 HALVING = (
-    "--set", "halving.cells=4", "--set", "halving.epochs=1",
+    "--set", "halving.cells=4", "--set", "halving.epochs=1", "--set", "halving.warm_start=true",
     "--set", "baselines=random,plain,published",
 )  # fmt: skip
 SEARCH = (
@@ -75,6 +78,24 @@ def test_the_winner_is_what_is_trained(finished: Path) -> None:
     )
     assert result["search_seconds"] == pytest.approx(spent, abs=0.01)
     assert "Which cell was trained" in (finished / "report.html").read_text()
+
+
+def test_the_training_begins_with_the_weights_of_the_winner(tmp_path: Path) -> None:
+    """One that moves nothing shows them; without a warm start they are others."""
+    still = ["--set", "train.lr=1e-30", "--set", "train.weight_decay=0", "--set", "baselines="]
+    networks = []
+    for warm in ("true", "false"):
+        out = tmp_path / warm
+        words = ["--out", str(out), *QUICKEST, *SEARCH, *HALVING, *still]
+        assert run(["run", "digits", *words, "--set", f"halving.warm_start={warm}"]) == 0
+        networks.append(load_file(out / "weights.safetensors"))
+        assert (out / INITIAL).exists() == (warm == "true")
+    began = load_file(tmp_path / "true" / INITIAL)
+    for name, value in networks[0].items():
+        if name.endswith("weight"):
+            assert torch.equal(value, began[name]), name
+    kernels = [name for name, value in began.items() if value.dim() == 4]
+    assert all(not torch.equal(networks[1][name], began[name]) for name in kernels)
 
 
 @pytest.mark.parametrize("at", [1, 3])

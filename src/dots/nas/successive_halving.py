@@ -116,6 +116,11 @@ class SuccessiveHalving:
         """The cell that is left at the end, or would be first now."""
         return self.cells[self.alive[0]]
 
+    @property
+    def winner_network(self) -> Any:
+        """Its network, as it was judged last. Raises KeyError before the end of a round."""
+        return self.networks[self.alive[0]]
+
     def _begin_training(self, epoch: int) -> None:
         place = self.places[epoch]
         self._epoch, self._current = epoch, self.alive[place.turn]

@@ -57,7 +57,7 @@ def quick() -> Recipe:
             epochs=3, weight_epochs=1, cells=4, channels=8, batch=64, lr=0.1, lr_min=0.001,
             stem="auto", arch_lr=1e-2, arch_betas=(0.9, 0.999), tune_epochs=1, rating_images=500,
         ),
-        halving=HalvingSettings(cells=4, epochs=3),
+        halving=HalvingSettings(cells=4, epochs=3, warm_start=True),
         train=TrainSettings(
             epochs=14, published_epochs=24, cells=4, channels=16, batch=64, lr=0.1, stem="auto",
             warmup_epochs=4, schedule="linear", anneal="step", nesterov=True, weight_decay=5e-4,
@@ -79,7 +79,7 @@ def small() -> Recipe:
             epochs=20, weight_epochs=0, cells=8, channels=16, batch=64, lr=0.025, lr_min=0.001,
             arch_lr=3e-3, arch_betas=(0.9, 0.999), tune_epochs=1, rating_images=5_000,
         ),
-        halving=HalvingSettings(cells=8, epochs=3),
+        halving=HalvingSettings(cells=8, epochs=3, warm_start=True),
         train=TrainSettings(
             epochs=60, published_epochs=110, cells=8, channels=24, batch=96, lr=0.1,
             warmup_epochs=10, schedule="linear", anneal="step", nesterov=True, weight_decay=5e-4,

@@ -399,6 +399,11 @@ class HalvingSettings(Settings):
         description="passes of every cell over half A in the first round; the sum doubles with "
         "each further round, and the worse half of the cells leaves",
     )
+    warm_start: bool = Field(
+        default=False,
+        description="the training begins with the weights that the winner has at the end of the "
+        "halving, instead of new ones",
+    )
 
     @property
     def on(self) -> bool:

@@ -184,7 +184,7 @@ def stage_curves(run: Run) -> list[tuple[str, list[Markup], str]]:
         "On augmented training images, averaged over each epoch; all cells are trained with the "
         "same recipe. The test images are looked at once, after the last epoch."
     )
-    _add(result, "Training from scratch", series, caption)
+    _add(result, "Training", series, caption)
     return result
 
 

@@ -39,7 +39,7 @@ def tiles(run: Run) -> list[tuple[str, str, str]]:
             if result.search_cpu_seconds is not None
             else "",
         ),
-        ("Training time", duration(result.train_seconds), "the found cell, from scratch"),
+        ("Training time", duration(result.train_seconds), "the found cell"),
     ]
     return [tile for tile in found if tile[1] != NONE]
 

@@ -17,6 +17,7 @@ from typing import Any
 from torch import nn
 
 from dots.common.errors import UserError
+from dots.common.files import write_bytes
 from dots.common.records import EXTENSIONS, RESULT, TEST
 from dots.networks.saved import TrainedModel, load_model
 from dots.networks.specification import CellNetworkSpec, NetworkSpec, network_spec_of
@@ -74,6 +75,14 @@ INITIAL = "initial.safetensors"
 """In a run that began so: what it began with, so that it can be continued without the other."""
 
 _NEW = ("classifier.", "body.classifier.", "auxiliary.")
+
+
+def begin_with(run: RunDirectory, network: nn.Module) -> None:
+    """Let the training of the run begin with this network's weights."""
+    from safetensors.torch import save
+
+    weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
+    write_bytes(run.path / INITIAL, save(weights))
 
 
 def source(run: Path, space: SearchSpace | None = None) -> CellNetworkSpec:

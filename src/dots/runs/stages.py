@@ -30,6 +30,7 @@ from dots.networks.specification import CellNetworkSpec, Network, NetworkSpec, R
 from dots.recipe.settings import Baseline, TrainSettings
 from dots.recipe.shares import baseline_settings
 from dots.runs import builders
+from dots.runs.further_training import begin_with
 from dots.runs.limits import cut_to_time
 from dots.runs.restarts import note_unlearned_search, train_until_learned
 from dots.runs.result import sample_pictures
@@ -146,6 +147,8 @@ def choose_cell(session: Session, retained: CandidateFile, searched: Genotype) -
     session.loop.run(stage)
     if run.writes:
         run.write_record(halving_record(stage, run.metrics.rows()))
+        if recipe.halving.warm_start:
+            begin_with(run, stage.winner_network)
         run.write_text(GENOTYPE, stage.winner.genotype.to_text())
     session.engine.processes.barrier()
     return stage.winner.genotype
@@ -157,7 +160,10 @@ def cell_network_spec(session: Session, genotype: Genotype) -> CellNetworkSpec:
 
 
 def train_and_test(session: Session, network_spec: NetworkSpec) -> None:
-    """Stage 4: a network and its baselines, trained from scratch by one recipe, tested."""
+    """Stage 4: a network and its baselines, trained by one recipe, tested.
+
+    From scratch, but for the winner of a halving with a warm start.
+    """
     if isinstance(network_spec, CellNetworkSpec) and not session.run.has(GENOTYPE):
         session.run.write_text(GENOTYPE, network_spec.genotype.to_text())
     plan = cut_to_time(session, "train")
