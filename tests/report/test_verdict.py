@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,17 @@ def test_where_the_found_cell_is_from_is_said(tmp_path: Path, winner: str, said:
     assert found.halving[0].origin == winner
     assert [v.accuracy for v in found.halving[0].validation] == [0.91, 0.95] or winner == "random-1"
     assert len(found.halving) == (2 if winner in ("searched", "random-1") else 3)
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_what_the_training_began_with_is_said(tmp_path: Path, warm: bool) -> None:
+    run = fabricate(tmp_path / "run", Plan(winner="random-1"))
+    recipe = json.loads((run / "recipe.json").read_text())
+    recipe["halving"] = {"cells": 3, "warm_start": warm}
+    (run / "recipe.json").write_text(json.dumps(recipe))
+    found = verdict(read_run(run))
+    assert found is not None
+    assert found.warm_start == warm
 
 
 def test_an_untested_run_has_no_verdict(tmp_path: Path) -> None:

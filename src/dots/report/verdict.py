@@ -47,7 +47,8 @@ class Verdict:
     """The verdict in a sentence, what to hold against it, the networks and the figures.
 
     `rows` are the networks: title, numbers, and the lead over the found cell. `halving` are
-    the cells that competed, who got furthest first.
+    the cells that competed, who got furthest first; `warm_start`: the training of the winner went
+    on from there.
     """
 
     searched: bool
@@ -55,6 +56,7 @@ class Verdict:
     remarks: tuple[str, ...]
     rows: tuple[tuple[str, Trained, float | None], ...]
     halving: tuple[Competitor, ...]
+    warm_start: bool
     intervals: Markup | None
     scatters: tuple[Markup, ...]
 
@@ -97,6 +99,7 @@ def verdict(run: Run) -> Verdict | None:
             for name, numbers in cells.items()
         ),
         halving=tuple(_competitors(run)),
+        warm_start=run.halving is not None and run.setting("halving.warm_start") is True,
         intervals=_intervals(tested, count, trained),
         scatters=tuple(_scatters(run, tested, trained)) if len(tested) > 1 or run.sizes else (),
     )
