@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dots.common.devices import runs_triton
 from dots.networks.kernels.blocks import Block
-from dots.networks.kernels.products import as_rows, differentiable_gradients
+from dots.networks.kernels.products import as_map, as_rows, differentiable_gradients
 from dots.networks.kernels.triton.grid import Sizes
 
 WIDEST = 64
@@ -125,8 +125,7 @@ class _Separable(torch.autograd.Function):
         from dots.networks.kernels.triton import programs
 
         slots, rows = len(plan.places), as_rows(x)
-        kernels = torch.cat([weight.flatten() for weight in weights[:slots]])
-        pointwise = torch.cat([weight.flatten() for weight in weights[slots:]])
+        kernels, pointwise = _flat(weights)
         images, channels = x.shape[:2]
         sizes = Sizes.of(x.shape, plan.stride)
         positions, tiles = sizes.positions, sizes.tiles(sizes.positions)
@@ -166,99 +165,140 @@ class _Separable(torch.autograd.Function):
         if torch.is_grad_enabled():
             inputs, needed = saved[:-3], ctx.needs_input_grad[2:]
             return None, None, *_differentiable(plan, ctx.eps, given, inputs, needed)
-        return None, None, *_gradients(ctx, plan, ctx.sizes, saved, given)
+        backward = _Backward(plan, ctx.sizes, saved, given, any(ctx.needs_input_grad[6:]))
+        return None, None, *backward.gradients()
 
 
-def _gradients(
-    ctx: Any, plan: Plan, sizes: Sizes, saved: Sequence[Tensor], given: Sequence[Tensor]
-) -> list[Tensor | None]:
-    """Of x, scales and weights."""
-    from dots.networks.kernels.triton import programs
+class _Backward:
+    """The gradients of x, scales, other maps, their factors and weights, and buffers for them."""
 
-    x, scales, others, factors, *weights, maps, mean, inverse_std = saved
-    slots, channels = len(plan.places), sizes.channels
-    positions, tiles = sizes.positions, sizes.tiles(sizes.positions)
-    with_weights = any(ctx.needs_input_grad[6:])
-    kernels = torch.cat([weight.flatten() for weight in weights[:slots]])
-    pointwise = torch.cat([weight.flatten() for weight in weights[slots:]])
-    shape = sizes.shape
-    # First the gradients of normalised maps that blocks read, then those of edges.
-    by_normed = x.new_empty(plan.double + len(plan.edges), positions, channels)
-    torch.stack([as_rows(one).view(-1, channels) for one in given], out=by_normed[plan.double :])
-    sums, products = x.new_empty(2, slots, tiles, channels)
-    factor, slope, offset = x.new_empty(3, slots, channels)
-    by_scales = torch.empty_like(scales)
-    by_features = x.new_empty(plan.first, positions, channels)
-    parts = min(tiles, sizes.tile)
-    by_pointwise = x.new_empty(slots, parts if with_weights else 0, channels, channels)
+    def __init__(
+        self,
+        plan: Plan,
+        sizes: Sizes,
+        saved: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        with_weights: bool,
+    ) -> None:
+        from dots.networks.kernels.triton import programs
 
-    def finish(first: int, count: int, scaled: str) -> None:
-        programs.finish_gradients[count, 1](
-            sums, products, mean, inverse_std, scales, factor, slope, offset, by_scales, by_scales,
-            first, positions, tiles, SCALED=scaled, **sizes.finish,
+        self.programs = programs
+        self.plan, self.sizes, self.with_weights = plan, sizes, with_weights
+        x, self.scales, self.others, self.factors, *self.weights = saved[:-3]
+        self.maps, self.mean, self.inverse_std = saved[-3:]
+        self.x = x
+        self.kernels, self.pointwise = _flat(self.weights)
+        slots, channels, tiles = len(plan.places), sizes.channels, sizes.tiles(sizes.positions)
+        self.tiles, self.parts = tiles, min(tiles, sizes.tile)
+        edges = len(plan.edges)
+        # First the gradients of normalised maps that blocks read, then those of edges.
+        self.by_normed = x.new_empty(plan.double + edges, sizes.positions, channels)
+        self.by_edges = self.by_normed[plan.double :]
+        torch.stack([as_rows(one).view(-1, channels) for one in gradients], out=self.by_edges)
+        self.sums, self.products = x.new_empty(2, slots, tiles, channels)
+        self.factor, self.slope, self.offset = x.new_empty(3, slots, channels)
+        self.by_scales = torch.empty_like(self.scales)
+        self.by_features = x.new_empty(plan.first, sizes.positions, channels)
+        kept = self.parts if with_weights else 0
+        self.by_pointwise = x.new_empty(slots, kept, channels, channels)
+
+    def gradients(self) -> list[Tensor | None]:
+        """From the edges back to x."""
+        plan, rows = self.plan, as_rows(self.x)
+        self._through_norms()
+        by_others, by_factors = self._through_others()
+        second = []
+        if plan.double:
+            self._through_pointwise(plan.first, plan.double, self.maps, normed=True)
+            out = self.by_normed[: plan.double]
+            second = [self._through_depthwise(plan.first, plan.double, self.maps, out)]
+            self._finish(0, plan.double, scaled="no")
+        self._through_pointwise(0, plan.first, rows, normed=False)
+        by_x = self.x.new_empty(self._chunks(), *rows.shape)
+        first = self._through_depthwise(0, plan.first, rows, by_x)
+        total = by_x[0] if len(by_x) == 1 else by_x.sum(0)
+        found: list[Tensor | None] = [as_map(total, self.x), self.by_scales, by_others, by_factors]
+        if not self.with_weights:
+            return found + [None] * len(self.weights)
+        lengths = [weight.numel() for weight in self.weights[: len(plan.places)]]
+        flat = torch.split(torch.cat([first, *second]), lengths)
+        pairs = zip((*flat, *self.by_pointwise.sum(1)), self.weights, strict=True)
+        return found + [gradient.view_as(weight) for gradient, weight in pairs]
+
+    def _chunks(self) -> int:
+        """Among how many programs the blocks that read x are shared out, for each tile."""
+        first = self.plan.first
+        most = max(1, PROGRAMS // self.sizes.tiles(self.sizes.inputs))
+        return -(-first // -(-first // min(first, most)))
+
+    def _finish(self, first: int, count: int, scaled: str) -> None:
+        self.programs.finish_gradients[count, 1](
+            self.sums, self.products, self.mean, self.inverse_std, self.scales,
+            self.factor, self.slope, self.offset, self.by_scales, self.by_scales,
+            first, self.sizes.positions, self.tiles, SCALED=scaled, **self.sizes.finish,
         )  # fmt: skip
 
-    def through_pointwise(first: int, count: int, source: Tensor, normed: bool) -> None:
-        own = sizes.inner if normed else sizes
-        programs.pointwise_backward[parts, count](
-            by_normed, maps, factor, slope, offset, source, mean, inverse_std,
-            kernels, pointwise, plan.table, by_features, by_pointwise,
-            first, first, positions, tiles, *own.plane,
-            STRIDE=own.stride, NORMED=normed, WEIGHTS=with_weights, P=sizes.tile, **shape,
+    def _through_norms(self) -> None:
+        """Of the last blocks."""
+        double = self.plan.double
+        last = len(self.plan.places) - double
+        self.programs.gradient_sums[self.tiles, last](
+            self.by_normed, self.maps, self.mean, self.plan.table, self.sums, self.products,
+            double, self.sizes.positions, 1, TABLE=True, P=self.sizes.tile, **self.sizes.shape,
+        )  # fmt: skip
+        self._finish(double, last, scaled="maps")
+
+    def _through_others(self) -> tuple[Tensor, Tensor]:
+        """The gradients of the other maps and of their factors."""
+        others, factors = _in_rows(self.others), self.factors
+        by_others = torch.empty_like(others)
+        by_factors = factors.new_empty(*factors.shape, self.tiles)
+        if len(others):
+            self.programs.mix_backward[self.tiles, len(others)](
+                self.by_edges, others, factors, by_others, by_factors,
+                len(self.by_edges), self.sizes.positions, P=self.sizes.tile, **self.sizes.shape,
+            )  # fmt: skip
+        sizes = self.others.shape
+        maps = by_others.view(*sizes[:2], *sizes[3:], sizes[2]).permute(0, 1, 4, 2, 3)
+        return maps, by_factors.sum(2)
+
+    def _through_pointwise(self, first: int, count: int, source: Tensor, normed: bool) -> None:
+        own = self.sizes.inner if normed else self.sizes
+        self.programs.pointwise_backward[self.parts, count](
+            self.by_normed, self.maps, self.factor, self.slope, self.offset,
+            source, self.mean, self.inverse_std, self.kernels, self.pointwise, self.plan.table,
+            self.by_features, self.by_pointwise,
+            first, first, own.positions, self.tiles, *own.plane,
+            STRIDE=own.stride, NORMED=normed, WEIGHTS=self.with_weights,
+            P=own.tile, **own.shape,
         )  # fmt: skip
 
-    def through_depthwise(
-        first: int, count: int, source: Tensor, normed: bool, out: Tensor
-    ) -> Tensor:
-        own = sizes.inner if normed else sizes
-        origin, end = plan.numbers[first], plan.numbers[first + count]
-        over = own.tiles(own.inputs)
-        by_kernels = x.new_empty(over if with_weights else 0, end - origin)
-        programs.depthwise_backward[over, len(out)](
-            by_features, source, mean, inverse_std, kernels, plan.table,
-            out, by_kernels, sums, products,
-            first, first + count, first, -(-count // len(out)), positions, own.inputs,
+    def _through_depthwise(self, first: int, count: int, source: Tensor, out: Tensor) -> Tensor:
+        """Fill `out`; the gradients of kernels, flat."""
+        normed = first > 0
+        own = self.sizes.inner if normed else self.sizes
+        origin, end = self.plan.numbers[first], self.plan.numbers[first + count]
+        tiles = own.tiles(own.inputs)
+        by_kernels = out.new_empty(tiles if self.with_weights else 0, end - origin)
+        self.programs.depthwise_backward[tiles, len(out)](
+            self.by_features, source, self.mean, self.inverse_std, self.kernels, self.plan.table,
+            out, by_kernels, self.sums, self.products,
+            first, first + count, first, -(-count // len(out)), own.positions, own.inputs,
             origin, end - origin, *own.plane,
-            STRIDE=own.stride, NORMED=normed, WEIGHTS=with_weights, P=sizes.tile, **shape,
+            STRIDE=own.stride, NORMED=normed, WEIGHTS=self.with_weights,
+            P=own.tile, **own.shape,
         )  # fmt: skip
         return by_kernels.sum(0)
 
-    last = slots - plan.double
-    programs.gradient_sums[tiles, last](
-        by_normed, maps, mean, plan.table, sums, products, plan.double, positions, 1,
-        TABLE=True, P=sizes.tile, **shape,
-    )  # fmt: skip
-    finish(plan.double, last, scaled="maps")
-    by_edges, rows = by_normed[plan.double :], _in_rows(others)
-    by_others = torch.empty_like(rows)
-    by_factors = x.new_empty(*factors.shape, tiles)
-    if len(others):
-        programs.mix_backward[tiles, len(others)](
-            by_edges, rows, factors, by_others, by_factors, len(by_edges), positions,
-            P=sizes.tile, **shape,
-        )  # fmt: skip
-    by_kernels = []
-    if plan.double:
-        through_pointwise(plan.first, plan.double, maps, normed=True)
-        out = by_normed[: plan.double]
-        by_kernels = [through_depthwise(plan.first, plan.double, maps, True, out)]
-        finish(0, plan.double, scaled="no")
-    rows = as_rows(x)
-    through_pointwise(0, plan.first, rows, normed=False)
-    chunks = min(plan.first, max(1, PROGRAMS // sizes.tiles(sizes.inputs)))
-    chunks = -(-plan.first // -(-plan.first // chunks))
-    by_x = x.new_empty(chunks, *rows.shape)
-    by_kernels.insert(0, through_depthwise(0, plan.first, rows, False, by_x))
-    by_x = by_x[0] if chunks == 1 else by_x.sum(0)
-    found: list[Tensor | None] = [by_x.view(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)]
-    by_others = by_others.view(len(others), len(x), *others.shape[3:], channels)
-    found += [by_scales, by_others.permute(0, 1, 4, 2, 3), by_factors.sum(2)]
-    if not with_weights:
-        return found + [None] * len(weights)
-    lengths = [weight.numel() for weight in weights[:slots]]
-    flat = torch.split(torch.cat(by_kernels), lengths)
-    pairs = zip((*flat, *by_pointwise.sum(1)), weights, strict=True)
-    return found + [gradient.view_as(weight) for gradient, weight in pairs]
+
+def _flat(weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Depthwise kernels, then 1×1 kernels, as many, one after the other."""
+    half = len(weights) // 2
+    kernels, pointwise = (
+        torch.cat([weight.flatten() for weight in part])
+        for part in (weights[:half], weights[half:])
+    )
+    return kernels, pointwise
 
 
 def _differentiable(
