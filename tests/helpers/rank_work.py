@@ -1,4 +1,4 @@
-"""What one of several processes does in tests of `training.processes`: `rank_work.py FOLDER WHAT...`
+"""What one of several processes does in tests of `training.processes`: `rank_work.py FOLDER WHAT`.
 
 Each writes what it saw to FOLDER/WHAT-WORLD-RANK.safetensors (a checkpoint), the main one also
 what it sees alone.
