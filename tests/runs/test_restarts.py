@@ -55,15 +55,8 @@ def test_a_loss_that_is_not_finite_is_an_attempt(
     """Without momentum a step multiplies the weights by 1 - rate × decay: by -5.25 at the last
     rate, by 10^74 in 104 steps."""
     out = tmp_path / "run"
-    settings = (
-        "lr=100",
-        "lr_min=100",
-        "momentum=0",
-        "nesterov=false",
-        "weight_decay=1",
-        "epochs=8",
-    )
-    diverging = [word for setting in settings for word in ("--set", f"train.{setting}")]
+    growing = ("lr=100", "lr_min=100", "weight_decay=1", "momentum=0", "nesterov=false", "epochs=8")
+    diverging = [word for setting in growing for word in ("--set", f"train.{setting}")]
     assert run([*TRAIN, *diverging, "--out", str(out)]) == 2
     assert "the loss is not finite" in capsys.readouterr().err
     attempts = json.loads((out / "restarts.json").read_text())["train"]
