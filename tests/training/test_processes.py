@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -45,17 +46,38 @@ def start(folder: Path, *what: str) -> list[subprocess.Popen[str]]:
 TOGETHER = ("strategies", "topology", "together", *ALIKE)
 
 
+@dataclass(frozen=True)
+class End:
+    """How the first process ended after the last had died, and where both wrote what they saw."""
+
+    folder: Path
+    status: int
+    error: str
+
+
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[int, list[Any]]]:
-    """Of each kind of work, what each process saw, for one process and for two."""
+def end(tmp_path_factory: pytest.TempPathFactory) -> End:
+    """Two processes do all kinds of work; then the last dies."""
     folder = tmp_path_factory.mktemp("ranks")
-    for process in start(folder, *TOGETHER):
-        _, error = process.communicate(timeout=300)
-        assert process.returncode == 0, error
+    first, last = start(folder, *TOGETHER, "death")
+    try:
+        _, said = last.communicate(timeout=500)
+        assert last.returncode == 9, said
+        _, error = first.communicate(timeout=50)  # before it would end anyway
+    finally:
+        for process in (first, last):
+            process.kill()
+            process.communicate()
+    return End(folder, first.returncode, error)
+
+
+@pytest.fixture(scope="module")
+def seen(end: End) -> dict[str, dict[int, list[Any]]]:
+    """Of each kind of work, what each process saw, and the first alone."""
     return {
         what: {
             world: [
-                checkpoint.load(folder / f"{what}-{world}-{rank}.safetensors")
+                checkpoint.load(end.folder / f"{what}-{world}-{rank}.safetensors")
                 for rank in range(world)
             ]
             for world in ((1, 2) if what in ALIKE else (2,))
@@ -120,14 +142,9 @@ def test_sums_maxima_texts(seen: dict[str, Any]) -> None:
         assert got["text"] == "äöü 0 " * 3
 
 
-def test_a_process_that_dies_ends_the_others_with_a_line(tmp_path: Path) -> None:
-    """Within a minute of the death; how long both took to start says nothing."""
-    first, last = start(tmp_path, "death")
-    last.communicate(timeout=300)
-    assert last.returncode == 9
-    _, error = first.communicate(timeout=50)  # before it would end anyway
-    assert first.returncode != 0
-    assert "another process of this run has ended" in error
+def test_a_process_that_dies_ends_the_others_with_a_line(end: End) -> None:
+    assert end.status != 0
+    assert "another process of this run has ended" in end.error
 
 
 def test_a_gpu_is_named_with_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
