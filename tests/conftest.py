@@ -10,13 +10,16 @@ import os
 
 os.environ["TRITON_INTERPRET"] = "1"  # read when PyTorch or a test first loads Triton
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+
+from helpers.killing import QUICKEST, Killer
 
 torch.set_num_threads(1)
 
@@ -32,6 +35,22 @@ def pytest_configure(config: pytest.Config) -> None:
         torch.randn = _drawn(torch.randn)
         for layer in (nn.Conv2d, nn.Linear):
             layer.reset_parameters = _initialised(layer.reset_parameters)
+
+
+@pytest.fixture(scope="session")
+def killer() -> Iterator[Killer]:
+    """The server of runs in processes of their own, started once."""
+    with Killer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def undisturbed(killer: Killer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """A finished run with QUICKEST that nothing happened to, and its seconds; take copies."""
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    end = killer.run("run", "digits", "--out", str(out), *QUICKEST)
+    assert end.status == 0, end.said
+    return out, end.seconds
 
 
 def _upwards(tensor: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from helpers.compilers import refusing
 
 WORDS = [
     "search", "digits", "--preset", "tiny", "--device", "cpu", "--quiet",
-    "--set", "data.limit=200", "--set", "operations.cells=2", "--set", "topology.cells=2",
+    "--set", "data.limit=130", "--set", "nodes=2", "--set", "operations.cells=2",
+    "--set", "topology.cells=2",
 ]  # fmt: skip
 
 

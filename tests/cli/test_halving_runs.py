@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +30,8 @@ HALVING = (
 )  # fmt: skip
 SEARCH = (
     "--set", "operations.epochs=1", "--set", "operations.weight_epochs=0",
-    "--set", "topology.epochs=1",
+    "--set", "topology.epochs=1", "--set", "train.epochs=1", "--set", "train.warmup_epochs=0",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def killer() -> Iterator[Killer]:
-    with Killer() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

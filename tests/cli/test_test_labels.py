@@ -32,7 +32,9 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def test_permuted_test_labels_change_the_test_alone(tmp_path: Path) -> None:
-    recipe = build_recipe("tiny", overrides=["operations.cells=2", "topology.cells=2"])
+    recipe = build_recipe(
+        "tiny", overrides=["nodes=2", "operations.cells=2", "topology.cells=2", "train.cells=2"]
+    )
     outcomes = []
     for permuted in (False, True):
         place = tmp_path / str(permuted)

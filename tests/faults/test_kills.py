@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from helpers.killing import QUICKEST, End, Killer
 from helpers.run_equality import differing
-
-
-@pytest.fixture(scope="module")
-def killer() -> Iterator[Killer]:
-    with Killer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def undisturbed(killer: Killer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
-    """A run that nothing happened to, and its seconds."""
-    out = tmp_path_factory.mktemp("undisturbed") / "run"
-    end = killer.run("run", "digits", "--out", str(out), *QUICKEST)
-    assert end.status == 0, end.said
-    return out, end.seconds
 
 
 def go_on(

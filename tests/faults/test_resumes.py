@@ -7,19 +7,12 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from helpers.killing import QUICKEST, Killer
 from helpers.run_equality import differing
-
-
-@pytest.fixture(scope="module")
-def killer() -> Iterator[Killer]:
-    with Killer() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +28,9 @@ def stopped(killer: Killer, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(killer: Killer, stopped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, resumed to its end."""
-    out = tmp_path_factory.mktemp("finished") / "run"
-    shutil.copytree(stopped, out)
-    end = killer.run("run", "--resume", str(out), "--quiet")
-    assert end.status == 0, end.said
-    return out
+def finished(undisturbed: tuple[Path, float]) -> Path:
+    """The same, never killed."""
+    return undisturbed[0]
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,6 @@ WORDS = (
     "run", "digits", *QUICKEST, "--space", "s2", "--select", "perturbation", "--set",
     "retain=top2",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def killer() -> Iterator[Killer]:
-    with Killer() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

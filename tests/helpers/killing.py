@@ -21,7 +21,7 @@ from helpers.children import one_thread
 
 QUICKEST = (
     "--preset", "tiny", "--quiet", "--device", "cpu", "--set", "nodes=2",
-    "--set", "data.limit=260", "--set", "operations.cells=2", "--set", "topology.cells=2",
+    "--set", "data.limit=160", "--set", "operations.cells=2", "--set", "topology.cells=2",
     "--set", "train.cells=2", "--set", "checkpoint_minutes=0.001",
     "--set", "train.auxiliary=0", "--set", "train.drop_path=0.1",
 )  # fmt: skip
@@ -102,7 +102,7 @@ def _do(words: list[str], after: float | None, at: list[Any] | None, signal: int
     began = time.monotonic()
     child = os.fork()
     if child == 0:
-        _become(words, at, heard)
+        _become(words, at, signal, heard)
     status = None
     while status is None:
         done, code = os.waitpid(child, os.WNOHANG)
@@ -117,14 +117,14 @@ def _do(words: list[str], after: float | None, at: list[Any] | None, signal: int
     return {"status": status, "said": said, "seconds": time.monotonic() - began}
 
 
-def _become(words: list[str], at: list[Any] | None, heard: Path) -> None:
+def _become(words: list[str], at: list[Any] | None, signal: int, heard: Path) -> None:
     """In the child: run the command and leave."""
     handle = os.open(heard, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if at is not None:
-        _die_at(*at)
+        _signal_at(signal, *at)
     from dots.cli.app import run
 
     status = 99
@@ -139,14 +139,14 @@ def _become(words: list[str], at: list[Any] | None, heard: Path) -> None:
         os._exit(status)
 
 
-def _die_at(name: str, count: int, ending: str = "") -> None:
+def _signal_at(number: int, name: str, count: int, ending: str = "") -> None:
     left = count
 
     def passed() -> None:
         nonlocal left
         left -= 1
         if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
 
     if name == "report":
         import dots.report.page as place

@@ -1,6 +1,7 @@
-"""What one of several processes does in tests of `training.processes`: `rank_work.py WHAT FOLDER`.
+"""What one of several processes does in tests of `training.processes`: `rank_work.py FOLDER WHAT`.
 
-Each writes what it saw to FOLDER/rank-R.safetensors (a checkpoint).
+Each writes what it saw to FOLDER/WHAT-WORLD-RANK.safetensors (a checkpoint), the main one also
+what it sees alone.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def pieces(processes: Processes, count: int, seed: int = 0) -> Iterator[Batch]:
 
 
 def strategies(processes: Processes) -> dict[str, Any]:
-    """Of every strategy: α, w and running statistics after each of three steps."""
+    """Of every strategy: α, w and running statistics after each of two steps."""
     return {name: list(_searched(processes, name)) for name in STRATEGIES if name != "random"}
 
 
@@ -70,9 +71,9 @@ def _searched(processes: Processes, name: str) -> Iterator[dict[str, Any]]:
     assert isinstance(search, SupernetSearch)
     search.begin_epoch(3)
     search.set_epoch(3)
-    held_out = list(pieces(processes, 3, seed=50))
+    held_out = list(pieces(processes, 2, seed=50))
     alpha = getattr(search, "alpha", None)  # IS-DARTS has none
-    for step, batch in enumerate(pieces(processes, 3)):
+    for step, batch in enumerate(pieces(processes, 2)):
         seed_step(0, "operations", 3, step)
         search.step(3, batch, held_out[step] if search.wants_architecture_batch(3) else None)
         processes.average_statistics(search.supernet)
@@ -191,9 +192,19 @@ WORK: dict[str, Callable[[Processes], dict[str, Any]]] = {
     "death": death,
 }
 
+ALIKE = ("gradients", "test")
+"""What a process does alone too."""
+
+
+def _write(what: str, processes: Processes) -> None:
+    file = Path(sys.argv[1]) / f"{what}-{processes.world}-{processes.rank}.safetensors"
+    checkpoint.save(file, WORK[what](processes))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     processes = start_processes("cpu")
     for what in sys.argv[2:]:
-        file = Path(sys.argv[1]) / f"{what}-{processes.world}-{processes.rank}.safetensors"
-        checkpoint.save(file, WORK[what](processes))
+        _write(what, processes)
+        if what in ALIKE and processes.main:
+            _write(what, Processes.single(processes.device))

@@ -25,7 +25,8 @@ def test_they_go_over_half_a(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ha
 
     monkeypatch.setattr(builders, "TopologyStage", Counting)
     overrides = [
-        "data.limit=240", "topology.weight_epochs=1", f"topology.weight_half={half}",
+        "data.limit=240", "nodes=2", "operations.cells=2", "topology.cells=2",
+        "topology.weight_epochs=1", f"topology.weight_half={half}",
         "operations.epochs=1", "topology.epochs=2", "topology.lr_epochs=2",
     ]  # fmt: skip
     recipe = build_recipe("tiny", overrides=overrides)

@@ -54,7 +54,7 @@ def test_beta_is_the_same_to_1e_5_after_20_steps_on_the_plain_kernels() -> None:
 
 @pytest.mark.parametrize("name", GRADIENT)
 def test_in_float64_the_plain_kernels_give_the_same_alpha_and_cell(name: str) -> None:
-    plain, fast = (searched(name, 4, fast=f, precision="64") for f in (False, True))
+    plain, fast = (searched(name, 2, fast=f, precision="64") for f in (False, True))
     assert {p.dtype for p in plain.supernet.parameters()} == {torch.float64}
     assert {p.dtype for p in plain.architecture_parameters()} == {torch.float64}
     assert apart(plain.architecture_parameters(), fast.architecture_parameters()) <= 1e-10
