@@ -12,6 +12,7 @@ __all__ = ["QUICK", "SMALL", "build", "copied", "counted", "operation_modules", 
 QUICK: dict[str, dict[str, object]] = {
     "proxyless-nas": {"weight_steps": 2},
     "sdarts-adv": {"attack_steps": 2},
+    "shapley-nas": {"permutations": 1},
 }
 """Settings with which α moves in an epoch of two steps, and a step is quick, where the default
 ones are slower."""

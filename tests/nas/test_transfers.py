@@ -57,8 +57,7 @@ def _counted(
 def test_a_step_of_the_operation_search(name: str) -> None:
     """The first step makes what optimisers remember; cells of one node have all that counts."""
     quick = (f"method.{key}={value}" for key, value in contracts.QUICK.get(name, {}).items())
-    once = ("method.permutations=1",) if name == SAMPLES else ()
-    plan = make_plan(_recipe("nodes=1", f"strategy={name}", *quick, *once))
+    plan = make_plan(_recipe("nodes=1", f"strategy={name}", *quick))
     steps = _counted(plan, "operations", parts=(2, 1))
     for calls in steps[1:] if name == SAMPLES else steps:
         assert len(calls) <= (name in ONCE), calls

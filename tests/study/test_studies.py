@@ -15,6 +15,7 @@ from dots.common.errors import UserError
 from dots.nas.strategies import STRATEGIES
 from dots.recipe import build_recipe
 from dots.space.genotype import Genotype
+from dots.study import figures
 from dots.study.ablation import TOPOLOGIES
 from dots.study.base import Row
 from dots.study.conduct import conduct
@@ -38,12 +39,17 @@ def table() -> Path:
     return Path("made-up.parquet")
 
 
-@pytest.fixture(autouse=True)
-def made_up_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A table of all cells with made-up accuracies, instead of a file."""
+@pytest.fixture(scope="module")
+def content() -> Table:
+    """A table of all cells with made-up accuracies."""
     cells = all_strings()
     rng = np.random.default_rng(0)
-    content = Table(cells, {"cifar10_test": rng.uniform(10, 94, len(cells))})
+    return Table(cells, {"cifar10_test": rng.uniform(10, 94, len(cells))})
+
+
+@pytest.fixture(autouse=True)
+def made_up_table(content: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That table instead of a file."""
     monkeypatch.setattr(Truth, "load", classmethod(lambda cls, path, space: cls(content)))
 
 
@@ -52,6 +58,13 @@ def options(*overrides: str, table: Path | None = None, **more: Any) -> Options:
     values: dict[str, Any] = {"data": "digits", "seeds": (0, 1), **more}
     recipe = build_recipe("tiny", overrides=[*space, *overrides])
     return Options(recipe=recipe, table=str(table) if table else None, **values)
+
+
+@pytest.fixture(autouse=True)
+def no_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than all else: one test of every study looks at what is drawn."""
+    if "figures" not in request.function.__name__:
+        monkeypatch.setattr(figures, "save", lambda *drawing: None)
 
 
 def run(

@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
 
-from dots.nas.budget.cost_table import counted_tables
+from dots.nas.budget.cost_table import CostTable, counted_tables
 from dots.nas.budget.penalty import CostPenalty, uniform_kept
 from dots.nas.strategies import STRATEGIES
 from dots.nas.strategies.base import GradientSearch
-from dots.space.search_space import SearchSpace, darts_space
+from dots.space.search_space import darts_space
 from helpers import contracts, searches, small
 
 LEARNING = [name for name, cls in STRATEGIES.items() if issubclass(cls, GradientSearch)]
 SPACE = darts_space(nodes=2)
 
 
-def penalty(space: SearchSpace, weight: float) -> CostPenalty:
+@cache
+def parameters() -> CostTable:
+    """Those of SPACE, counted once."""
+    shape = searches.search(STRATEGIES["random"], SPACE).context.shape
+    return counted_tables(SPACE, shape, 8)[0]
+
+
+def penalty(weight: float) -> CostPenalty:
     """For the smallest network of all, which every search exceeds."""
-    shape = searches.search(STRATEGIES["random"], space).context.shape
-    table = counted_tables(space, shape, 8)[0]
+    table = parameters()
     return CostPenalty(
-        space, [table], {"parameters": table.fixed}, weight, uniform_kept(space, "pairs")
+        SPACE, [table], {"parameters": table.fixed}, weight, uniform_kept(SPACE, "pairs")
     )
 
 
 def with_penalty(name: str, weight: float) -> GradientSearch:
     built = contracts.build(name, SPACE, fast=False)
-    context = replace(built.context, penalty=penalty(SPACE, weight) if weight else None)
+    context = replace(built.context, penalty=penalty(weight) if weight else None)
     search = STRATEGIES[name](context, built.method)
     assert isinstance(search, GradientSearch)
     search.begin_epoch(0)
@@ -40,7 +47,7 @@ def with_penalty(name: str, weight: float) -> GradientSearch:
 @pytest.mark.parametrize("name", LEARNING)
 def test_the_expected_cost_falls_under_a_penalty(name: str) -> None:
     heavy = with_penalty(name, 1000.0)
-    term = penalty(SPACE, 1.0)
+    term = penalty(1.0)
 
     def cost() -> float:
         with torch.no_grad():
