@@ -29,6 +29,9 @@ from helpers.transfers import META, Transfers
 INFO = DataInfo("five", tuple("abcde"), 3, 16, (0.5,) * 3, (0.2,) * 3, flip=True)
 ONCE = {"drop-nas", "gdas", "proxyless-nas", "sdarts-rs", "sdarts-adv"}
 """Methods that run, or draw on the host, what chance says."""
+EVERY_OPERATION = {"darts", "pc-darts", "merge-nas"}
+"""Search the DARTS space; other methods, which mix the same operations, Zero, skip and a
+convolution."""
 INDEX, HALF = torch.tensor([0, 2]), torch.tensor(0.5)
 SAMPLES = "shapley-nas"
 """Its first steps of an epoch take the operations away until too little accuracy is left."""
@@ -57,7 +60,8 @@ def _counted(
 def test_a_step_of_the_operation_search(name: str) -> None:
     """The first step makes what optimisers remember; cells of one node have all that counts."""
     quick = (f"method.{key}={value}" for key, value in contracts.QUICK.get(name, {}).items())
-    plan = make_plan(_recipe("nodes=1", f"strategy={name}", *quick))
+    space = "darts" if name in EVERY_OPERATION else "s3"
+    plan = make_plan(_recipe("nodes=1", f"space={space}", f"strategy={name}", *quick))
     steps = _counted(plan, "operations", parts=(2, 1))
     for calls in steps[1:] if name == SAMPLES else steps:
         assert len(calls) <= (name in ONCE), calls
