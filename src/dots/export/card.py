@@ -37,7 +37,7 @@ def card(description: Description, network: DerivedNetwork | OwnNetwork) -> str:
 # {name}
 
 A convolutional network for {len(classes)} classes, found by [DOTS](https://arxiv.org/abs/2010.04969)
-(operation search, then topology search) and trained from scratch: {shape.cells} cells,
+(operation search, then topology search) and trained: {shape.cells} cells,
 {shape.channels} initial channels, the {shape.stem} stem.
 
 ```
