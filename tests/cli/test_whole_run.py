@@ -34,11 +34,17 @@ def _dots(*words: str) -> None:
     assert run(list(words)) == 0
 
 
+def _apart(killer: Killer, *words: str) -> None:
+    """In a process of its own, as all runs that are compared: `--ulp` reaches none of them."""
+    end = killer.run(*words)
+    assert end.status == 0, end.said
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(killer: Killer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A place where one whole run, with both baselines, lies in `first`."""
     path = tmp_path_factory.mktemp("runs")
-    _dots("run", "digits", "--out", str(path / "first"), "--baselines", *QUICKEST)
+    _apart(killer, "run", "digits", "--out", str(path / "first"), "--baselines", *QUICKEST)
     yield path
     shutil.rmtree(path)
 
@@ -111,8 +117,8 @@ def _same(one: Path, other: Path, *, but: tuple[str, ...] = ()) -> None:
     ).read_bytes()
 
 
-def test_the_same_seed_gives_the_same_files(folder: Path) -> None:
-    _dots("run", "digits", "--out", str(folder / "again"), "--baselines", *QUICKEST)
+def test_the_same_seed_gives_the_same_files(killer: Killer, folder: Path) -> None:
+    _apart(killer, "run", "digits", "--out", str(folder / "again"), "--baselines", *QUICKEST)
     _same(folder / "first", folder / "again")
 
 
@@ -123,17 +129,21 @@ def test_another_seed_gives_another_search(folder: Path) -> None:
     assert json.loads((out / "result.json").read_text())["test_accuracy"] is None
 
 
-def test_parts_give_what_the_whole_gives(folder: Path) -> None:
+def test_parts_give_what_the_whole_gives(killer: Killer, folder: Path) -> None:
     """search --until operations, then search --candidates, then train, as run does."""
     operations, topology = folder / "operations", folder / "topology"
-    _dots("search", "digits", "--until", "operations", "--out", str(operations), *QUICKEST)
+    _apart(killer, "search", "digits", "--until", "operations", "--out", str(operations), *QUICKEST)
     assert not (operations / "genotype.json").exists()
     candidates = str(operations / "candidates.json")
-    _dots("search", "digits", "--candidates", candidates, "--out", str(topology), *QUICKEST)
+    _apart(
+        killer, "search", "digits", "--candidates", candidates, "--out", str(topology), *QUICKEST
+    )
     found = (topology / "genotype.json").read_text()
     assert found == (folder / "first/genotype.json").read_text()
     trained = folder / "trained"
-    _dots("train", str(topology / "genotype.json"), "digits", "--out", str(trained), *QUICKEST)
+    _apart(
+        killer, "train", str(topology / "genotype.json"), "digits", "--out", str(trained), *QUICKEST
+    )
     for key in ("test_accuracy", "test_loss", "parameters"):
         whole, part = (
             read_json(p / "result.json", what="")[key] for p in (folder / "first", trained)
@@ -204,7 +214,9 @@ def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError(f"{path} did not appear")
 
 
-def test_a_signal_saves_and_resume_equals_uninterrupted(folder: Path, tmp_path: Path) -> None:
+def test_a_signal_saves_and_resume_equals_uninterrupted(
+    killer: Killer, folder: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "stopped"
     process = _started(out)
     _wait_for(out / "metrics.jsonl", process)
@@ -212,7 +224,7 @@ def test_a_signal_saves_and_resume_equals_uninterrupted(folder: Path, tmp_path: 
     _, error = process.communicate(timeout=120)
     assert process.returncode == 130
     assert f"dots run --resume {out}".encode() in error
-    _dots("run", "--resume", str(out), "--quiet", "--device", "cpu")
+    _apart(killer, "run", "--resume", str(out), "--quiet", "--device", "cpu")
     _same(folder / "first", out)
 
 
@@ -237,7 +249,7 @@ def test_a_stopped_or_killed_run_resumes_to_the_same_result(
     assert end.status == status, end.said
     if number != signal.SIGKILL:
         assert f"dots run --resume {out}" in end.said
-    _dots("run", "--resume", str(out), "--quiet", "--device", "cpu")
+    _apart(killer, "run", "--resume", str(out), "--quiet", "--device", "cpu")
     _same(folder / "first", out)
 
 
