@@ -79,10 +79,20 @@ _NEW = ("classifier.", "body.classifier.", "auxiliary.")
 
 def begin_with(run: RunDirectory, network: nn.Module) -> None:
     """Let the training of the run begin with this network's weights."""
+    write_bytes(run.path / INITIAL, _weights(network))
+
+
+def _weights(network: nn.Module, without: tuple[str, ...] = ()) -> bytes:
+    """All but those whose names begin so, in the safetensors format."""
     from safetensors.torch import save
 
-    weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
-    write_bytes(run.path / INITIAL, save(weights))
+    return save(
+        {
+            name: value.contiguous().cpu()
+            for name, value in network.state_dict().items()
+            if not name.startswith(without)
+        }
+    )
 
 
 def source(run: Path, space: SearchSpace | None = None) -> CellNetworkSpec:
@@ -107,19 +117,12 @@ def backbone(run: Path, network_spec: NetworkSpec) -> bytes:
 
     Raises UserError where `network_spec`, which is to begin with them, is of another size.
     """
-    from safetensors.torch import save
-
     space = None
     if isinstance(network_spec, CellNetworkSpec):
         space = network_spec.genotype.search_space
     trained = load_model(RunDirectory.read(run).path, space=space)
     _check_fits(_network_spec(trained), network_spec, run)
-    weights = {
-        name: value.contiguous()
-        for name, value in trained.network.state_dict().items()
-        if not name.startswith(_NEW)
-    }
-    return save(weights)
+    return _weights(trained.network, without=_NEW)
 
 
 def _network_spec(trained: TrainedModel) -> NetworkSpec:

@@ -259,7 +259,7 @@ def _own_depthwise(y: Tensor, blocks: Sequence[DepthwiseBlock]) -> list[Tensor]:
 def _pointwise(z: Tensor, blocks: Sequence[DepthwiseBlock]) -> Tensor:
     """The 1×1 convolutions of a map each, [B, blocks, C, H, W], as products of matrices.
 
-    As a convolution in groups they take ten times as long: cuDNN turns the maps before and after.
+    As a convolution in groups they take nine times as long: cuDNN turns the maps before and after.
     """
     kernels = torch.stack([block.pointwise.weight.flatten(1) for block in blocks])
     return torch.unflatten(torch.matmul(kernels, z.flatten(3)), 3, z.shape[3:])

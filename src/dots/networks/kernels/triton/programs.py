@@ -14,10 +14,19 @@ import triton.language as tl
 
 COLUMNS = tl.constexpr(5)
 NUMBERS = [
-    "first", "last", "early", "each", "positions", "inputs", "origin", "numbers", "tiles", "size",
+    "first", "last", "each", "positions", "inputs", "origin", "numbers", "tiles", "size",
     "count", "edges", "dilation", "height", "width", "out_height", "out_width",
 ]  # fmt: skip
 """Whole numbers of which no value makes another program."""
+
+
+@triton.jit
+def _tile(tile, positions, CHANNELS: tl.constexpr, P: tl.constexpr, C: tl.constexpr):
+    """Channels and which of them there are, [C]; places of a tile in its map, and those, [P, C]."""
+    p, c = tile * P + tl.arange(0, P), tl.arange(0, C)
+    some = c < CHANNELS
+    mask = (p < positions)[:, None] & some[None, :]
+    return c, some, p[:, None] * CHANNELS + c[None, :], mask
 
 
 @triton.jit
@@ -96,6 +105,14 @@ def _store_moments(
     away = tl.where(mask, y - (total / count)[None, :], 0.0)
     tl.store(sums + at, total, mask=c < CHANNELS)
     tl.store(squares + at, tl.sum(away * away, 0), mask=c < CHANNELS)
+
+
+@triton.jit
+def _store_sums(d, v, mu, mask, sums, products, at, some):
+    """Of a tile's gradients, zero outside the mask: Σ d, and Σ d (v - mu)."""
+    tl.store(sums + at, tl.sum(d, 0), mask=some)
+    away = tl.where(mask, v - mu[None, :], 0.0)
+    tl.store(products + at, tl.sum(d * away, 0), mask=some)
 
 
 @triton.jit(do_not_specialize=NUMBERS)
@@ -201,10 +218,7 @@ def mix(
     And of `count` others [count, positions, C], times weights [count, edges].
     """
     tile, edge = tl.program_id(0), tl.program_id(1)
-    p, c = tile * P + tl.arange(0, P), tl.arange(0, C)
-    some = c < CHANNELS
-    mask = (p < positions)[:, None] & some[None, :]
-    place = p[:, None] * CHANNELS + c[None, :]
+    c, some, place, mask = _tile(tile, positions, CHANNELS, P, C)
     total = tl.zeros([P, C], dtype=out.dtype.element_ty)
     for slot in range(first, last):
         if tl.load(table + slot * COLUMNS + 4) == first + edge:
@@ -319,14 +333,14 @@ def finish_gradients(
 @triton.jit(do_not_specialize=NUMBERS)
 def pointwise_backward(
     gradients, maps, factor, slope, offset, x, mean, inverse_std, kernels, pointwise, table,
-    by_features, by_pointwise, first, early, positions, tiles,
+    by_features, by_pointwise, first, positions, tiles,
     height, width, out_height, out_width,
     STRIDE: tl.constexpr, NORMED: tl.constexpr, WEIGHTS: tl.constexpr, CHANNELS: tl.constexpr,
     P: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
     """Through norm and 1×1 convolution: gradients of the depthwise one's outputs, and of weights.
 
-    by_features: [·, positions, C], at a slot, or `early` before it; by_pointwise:
+    by_features: [·, positions, C], of slots from `first` on; by_pointwise:
     [slots, programs, C, C], of the tiles that a program takes.
     """
     slot = first + tl.program_id(1)
@@ -341,7 +355,7 @@ def pointwise_backward(
     shift = tl.load(offset + at, mask=some, other=0.0)
     gradients += tl.load(table + slot * COLUMNS + 4).to(tl.int64) * positions * CHANNELS
     maps += slot.to(tl.int64) * positions * CHANNELS
-    by_features += (slot - early).to(tl.int64) * positions * CHANNELS
+    by_features += (slot - first).to(tl.int64) * positions * CHANNELS
     total = tl.zeros([C, C], dtype=maps.dtype.element_ty)
     for tile in range(tl.program_id(0), tiles, tl.num_programs(0)):
         p = tile * P + tl.arange(0, P)
@@ -367,7 +381,7 @@ def pointwise_backward(
 @triton.jit(do_not_specialize=NUMBERS)
 def depthwise_backward(
     by_features, x, mean, inverse_std, kernels, table, by_input, by_kernels, sums, products,
-    first, last, early, each, positions, inputs, origin, numbers,
+    first, last, each, positions, inputs, origin, numbers,
     height, width, out_height, out_width,
     STRIDE: tl.constexpr, NORMED: tl.constexpr, WEIGHTS: tl.constexpr, CHANNELS: tl.constexpr,
     P: tl.constexpr, C: tl.constexpr,
@@ -398,7 +412,7 @@ def depthwise_backward(
     for one in range(slot, tl.minimum(slot + each, last)):
         start = tl.load(table + one * COLUMNS + 2)
         total += _depthwise_gradient(
-            by_features + tl.cast(one - early, tl.int64) * positions * CHANNELS,
+            by_features + tl.cast(one - first, tl.int64) * positions * CHANNELS,
             rectified, kernels + start, by_kernels + tile * numbers + start - origin,
             tl.load(table + one * COLUMNS), tl.load(table + one * COLUMNS + 1),
             q, c, some, inside, height, width, out_height, out_width,
@@ -408,9 +422,7 @@ def depthwise_backward(
     tl.store(by_input + part.to(tl.int64) * inputs * CHANNELS + place, total, mask=mask)
     if NORMED:
         at = (before * tl.num_programs(0) + tile) * CHANNELS + c
-        tl.store(sums + at, tl.sum(total, 0), mask=some)
-        away = tl.where(mask, v - mu[None, :], 0.0)
-        tl.store(products + at, tl.sum(total * away, 0), mask=some)
+        _store_sums(total, v, mu, mask, sums, products, at, some)
 
 
 @triton.jit(do_not_specialize=NUMBERS)
@@ -476,10 +488,7 @@ def normalise(
     CHANNELS: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
     """norm(u) of a map."""
-    p, c = tl.program_id(0) * P + tl.arange(0, P), tl.arange(0, C)
-    some = c < CHANNELS
-    mask = (p < positions)[:, None] & some[None, :]
-    place = p[:, None] * CHANNELS + c[None, :]
+    c, some, place, mask = _tile(tl.program_id(0), positions, CHANNELS, P, C)
     mu, s, b = _affine(mean, inverse_std, scales, shifts, c, some)
     u = tl.load(maps + place, mask=mask, other=0.0).to(mu.dtype)
     tl.store(out + place, (u - mu[None, :]) * s[None, :] + b[None, :], mask=mask)
@@ -491,10 +500,7 @@ def norm_backward(
     CHANNELS: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
     """factor D + slope u + offset."""
-    p, c = tl.program_id(0) * P + tl.arange(0, P), tl.arange(0, C)
-    some = c < CHANNELS
-    mask = (p < positions)[:, None] & some[None, :]
-    place = p[:, None] * CHANNELS + c[None, :]
+    c, some, place, mask = _tile(tl.program_id(0), positions, CHANNELS, P, C)
     s = tl.load(factor + c, mask=some, other=0.0)
     m = tl.load(slope + c, mask=some, other=0.0)
     shift = tl.load(offset + c, mask=some, other=0.0)
@@ -529,7 +535,4 @@ def one_depthwise_backward(
     total = tl.where(read <= 0.0, 0.0, total)
     tl.store(by_input + place, total, mask=mask)
     if NORMED:
-        at = tile * CHANNELS + c
-        tl.store(sums + at, tl.sum(total, 0), mask=some)
-        away = tl.where(mask, v - mu[None, :], 0.0)
-        tl.store(products + at, tl.sum(total * away, 0), mask=some)
+        _store_sums(total, v, mu, mask, sums, products, tile * CHANNELS + c, some)

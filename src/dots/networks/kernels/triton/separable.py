@@ -153,7 +153,8 @@ class _Separable(torch.autograd.Function):
             P=sizes.tile, **shape,
         )  # fmt: skip
         ctx.plan, ctx.eps, ctx.sizes = plan, eps, sizes
-        ctx.save_for_backward(x, scales, others, factors, *weights, maps, mean, inverse_std)
+        kept = maps, mean, inverse_std, kernels, pointwise
+        ctx.save_for_backward(x, scales, others, factors, *weights, *kept)
         ctx.mark_non_differentiable(mean, inverse_std)
         edges = out.view(-1, images, *sizes.plane[2:], channels).permute(0, 1, 4, 2, 3)
         return *edges.unbind(), mean, inverse_std
@@ -163,7 +164,7 @@ class _Separable(torch.autograd.Function):
         plan, saved = ctx.plan, ctx.saved_tensors
         given = gradients[: len(plan.edges)]
         if torch.is_grad_enabled():
-            inputs, needed = saved[:-3], ctx.needs_input_grad[2:]
+            inputs, needed = saved[:-5], ctx.needs_input_grad[2:]
             return None, None, *_differentiable(plan, ctx.eps, given, inputs, needed)
         backward = _Backward(plan, ctx.sizes, saved, given, any(ctx.needs_input_grad[6:]))
         return None, None, *backward.gradients()
@@ -184,10 +185,9 @@ class _Backward:
 
         self.programs = programs
         self.plan, self.sizes, self.with_weights = plan, sizes, with_weights
-        x, self.scales, self.others, self.factors, *self.weights = saved[:-3]
-        self.maps, self.mean, self.inverse_std = saved[-3:]
+        x, self.scales, self.others, self.factors, *self.weights = saved[:-5]
+        self.maps, self.mean, self.inverse_std, self.kernels, self.pointwise = saved[-5:]
         self.x = x
-        self.kernels, self.pointwise = _flat(self.weights)
         slots, channels, tiles = len(plan.places), sizes.channels, sizes.tiles(sizes.positions)
         self.tiles, self.parts = tiles, min(tiles, sizes.tile)
         edges = len(plan.edges)
@@ -268,7 +268,7 @@ class _Backward:
             self.by_normed, self.maps, self.factor, self.slope, self.offset,
             source, self.mean, self.inverse_std, self.kernels, self.pointwise, self.plan.table,
             self.by_features, self.by_pointwise,
-            first, first, own.positions, self.tiles, *own.plane,
+            first, own.positions, self.tiles, *own.plane,
             STRIDE=own.stride, NORMED=normed, WEIGHTS=self.with_weights,
             P=own.tile, **own.shape,
         )  # fmt: skip
@@ -283,7 +283,7 @@ class _Backward:
         self.programs.depthwise_backward[tiles, len(out)](
             self.by_features, source, self.mean, self.inverse_std, self.kernels, self.plan.table,
             out, by_kernels, self.sums, self.products,
-            first, first + count, first, -(-count // len(out)), own.positions, own.inputs,
+            first, first + count, -(-count // len(out)), own.positions, own.inputs,
             origin, end - origin, *own.plane,
             STRIDE=own.stride, NORMED=normed, WEIGHTS=self.with_weights,
             P=own.tile, **own.shape,
