@@ -53,6 +53,7 @@ class WeightOptimiser:
             weight_decay=weight_decay,
             nesterov=nesterov,
             fused=fused or None,
+            foreach=not fused,  # one call for all weights, and the same bits, on a CPU too
         )
         if fused:
             device = self.parameters[0].device
