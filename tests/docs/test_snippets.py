@@ -30,9 +30,12 @@ SLOW = (
     "README.md",
     *(
         f"docs/{name}.md"
-        for name in ("budget", "exporting", "images", "index", "search", "studies")
+        for name in (
+            "budget", "exporting", "images", "index", "methods/perturbation", "python",
+            "reproducing", "runs", "search", "studies", "zoo",
+        )
     ),
-)
+)  # fmt: skip
 """Pages that take more than ten seconds."""
 ELSEWHERE = ("docs/extending.md",)
 """Pages whose blocks are a package of their own: see test_extending.py."""
