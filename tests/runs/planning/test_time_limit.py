@@ -78,6 +78,19 @@ def test_baselines_go_before_the_run_is_refused() -> None:
         _limit(10).fitted(recipe)
 
 
+def test_the_dearest_baseline_goes_before_half_of_the_training_does() -> None:
+    recipe = build_recipe("tiny", overrides=["train.epochs=20", "baselines=random,plain"])
+    plan = {part.name: part.seconds for part in parts(recipe, COUNTS, SPEED)}
+    assert plan["train-random"] > plan["train-plain"]
+    searches, least = plan["operations"] + plan["topology"], 0.5 * plan["train"]
+    cut = _limit((searches + 0.6 * plan["train"] + plan["train-plain"]) / MARGIN).fitted(recipe)
+    assert cut.baselines == ("plain",)
+    assert cut.train.epochs >= 10
+    tight = _limit((searches + 1.1 * least) / MARGIN).fitted(recipe)
+    assert tight.baselines == ()
+    assert tight.train.epochs >= 10
+
+
 def _rows(stage: str, epochs: int, seconds: float) -> list[dict[str, object]]:
     return [{"stage": stage, "epoch": epoch, "seconds": seconds} for epoch in range(epochs)]
 

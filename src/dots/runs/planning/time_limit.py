@@ -25,6 +25,9 @@ MARGIN = 0.85
 RESERVED = 0.5
 """The least share of it that the final training keeps, as far as it wants it."""
 
+FEWEST = 0.5
+"""The share of its epochs that the training keeps before a baseline is left out for it."""
+
 PUBLISHED = "published"
 
 _ATTEMPTS, _STEP = 120, 0.95
@@ -134,6 +137,8 @@ def cut(
         for_search / search if search > for_search else 1.0,
         for_train / train if train > for_train else 1.0,
     )
+    if shares[1] < FEWEST and recipe.baselines:
+        return _without(_dearest(recipe, plan), recipe, usable, again, limit)
     shorter = recipe
     for attempt in range(_ATTEMPTS):  # a stage that keeps one epoch may take more than its share
         less = _STEP**attempt
@@ -142,7 +147,7 @@ def cut(
         if sum(part.seconds for part in again(shorter)) <= usable:
             return shorter
     if recipe.baselines:
-        return _without(recipe.baselines[-1], recipe, usable, again, limit)
+        return _without(_dearest(recipe, plan), recipe, usable, again, limit)
     if limit is None:
         return shorter
     least = sum(part.seconds for part in again(shorter)) / MARGIN
@@ -151,6 +156,12 @@ def cut(
         f"{duration(least)}: raise the limit, or take fewer images (data.limit, "
         "data.search_limit) or a smaller preset"
     )
+
+
+def _dearest(recipe: Recipe, plan: Sequence[Part]) -> str:
+    """The baseline that takes most of the plan's time."""
+    seconds = {part.name: part.seconds for part in plan}
+    return max(recipe.baselines, key=lambda name: seconds.get(f"train-{name}", 0.0))
 
 
 def _without(
