@@ -11,7 +11,7 @@ import torch
 
 from dots.common.errors import UserError
 from dots.common.seeding import seed_step
-from dots.nas.perturbation import PerturbationStage, share_out
+from dots.nas.perturbation import PerturbationStage, share_out, work
 from dots.nas.plan import make_plan
 from dots.nas.strategies import STRATEGIES
 from dots.nas.strategies.base import SupernetSearch
@@ -93,6 +93,24 @@ def drive(stage: PerturbationStage, epochs: range | None = None) -> Perturbation
             stage.step(epoch, step, pair)
         stage.end_epoch(epoch)
     return stage
+
+
+@pytest.mark.parametrize(
+    ("space", "edges"),
+    [(SPACE, 2), (SPACE, "pairs"), (SPACE, 1), (nasbench201_space(), None), (SPACE, "any")],
+)
+def test_the_plan_knows_how_much_there_is_to_do(
+    space: SearchSpace, edges: int | str | None
+) -> None:
+    stage = selection(space, edges)
+    asked = game(stage, worths(space))
+    for round_ in range(stage.rounds):
+        stage.decide(round_)
+    decisions, ratings = work(space, len(space.operations), edges)
+    assert decisions == stage.rounds
+    # With "any" it is asked for the full loss too, and may end before one edge is left.
+    assert len(asked) == ratings if edges != "any" else 0 < len(asked) <= ratings
+    assert work(space, 1, edges)[1] < ratings
 
 
 def test_a_trial_masks_exactly_one_operation_and_puts_it_back() -> None:

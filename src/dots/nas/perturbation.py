@@ -93,9 +93,8 @@ class PerturbationStage:
     def _order(self, seed: int, kind: str) -> list[tuple[str, int]]:
         """("edge", index) and then ("node", index) in the order of their decisions."""
         choices = [e for e, names in enumerate(self.candidates[kind]) if len(names) > 1]
-        most = {None: len(self.space.cell.edges), "any": 1, "pairs": 2}
-        left = self.edges if isinstance(self.edges, int) else most[self.edges]
-        nodes = [n for n, edges in enumerate(self.space.cell.incoming) if len(edges) > left]
+        least = least_edges(self.space, self.edges)
+        nodes = [n for n, edges in enumerate(self.space.cell.incoming) if len(edges) > least]
         draw = generator(seed, "perturbation", kind)
         return [
             *(("edge", choices[i]) for i in torch.randperm(len(choices), generator=draw).tolist()),
@@ -181,9 +180,7 @@ class PerturbationStage:
         incoming = list(self.space.cell.incoming[node])
         before = weights[incoming].clone()
         left = list(incoming)
-        least = {"any": 1, "pairs": 2}[self.edges] if isinstance(self.edges, str) else self.edges
-        assert least is not None
-        while len(left) > least:
+        while len(left) > least_edges(self.space, self.edges):
             losses = [self._without(weights, edge) for edge in left]
             worst = min(range(len(left)), key=losses.__getitem__)
             if self.edges == "any" and losses[worst] >= self.loss():
@@ -259,6 +256,24 @@ class PerturbationStage:
         self.operation_weights = {k: v.to(device) for k, v in state["operation_weights"].items()}
         self.edge_weights = {k: v.to(device) for k, v in state["edge_weights"].items()}
         self.ratings = {kind: table.cpu() for kind, table in state["ratings"].items()}
+
+
+def least_edges(space: SearchSpace, edges: int | str | None) -> int:
+    """How many a node keeps at least; `edges` as of PerturbationStage."""
+    named = {None: len(space.cell.edges), "any": 1, "pairs": 2}
+    return edges if isinstance(edges, int) else named[edges]
+
+
+def work(space: SearchSpace, operations: int, edges: int | str | None) -> tuple[int, int]:
+    """(decisions in a cell kind, ratings of the supernet in all) with so many operations an edge.
+
+    With "any" edges the most that it can be.
+    """
+    least = least_edges(space, edges)
+    decided = len(space.cell.edges) if operations > 1 else 0
+    sizes = [len(incoming) for incoming in space.cell.incoming if len(incoming) > least]
+    removals = sum(sum(range(least + 1, size + 1)) for size in sizes)
+    return decided + len(sizes), len(space.kinds) * (decided * operations + removals)
 
 
 def share_out(weights: Tensor, kept: Sequence[bool]) -> Tensor:

@@ -39,6 +39,8 @@ def with_search_share(recipe: Recipe, share: float, names: Container[str] = SEAR
         alone = int(settings.weight_epochs * share)
         changes: dict[str, Any] = {"epochs": epochs, "weight_epochs": min(alone, epochs - 1)}
         changes["warmup_epochs"] = min(int(settings.warmup_epochs * share), epochs)
+        if settings.select == "perturbation":
+            changes["tune_epochs"] = max(1, int(settings.tune_epochs * share))
         if settings.weight_epochs == settings.epochs:
             changes["weight_epochs"] = epochs
         if settings.lr_epochs is not None:

@@ -13,7 +13,7 @@ from dots.data import ImageData, ResidentImages
 from dots.nas.budget.latency import LatencyTable, measure_latencies
 from dots.nas.plan import Plan, stage_shape
 from dots.recipe import Recipe, differences, recipe_from_json
-from dots.runs.planning.time_estimate import Counts, Speed, later, lines, measure
+from dots.runs.planning.time_estimate import Counts, Speed, expected_counts, later, lines, measure
 from dots.runs.planning.time_limit import TimeLimit
 from dots.runs.progress import Shown, Silent
 from dots.runs.session import Session
@@ -70,16 +70,9 @@ def fitted(
 
 
 def counts_of(plan: Plan, data: ImageData) -> Counts:
-    """Images of an epoch of each stage."""
-    both = len(data.half_a) + len(data.half_b)
-    return Counts(
-        operations=both if plan.strategy.one_level else len(data.half_a),
-        topology=len(data.half_a) if plan.recipe.topology.held_out else both,
-        train=len(data.train),
-        test=len(data.test),
-        half_a=len(data.half_a),
-        half_b=len(data.half_b),
-    )
+    """Images of an epoch of each stage, and how much there is to decide."""
+    halves = len(data.half_a), len(data.half_b)
+    return expected_counts(plan, len(data.train), len(data.test), *halves)
 
 
 def _within_memory(

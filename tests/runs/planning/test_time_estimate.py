@@ -12,9 +12,10 @@ from dots.data import DataInfo
 from dots.nas.plan import make_plan
 from dots.nas.strategies import STRATEGIES
 from dots.recipe import build_recipe, preset
+from dots.recipe.shares import with_search_share
 from dots.runs.planning import time_estimate as planner
 from dots.runs.planning.memory_limit import bytes_of, fewest_parts, halved
-from dots.runs.planning.time_estimate import measure
+from dots.runs.planning.time_estimate import Speed, expected_counts, measure, parts
 from dots.runs.planning.trial_steps import single_engine, trial_steps
 from dots.training.graphs import Graphs
 from helpers.recorder import RecordingCapturer
@@ -119,3 +120,29 @@ def test_memory_is_measured_in_a_process_of_its_own() -> None:
     fewer, less = fewest_parts(make_plan(recipe), info, torch.device("cpu"), peak - 2**20)
     assert fewer > 1
     assert less < peak
+
+
+def test_a_selection_by_perturbation_is_planned() -> None:
+    plain = make_plan(build_recipe("tiny"))
+    asked = ["operations.select=perturbation", "topology.select=perturbation"]
+    plan = make_plan(build_recipe("tiny", overrides=asked))
+    counts = expected_counts(plan, 640, 100, 320, 320)
+    seconds = {"operations": 1.0, "topology": 1.0, "train": 1.0}
+    made = {p.name: p for p in parts(plan.recipe, counts, Speed(seconds, seconds))}
+    assert [name for name in made if name.endswith("perturbation")] == [
+        "operations-perturbation",
+        "topology-perturbation",
+    ]
+    # 14 edges and three of the four nodes are decided, an epoch after each but the last.
+    first = made["operations-perturbation"]
+    assert (first.epochs, first.steps) == (16, 5)
+    ratings = 2 * (14 * 8 + 3 + (4 + 3) + (5 + 4 + 3))
+    assert first.seconds == pytest.approx(16 * 5 + ratings * 64 / 64 / 3)
+    fewer = parts(plain.recipe, counts, Speed(seconds, seconds))
+    assert len(made) == len(fewer) + 2
+    shorter = with_search_share(preset("paper-cifar"), 0.5)
+    assert shorter.operations.tune_epochs == 5  # nothing is tuned
+    assert (
+        with_search_share(build_recipe("paper-cifar", overrides=asked), 0.5).operations.tune_epochs
+        == 2
+    )

@@ -13,7 +13,7 @@ from dots.nas.plan import Plan, make_plan
 from dots.recipe import Recipe
 from dots.recipe.shares import fitted_to_images
 from dots.runs.planning.memory_limit import shown_bytes, step_peak
-from dots.runs.planning.time_estimate import Counts, Part, lines, measure, parts
+from dots.runs.planning.time_estimate import Counts, Part, expected_counts, lines, measure, parts
 from dots.zoo import PUBLISHED
 
 MOST_NOISE = 0.015
@@ -101,12 +101,4 @@ def _counts(plan: Plan, facts: Facts) -> Counts:
     half_b = searched - half_a
     if settings.arch_fraction is not None:
         half_b = min(half_b, round(searched * settings.arch_fraction))
-    both = half_a + half_b
-    return Counts(
-        operations=both if plan.strategy.one_level else half_a,
-        topology=half_a if plan.recipe.topology.held_out else both,
-        train=train,
-        test=test,
-        half_a=half_a,
-        half_b=half_b,
-    )
+    return expected_counts(plan, train, test, half_a, half_b)

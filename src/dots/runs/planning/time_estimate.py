@@ -9,23 +9,32 @@ from dataclasses import dataclass
 import torch
 
 from dots.data import DataInfo
+from dots.nas.perturbation import work
 from dots.nas.plan import Plan
 from dots.recipe import Recipe
 from dots.recipe.shares import baseline_settings
 from dots.runs.planning.trial_steps import STAGES, settle, single_engine, trial_steps
 from dots.runs.progress import duration
+from dots.space.retain import retained_groups
 from dots.training.graphs import FIRST, cuda_graphs
 
 FIRST_IMAGES = 4
 PLAIN_SHARE = 0.25  # of a cell's step: roughly what a step of the plain network takes
 LONGEST_STEP = 1.0  # seconds: a step that would take longer is measured on fewer images
 
+SELECTED = ("operations", "topology")
+"""The stages after which perturbation may select."""
+
 Step = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Images of an epoch, by stage, of a test, and of the halves (0: unknown)."""
+    """Images of an epoch, by stage, of a test, and of the halves (0: unknown).
+
+    `decisions` and `ratings` are those of a selection by perturbation after the operation
+    search, the others those after the topology search.
+    """
 
     operations: int
     topology: int
@@ -33,11 +42,37 @@ class Counts:
     test: int = 0
     half_a: int = 0
     half_b: int = 0
+    decisions: int = 0
+    ratings: int = 0
+    topology_decisions: int = 0
+    topology_ratings: int = 0
 
     @property
     def halves(self) -> int:
         """Images of both halves."""
         return self.half_a + self.half_b
+
+
+def expected_counts(plan: Plan, train: int, test: int, half_a: int, half_b: int) -> Counts:
+    """The counts of a plan with so many images."""
+    recipe, space, both = plan.recipe, plan.space, half_a + half_b
+    retained = {"top1": 1, "top2": 2}.get(recipe.retain) or len(
+        retained_groups(space, recipe.retain)
+    )
+    decisions, ratings = work(space, len(space.operations), space.policy_edges)
+    later = work(space, retained, recipe.topology.choices.edges)
+    return Counts(
+        operations=both if plan.strategy.one_level else half_a,
+        topology=half_a if recipe.topology.held_out else both,
+        train=train,
+        test=test,
+        half_a=half_a,
+        half_b=half_b,
+        decisions=decisions,
+        ratings=ratings,
+        topology_decisions=later[0],
+        topology_ratings=later[1],
+    )
 
 
 @dataclass(frozen=True)
@@ -142,7 +177,11 @@ def parts(
         wanted.remove("operations")
     if "halving" in wanted and not recipe.halving.on:
         wanted.remove("halving")
-    plan = [_part(recipe, counts, speed, stage, stage) for stage in wanted]
+    plan: list[Part] = []
+    for stage in wanted:
+        plan += [_part(recipe, counts, speed, stage, stage)]
+        if stage in SELECTED and getattr(recipe, stage).select == "perturbation":
+            plan += [_perturbation(recipe, counts, speed, stage)]
     if "train" in wanted:
         names = [name for name in recipe.baselines if kind == "run" or name != "darts-policy"]
         plan += [_part(recipe, counts, speed, "train", f"train-{name}") for name in names]
@@ -171,6 +210,20 @@ def _part(recipe: Recipe, counts: Counts, speed: Speed, stage: str, name: str) -
     late = steps * (settings.epochs - first) * speed.late[stage]
     seconds = early_steps * first * speed.early[stage] + late
     return Part(name, settings.epochs, steps, seconds)
+
+
+def _perturbation(recipe: Recipe, counts: Counts, speed: Speed, stage: str) -> Part:
+    """Epochs of w between the decisions, and what rates the supernet, forward only."""
+    settings = recipe.operations if stage == "operations" else recipe.topology
+    if stage == "operations":
+        images, decisions, ratings = counts.operations, counts.decisions, counts.ratings
+    else:
+        images, decisions = counts.topology, counts.topology_decisions
+        ratings = counts.topology_ratings
+    epochs, steps = max(1, (decisions - 1) * settings.tune_epochs), -(-images // settings.batch)
+    seen = min(settings.rating_images or counts.half_b, counts.half_b)
+    seconds = speed.early[stage] * (epochs * steps + ratings * seen / settings.batch / 3)
+    return Part(f"{stage}-perturbation", epochs, steps, seconds)
 
 
 def _halving(recipe: Recipe, counts: Counts, speed: Speed) -> Part:
