@@ -41,6 +41,18 @@ def test_a_long_step_is_measured_on_few_images(monkeypatch: pytest.MonkeyPatch) 
     assert planner._seconds(step, 3, torch.device("cpu")) == pytest.approx(0.11)
 
 
+def test_the_first_of_short_steps_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, first = [0.0], {4, 64}
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def step(images: int) -> None:
+        now[0] += 0.001 * images + (0.2 if images in first else 0.0)
+        first.discard(images)
+
+    step(4)
+    assert planner._seconds(step, 64, torch.device("cpu"), warm=True) == pytest.approx(0.064)
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_steps_of_every_strategy_can_be_tried(strategy: str) -> None:
     recipe = build_recipe("tiny", overrides=[*SMALLEST, f"strategy={strategy}", "fast=false"])

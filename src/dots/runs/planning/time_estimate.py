@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 
@@ -20,6 +21,7 @@ from dots.training.graphs import FIRST, cuda_graphs
 
 FIRST_IMAGES = 4
 PLAIN_SHARE = 0.25  # of a cell's step: roughly what a step of the plain network takes
+MOST_STEPS = 4  # that are timed at a size
 LONGEST_STEP = 1.0  # seconds: a step that would take longer is measured on fewer images
 
 SELECTED = ("operations", "topology")
@@ -153,6 +155,14 @@ def _captured_seconds(step: Step, batch: int, device: torch.device, *, warm: boo
 
 
 def _timed(step: Step, images: int, device: torch.device) -> float:
+    """One step, or where it is short the median of a few more: the first of a size is slower."""
+    times = [_once(step, images, device)]
+    while len(times) < MOST_STEPS and sum(times) < LONGEST_STEP / 4:
+        times.append(_once(step, images, device))
+    return median(times[1:] or times)
+
+
+def _once(step: Step, images: int, device: torch.device) -> float:
     settle(device)
     began = time.perf_counter()
     step(images)
