@@ -46,7 +46,7 @@ def test_the_first_of_short_steps_does_not_count(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
 
     def step(images: int) -> None:
-        now[0] += 0.001 * images + (0.2 if images in first else 0.0)
+        now[0] += 0.001 * images + (0.1 if images in first else 0.0)
         first.discard(images)
 
     step(4)
