@@ -70,7 +70,7 @@ def test_a_name_is_remembered_as_it_is() -> None:
 def test_images_that_are_none_are_named(saved: Path) -> None:
     split = datasets.Dataset.from_dict({"image": [{"bytes": b"no", "path": None}], "label": [0]})
     with pytest.raises(UserError, match=r"in row 0 of 'x'.*no image"):
-        HubRecords(split, "image", "x").open(0)
+        HubRecords(split, "image", "x")[0].open()
 
 
 def test_what_is_not_there(tmp_path: Path, saved: Path) -> None:

@@ -213,7 +213,7 @@ def _within(source: Source, train: Inspection) -> tuple[Twins, Twins]:
 
 
 def _twins(pairs: Sequence[tuple[Seen, Seen]], ours: Records, theirs: Records) -> Twins:
-    named = [[ours.where(a.row), theirs.where(b.row)] for a, b in pairs[:LISTED]]
+    named = [[ours[a.row].where, theirs[b.row].where] for a, b in pairs[:LISTED]]
     return Twins(len(pairs), named)
 
 

@@ -85,7 +85,7 @@ class Loader:
             skip_corrupt=self.skip_corrupt,
             progress=self.progress,
         )
-        paths = tuple(part.records.path(row) for row in rows.tolist())
+        paths = tuple(part.records[row].path for row in rows.tolist())
         labels = part.labels[rows]
         return ResidentImages(pixels, labels, paths if any(paths) else None), problems
 

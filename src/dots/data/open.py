@@ -62,7 +62,7 @@ def open_data(
     train, test, holdout = source.train, source.test, None
     if test is None:
         fraction = settings.test_fraction
-        groups = group_numbers(source.groups, [train.records.path(k) for k in range(len(train))])
+        groups = group_numbers(source.groups, [train.records[k].path for k in range(len(train))])
         holdout = Holdout.choose(train, fraction, seed, splits_folder, source.name, groups)
         train, test = holdout.train, holdout.test
     train = limited(train, settings.limit, seed)

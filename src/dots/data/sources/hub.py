@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from dots.common.errors import UserError
 from dots.data.decode import ImageError, open_image
 from dots.data.sources.folder import SYNONYMS
 from dots.data.sources.parquet import IMAGE_COLUMNS, label_columns, label_notices
-from dots.data.sources.records import Raw
+from dots.data.sources.records import Raw, Record
 from dots.data.sources.source import Part, Source, make_source, unique_names
 
 PREFIX = "hf:"
@@ -113,11 +114,13 @@ class HubRecords:
         self.name = name
 
     def __len__(self) -> int:
-        """How many images there are."""
         return len(self.split)
 
-    def open(self, row: int) -> Raw:
-        """The picture, of which only the header was read."""
+    def __getitem__(self, row: int) -> Record:
+        where = f"in row {row} of {self.name!r}"
+        return Record(partial(self._open, row, where), where, row)
+
+    def _open(self, row: int, where: str) -> Raw:
         value = self.split[row][self.column]
         content = value.get("bytes") if isinstance(value, dict) else None
         if content is None:
@@ -125,17 +128,5 @@ class HubRecords:
             with contextlib.suppress(OSError, TypeError), open(path, "rb") as file:  # type: ignore[arg-type]  # None is a TypeError
                 content = file.read()
         if not isinstance(content, bytes):
-            raise ImageError(self.where(row), "the row holds no image")
-        return open_image(content, self.where(row))
-
-    def where(self, row: int) -> str:
-        """The row and the split."""
-        return f"in row {row} of {self.name!r}"
-
-    def path(self, row: int) -> str | None:
-        """None: images are named by row."""
-        return None
-
-    def key(self, row: int) -> str | int:
-        """The row."""
-        return row
+            raise ImageError(where, "the row holds no image")
+        return open_image(content, where)
