@@ -13,9 +13,9 @@ from PIL import Image
 
 from dots.common.errors import UserError
 from dots.data import open_data, read_source
-from dots.data.sources.columns import Columns
 from dots.data.sources.hub import HubRecords, is_hub_name
 from dots.data.sources.read import remembered
+from dots.data.sources.table import Columns
 from dots.recipe import DataSettings
 
 datasets = pytest.importorskip("datasets", reason="the extra 'datasets' is not installed")

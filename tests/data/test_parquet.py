@@ -15,8 +15,8 @@ from PIL import Image
 from dots.common.errors import UserError
 from dots.data import open_data, open_test, read_source
 from dots.data.decode import Geometry, ImageError, pixels
-from dots.data.sources.columns import Columns
 from dots.data.sources.parquet import parquet_files, read_parquet
+from dots.data.sources.table import Columns
 from dots.recipe import DataSettings
 from helpers.shared_data import shared_data
 

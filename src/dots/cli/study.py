@@ -117,8 +117,8 @@ class AskedStudy:
 
     def _check_data(self, options: Options) -> None:
         """Raise UserError for data that cannot be opened; download them before trials race."""
-        from dots.data.sources.columns import Columns
         from dots.data.sources.read import read_source
+        from dots.data.sources.table import Columns
 
         assert self.data is not None
         columns = Columns.of(options.recipe.data)

@@ -23,8 +23,8 @@ from dots.common.records import JOB, SPLITS
 from dots.common.text import csv_cell, plain
 from dots.data import Batches, open_test, prepare
 from dots.data.info import DataInfo
-from dots.data.sources.columns import Columns
 from dots.data.sources.read import Spec, remembered
+from dots.data.sources.table import Columns
 from dots.networks.saved import TrainedModel, load_model
 from dots.runs.directory import RunDirectory
 from dots.runs.plugins import space_of

@@ -21,7 +21,7 @@ from dots.common.records import (
     TestRecord,
     TopologyRecord,
 )
-from dots.nas.budget.alternatives import alternatives
+from dots.nas.budget.most_probable import alternatives
 from dots.nas.finalists import Finalist, finalists, published
 from dots.nas.plan import Plan, stage_shape
 from dots.nas.successive_halving import SuccessiveHalving, halving_record

@@ -1,4 +1,4 @@
-"""NumPy arrays: `.npz` files, and arrays that other readers found in memory."""
+"""NumPy arrays: `.npz` files, scikit-learn's digits, and what other readers found in memory."""
 
 from __future__ import annotations
 
@@ -135,3 +135,16 @@ def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path)
     claimed = dtype.itemsize * int(np.prod(shape, dtype=object))
     if claimed > min(member.file_size, MAX_BYTES):
         raise UserError(f"{str(path)!r}: the array {member.filename!r} is damaged or too large")
+
+
+def read_digits() -> Source:
+    """Read scikit-learn's digits, grayscale, 8×8 pixels; no network is needed.
+
+    There is no test part: one is drawn. A mirrored digit is no digit, so flips are off.
+    """
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # the values go from 0 to 16
+    part = array_part(pixels, digits.target, "digits")
+    return make_source("digits", {"train": part}, flip=False)
