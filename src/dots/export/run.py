@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.common.plugins import find_outside
-from dots.export import aoti, folders, hub, onnx, port_targets, python_code, torch_program
+from dots.export import aoti, folders, hub, onnx, programs, python_code, torch_program
 from dots.export.form import Form
 from dots.export.images import comparison_files, inputs
 from dots.export.package import Package, read_package
@@ -43,9 +43,9 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             folders.SAFETENSORS,
             hub.TIMM,
             hub.HUB,
-            port_targets.JAX,
-            port_targets.MINDSPORE,
-            port_targets.JITTOR,
+            programs.JAX,
+            programs.MINDSPORE,
+            programs.JITTOR,
         )
     }
 )
