@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dots.common.errors import UserError
+from dots.common.errors import UserError, in_one_line
 from dots.data.decode import BROKEN
 from dots.data.sources.records import TensorRecords
 from dots.data.sources.source import Part, Source, make_source
@@ -120,8 +120,7 @@ def _load(path: Path) -> Mapping[str, Array]:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (*BROKEN, zipfile.BadZipFile, RuntimeError, MemoryError) as error:
-        line = " ".join(str(error).split())
-        raise UserError(f"cannot read {str(path)!r} as .npz: {line}") from None
+        raise UserError(f"cannot read {str(path)!r} as .npz: {in_one_line(error)}") from None
 
 
 def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from dots.common.errors import UserError
+from dots.common.errors import UserError, in_one_line
 from dots.data.decode import ImageError, open_image
 from dots.data.sources.folder import SYNONYMS
 from dots.data.sources.parquet import IMAGE_COLUMNS, label_columns, label_notices
@@ -51,8 +51,7 @@ def read_hub(spec: str, *, download: bool = True, label: str | None = None) -> S
         KeyError,
         datasets.exceptions.DatasetsError,
     ) as error:
-        line = " ".join(str(error).split())[:200]
-        raise UserError(f"cannot load {spec!r} from the hub: {line}") from None
+        raise UserError(f"cannot load {spec!r} from the hub: {in_one_line(error)}") from None
     said: dict[str, None] = {}
     parts = {
         SYNONYMS[key.lower()]: _part(split, f"{spec} ({key})", label, said)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dots.common.errors import UserError
+from dots.common.errors import UserError, in_one_line
 from dots.data.decode import ImageError, open_image
 from dots.data.sources.folder import SYNONYMS
 from dots.data.sources.records import Raw, Record
@@ -124,7 +124,7 @@ def _read_file(file: Path, label: str | None, said: dict[str, None]) -> Part:
         said |= dict.fromkeys(label_notices(column, schema.names))
         values = records.file.read(columns=[column])[column].to_pylist()
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"cannot read {str(file)!r} as parquet: {_line(error)}") from None
+        raise UserError(f"cannot read {str(file)!r} as parquet: {in_one_line(error)}") from None
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {str}:
         names = tuple(sorted({value for value in values if value is not None}))
@@ -194,7 +194,7 @@ class ParquetRecords:
         try:
             self.file: pq.ParquetFile = pq.ParquetFile(path)
         except (OSError, pa.ArrowException) as error:
-            raise UserError(f"cannot read {str(path)!r} as parquet: {_line(error)}") from None
+            raise UserError(f"cannot read {str(path)!r} as parquet: {in_one_line(error)}") from None
         names = self.file.schema_arrow.names
         self._column = _column(path, names, IMAGE_COLUMNS, "image")
         groups = range(self.file.num_row_groups)
@@ -221,14 +221,10 @@ class ParquetRecords:
             try:
                 table = self.file.read_row_group(group, columns=[self._column])
             except (OSError, pa.ArrowException) as error:
-                raise ImageError(where, _line(error)) from None
+                raise ImageError(where, in_one_line(error)) from None
             self._group = (group, table[self._column])
         value = self._group[1][row - self._starts[group]].as_py()
         content = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(content, bytes):
             raise ImageError(where, "the row holds no image bytes")
         return open_image(content, where)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dots.common.errors import UserError
+from dots.common.errors import UserError, in_one_line
 from dots.data.sources.folder import SYNONYMS
 from dots.data.sources.parquet import IMAGE_COLUMNS, NAME_COLUMNS
 from dots.data.sources.records import FileRecords
@@ -137,8 +137,7 @@ def _parquet(path: Path) -> Table:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        line = " ".join(str(error).split())
-        raise UserError(f"cannot read {str(path)!r} as parquet: {line}") from None
+        raise UserError(f"cannot read {str(path)!r} as parquet: {in_one_line(error)}") from None
     return {
         name: ["" if value is None else str(value) for value in table[name].to_pylist()]
         for name in table.column_names
