@@ -72,17 +72,8 @@ def evaluate_run(
         skip_corrupt=skip_corrupt,
     )
     place = find_device(device)
-    batches = Batches(
-        images,
-        torch.arange(len(images)),
-        _BATCH,
-        info=info,
-        augment=None,
-        shuffle=False,
-        seed=0,
-        stream="test",
-        device=place,
-    )
+    rows = torch.arange(len(images))
+    batches = Batches(images, rows, _BATCH, info=info, stream="test", device=place)
     result = evaluate(trained.to(place), batches.epoch(0), len(info.classes))
     return result, notices
 
