@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.common.plugins import find_outside
-from dots.export import aoti, folders, hub, onnx, programs, torch_program
+from dots.export import folders, hub, onnx, programs, torch_program
 from dots.export.form import Form
 from dots.export.images import comparison_files, inputs
 from dots.export.package import Package, read_package
@@ -38,7 +38,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         for target in (
             onnx.TARGET,
             torch_program.TARGET,
-            aoti.TARGET,
+            torch_program.AOTI,
             programs.CODE,
             folders.SAFETENSORS,
             hub.TIMM,
