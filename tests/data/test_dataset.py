@@ -54,13 +54,13 @@ def test_labels_without_attributes_are_read_from_the_items() -> None:
 
 def test_tensors_and_arrays_become_channels_last() -> None:
     tensors = TensorDataset(torch.rand(4, 3, 6, 5, dtype=torch.float64), torch.arange(4))
-    opened = read_dataset(tensors).train.records.open(1)
+    opened = read_dataset(tensors).train.records[1].open()
     assert isinstance(opened, torch.Tensor)
     assert opened.shape == (6, 5, 3)
     assert opened.dtype == torch.float32
     assert torch.equal(opened, tensors[1][0].permute(1, 2, 0).float())
     arrays = Listed([(np.zeros((6, 5), dtype=np.uint8), label) for label in range(2)])
-    opened = read_dataset(arrays).train.records.open(0)
+    opened = read_dataset(arrays).train.records[0].open()
     assert isinstance(opened, torch.Tensor)
     assert (opened.shape, opened.dtype) == ((6, 5, 1), torch.uint8)
 
@@ -87,7 +87,7 @@ def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     with Image.open(tmp_path / "x.png") as image:
         records = read_dataset(Listed([(image, 0), (image, 1)])).train.records
         with pytest.raises(ImageError, match="cannot read the image in item 1 of the training"):
-            records.open(1)
+            records[1].open()
 
 
 def test_what_is_wrong_is_said() -> None:
@@ -105,6 +105,6 @@ def test_what_is_wrong_is_said() -> None:
         read_dataset(Listed([]))
     records = read_dataset(Listed([("text", 0), (torch.zeros(2, 2).int(), 1)])).train.records
     with pytest.raises(ImageError, match="in item 0 of the training dataset: it is neither"):
-        records.open(0)
+        records[0].open()
     with pytest.raises(ImageError, match=r"its pixels are of type torch\.int32"):
-        records.open(1)
+        records[1].open()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dots.data.sources.digits import read_digits
+from dots.data.sources.arrays import read_digits
 from dots.data.sources.records import as_tensor
 
 

@@ -21,7 +21,7 @@ def files(part: Part) -> dict[str, list[str]]:
     """Class name -> the paths of its images."""
     found: dict[str, list[str]] = {name: [] for name in part.names}
     for row, label in enumerate(part.labels.tolist()):
-        found[part.names[label]].append(str(part.records.key(row)))
+        found[part.names[label]].append(str(part.records[row].key))
     return found
 
 
@@ -181,9 +181,9 @@ def test_records_tell_path_and_key(make_folder: MakeFolder) -> None:
     root = make_folder({"a": 1, "b": 1})
     records = read_folder(root).train.records
     assert isinstance(records, FileRecords)
-    assert records.path(1) == str(root / "b" / "000.png")
-    assert records.key(1) == "b/000.png"
-    assert records.where(1) == repr(str(root / "b" / "000.png"))
+    assert records[1].path == str(root / "b" / "000.png")
+    assert records[1].key == "b/000.png"
+    assert records[1].where == repr(str(root / "b" / "000.png"))
 
 
 def test_labels_are_int64(make_folder: MakeFolder) -> None:

@@ -13,9 +13,9 @@ from PIL import Image
 
 from dots.common.errors import UserError
 from dots.data import open_data, read_source
-from dots.data.sources.columns import Columns
 from dots.data.sources.hub import HubRecords, is_hub_name
 from dots.data.sources.read import remembered
+from dots.data.sources.table import Columns
 from dots.recipe import DataSettings
 
 datasets = pytest.importorskip("datasets", reason="the extra 'datasets' is not installed")
@@ -70,7 +70,7 @@ def test_a_name_is_remembered_as_it_is() -> None:
 def test_images_that_are_none_are_named(saved: Path) -> None:
     split = datasets.Dataset.from_dict({"image": [{"bytes": b"no", "path": None}], "label": [0]})
     with pytest.raises(UserError, match=r"in row 0 of 'x'.*no image"):
-        HubRecords(split, "image", "x").open(0)
+        HubRecords(split, "image", "x")[0].open()
 
 
 def test_what_is_not_there(tmp_path: Path, saved: Path) -> None:

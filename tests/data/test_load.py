@@ -9,7 +9,7 @@ from PIL import Image
 
 from dots.data.decode import Geometry, ImageError
 from dots.data.load import decode, load_all, squares
-from dots.data.sources.records import FileRecords, Raw, TensorRecords
+from dots.data.sources.records import FileRecords, Record, TensorRecords
 
 
 def records(folder: Path, count: int) -> FileRecords:
@@ -77,8 +77,9 @@ def test_a_box_of_an_array() -> None:
 
 def test_items_of_another_kind() -> None:
     class Mixed(TensorRecords):
-        def open(self, row: int) -> Raw:
-            return torch.zeros(4, 4, 1 + row, dtype=torch.uint8 if row < 2 else torch.float32)
+        def __getitem__(self, row: int) -> Record:
+            dtype = torch.uint8 if row < 2 else torch.float32
+            return Record(lambda: torch.zeros(4, 4, 1 + row, dtype=dtype), f"{row} of x", row)
 
     with pytest.raises(ImageError, match="1 of x: it has 2 channels, not 1"):
-        decode(Mixed(torch.zeros(3), "x").open(1), Geometry(4, 1), "1 of x")
+        decode(Mixed(torch.zeros(3), "x")[1].open(), Geometry(4, 1), "1 of x")

@@ -15,8 +15,8 @@ from PIL import Image
 from dots.common.errors import UserError
 from dots.data import open_data, open_test, read_source
 from dots.data.decode import Geometry, ImageError, pixels
-from dots.data.sources.columns import Columns
 from dots.data.sources.parquet import parquet_files, read_parquet
+from dots.data.sources.table import Columns
 from dots.recipe import DataSettings
 from helpers.shared_data import shared_data
 
@@ -57,10 +57,10 @@ def test_cifar10_as_it_lies_on_the_hub() -> None:
     assert (len(source.train), len(source.test)) == (50_000, 10_000)
     assert source.test.labels.bincount().tolist() == [1000] * 10
     for row in (0, 999, 1000, 49_999, 3):
-        opened = source.train.records.open(row)
+        opened = source.train.records[row].open()
         assert isinstance(opened, Image.Image)
         assert pixels(opened, Geometry(32, 3), "x").shape == (32, 32, 3)
-    assert source.train.records.where(1000).endswith("train.parquet'")
+    assert source.train.records[1000].where.endswith("train.parquet'")
 
 
 @pytest.mark.parametrize("image", ["img", "image"])
@@ -74,7 +74,7 @@ def test_columns(tmp_path: Path, image: str, label: str, bare: bool) -> None:
     assert source.classes == ("0", "1")
     assert source.test is None
     for row in (3, 0, 4):
-        opened = source.train.records.open(row)
+        opened = source.train.records[row].open()
         assert isinstance(opened, Image.Image)
         assert (pixels(opened, Geometry(4, 1), "x") == row).all()
 
@@ -121,7 +121,7 @@ def test_labels_as_text(tmp_path: Path) -> None:
 def test_records_cross_a_process_border(tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", [0, 1, 0])
     records = pickle.loads(pickle.dumps(read_parquet(tmp_path).train.records))
-    opened = records.open(2)
+    opened = records[2].open()
     assert isinstance(opened, Image.Image)
     assert len(records) == 3
 
@@ -158,7 +158,7 @@ def test_a_row_without_bytes_is_named(tmp_path: Path) -> None:
     pq.write_table(table, path)
     records = read_parquet(path).train.records
     with pytest.raises(ImageError, match=r"in row 1 of .*: the row holds no image bytes"):
-        records.open(1)
+        records[1].open()
 
 
 def two_labels(folder: Path, *columns: str) -> Path:

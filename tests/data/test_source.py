@@ -4,9 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import Subset
 
 from dots.common.errors import UserError
-from dots.data.sources.records import JoinedRecords, SelectedRecords, TensorRecords, as_tensor
+from dots.data.sources.records import JoinedRecords, TensorRecords, as_tensor
 from dots.data.sources.source import Part, join_parts, make_source, shortlist, unique_names
 
 
@@ -90,14 +91,14 @@ def test_shortlist_is_one_line() -> None:
 def test_selected_and_joined_records_keep_what_they_stand_for() -> None:
     first = TensorRecords(torch.arange(3, dtype=torch.uint8).view(3, 1, 1, 1), "first")
     second = TensorRecords(torch.arange(10, 12, dtype=torch.uint8).view(2, 1, 1, 1), "second")
-    records = SelectedRecords(JoinedRecords([first, second]), torch.tensor([4, 0, 2]))
+    records = Subset(JoinedRecords([first, second]), [4, 0, 2])  # type: ignore[list-item]
     pixels = as_tensor(records)
     assert pixels is not None
     assert pixels.flatten().tolist() == [11, 0, 2]
     for row in range(len(records)):
-        opened = records.open(row)
+        opened = records[row].open()
         assert isinstance(opened, torch.Tensor)
         assert torch.equal(opened, pixels[row])
-    assert [records.where(row) for row in range(3)] == ["1 of second", "0 of first", "2 of first"]
-    assert [records.key(row) for row in range(3)] == [4, 0, 2]
-    assert records.path(0) is None
+    assert [records[row].where for row in range(3)] == ["1 of second", "0 of first", "2 of first"]
+    assert [records[row].key for row in range(3)] == [4, 0, 2]
+    assert records[0].path is None

@@ -104,7 +104,7 @@ def test_a_split_is_kept_and_found_again(tmp_path: Path) -> None:
     first.save()
     saved = json.loads((tmp_path / "splits.json").read_text())
     assert [len(saved["train"]), len(saved["test"])] == [24, 6]
-    assert saved["test"] == [first.test.records.key(row) for row in range(6)]
+    assert saved["test"] == [first.test.records[row].key for row in range(6)]
     swapped = {**saved, "train": saved["test"], "test": saved["train"]}
     (tmp_path / "splits.json").write_text(json.dumps(swapped))
     assert torch.equal(choose(tmp_path).mask, ~first.mask), "the file decides, not the seed"
@@ -113,7 +113,7 @@ def test_a_split_is_kept_and_found_again(tmp_path: Path) -> None:
 def test_all_images_of_the_two_parts() -> None:
     holdout = choose(None)
     holdout.save()
-    keys = [p.records.key(r) for p in (holdout.train, holdout.test) for r in range(len(p))]
+    keys = [p.records[r].key for p in (holdout.train, holdout.test) for r in range(len(p))]
     assert sorted(map(str, keys)) == sorted(part([10, 20]).records.files)  # type: ignore[attr-defined]
     assert holdout.test.labels.bincount().tolist() == [2, 4]
 

@@ -65,8 +65,8 @@ def test_files_are_read_by_us(folder: Path) -> None:
     assert source.classes == ("cake", "pie")
     assert isinstance(source.train.records, FileRecords)
     assert source.train.labels.tolist() == [1, 0]
-    assert source.train.records.path(0) == str(root / "images" / "pie" / "1.jpg")
-    assert source.train.records.key(0) == "food-101/images/pie/1.jpg"
+    assert source.train.records[0].path == str(root / "images" / "pie" / "1.jpg")
+    assert source.train.records[0].key == "food-101/images/pie/1.jpg"
 
 
 def test_not_there_and_not_to_be_downloaded(folder: Path) -> None:

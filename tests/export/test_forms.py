@@ -13,11 +13,10 @@ from dots.common.errors import UserError
 from dots.export import export_run
 from dots.export import run as exporting
 from dots.export.form import Form
-from dots.export.measure import milliseconds
 from dots.export.onnx import OnnxNetwork
 from dots.export.package import read_package
 from dots.export.run_images import read_run_images
-from dots.export.verify import Comparison, Loss, loss
+from dots.export.verify import Comparison, Loss, loss, milliseconds
 from helpers import exported_run
 
 SMALL = [

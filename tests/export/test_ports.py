@@ -21,7 +21,7 @@ from sklearn.datasets import load_digits
 from dots import zoo
 from dots.export import export_run
 from dots.export.package import read_package
-from dots.export.port_targets import program
+from dots.export.programs import program
 from dots.nas.random_cell import random_genotype
 from dots.networks.body import Shape
 from dots.networks.derived import DerivedNetwork

@@ -37,7 +37,7 @@ QUICK: dict[str, dict[str, object]] = {"proxyless-nas": {"weight_steps": 1}}
 
 
 def part_of(whole: Batch, rank: int, world: int) -> Batch:
-    """The piece of a global batch that this process sees, as `dots.data.batch_order` cuts it."""
+    """The piece of a global batch that this process sees, as `dots.data.batches` cuts it."""
     count = len(whole.labels)
     piece = slice(rank * count // world, (rank + 1) * count // world)
     return Batch(whole.images[piece], whole.labels[piece], count)

@@ -8,8 +8,13 @@ import pytest
 import torch
 
 from dots.nas.budget.budget import Budget
-from dots.nas.finalists import Finalist, finalists
-from dots.nas.successive_halving import LARGEST_LOSS, SuccessiveHalving, halving_record
+from dots.nas.successive_halving import (
+    LARGEST_LOSS,
+    Finalist,
+    SuccessiveHalving,
+    finalists,
+    halving_record,
+)
 from dots.networks.body import Shape
 from dots.networks.count import network_cost
 from dots.networks.derived import DerivedNetwork

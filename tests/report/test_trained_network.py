@@ -6,8 +6,7 @@ from pathlib import Path
 
 from dots.report import write_comparison, write_report
 from dots.report.reading import read_run
-from dots.report.trained_network import trained_network
-from dots.report.verdict import verdict
+from dots.report.verdict import trained_network, verdict
 from helpers.fabricated_plan import Plan
 from helpers.fabricated_run import fabricate, only_trained
 from helpers.html_pages import check

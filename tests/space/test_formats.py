@@ -10,7 +10,7 @@ import pytest
 from dots import zoo
 from dots.common.errors import UserError
 from dots.space.formats import WRITERS, is_text, read
-from dots.space.formats.literal import literal
+from dots.space.formats.darts import literal
 from dots.space.genotype import Cell, Edge, Genotype
 from dots.zoo.nasbench201 import from_string
 

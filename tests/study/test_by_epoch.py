@@ -8,7 +8,7 @@ import pytest
 
 from dots.space.search_space import nasbench201_space
 from dots.study import ratings
-from dots.study.base import Row
+from dots.study.lines import Row
 
 SPACE = nasbench201_space()
 

@@ -17,10 +17,10 @@ from dots.recipe import build_recipe
 from dots.space.genotype import Genotype
 from dots.study import figures
 from dots.study.ablation import TOPOLOGIES
-from dots.study.base import Row
 from dots.study.conduct import conduct
 from dots.study.directory import StudyDirectory
 from dots.study.execution.attempts import Work
+from dots.study.lines import Row
 from dots.study.options import Options
 from dots.study.plug_in import RANDOM
 from dots.study.rank import AVERAGE, BEST, DARTS, DOTS, SUPERNET, best_epoch

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dots.training.chance import Chance, chance, unlearned
+from dots.runs.restarts import Chance, chance, unlearned
 
 
 @given(

@@ -16,9 +16,9 @@ from dots.recipe import preset
 from dots.recipe.settings import DataSettings
 from dots.recipe.shares import with_epochs
 from dots.runs.progress import Silent
+from dots.runs.restarts import chance, unlearned
 from dots.space.genotype import Cell, Edge, Genotype
 from dots.space.search_space import darts_space
-from dots.training.chance import chance, unlearned
 from dots.training.loop import Loop
 from dots.training.processes import Processes
 from dots.training.stage import TrainingStage

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dots.cli import check, count, export, profile, recipe, runs, study, use, zoo
+from dots.cli import check, count, export, profile, study, use, zoo
 from dots.cli import run as run_command
 from dots.common.errors import UserError
 from dots.common.text import plain
@@ -43,11 +43,10 @@ def _options(
 
 run_command.add_to(app)
 use.add_to(app)
-runs.add_to(app)
 export.add_to(app)
 count.add_to(app)
 zoo.add_to(app)
-recipe.add_to(app)
+app.command()(use.recipe)
 check.add_to(app)
 profile.add_to(app)
 study.add_to(app)

@@ -47,7 +47,7 @@ def check(
     The exit status is 1 where images cannot be read, or test images occur in training.
     """
     from dots.data.check import check as look
-    from dots.data.sources.columns import Columns
+    from dots.data.sources.table import Columns
 
     source = o.data_of(data, labels)
     if source is None:

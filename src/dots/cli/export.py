@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dots.cli import options as o
-from dots.cli.installed import ListsInstalled
+from dots.cli.grouped import ListsInstalled
 from dots.common.errors import UserError
 from dots.common.plugins import is_reference, load_reference
 from dots.common.text import plain
@@ -123,9 +123,9 @@ def _print_latencies(run: Path, rows: Sequence[Row], space: SearchSpace | None) 
     from rich.table import Table
 
     from dots.cli.tables import print_table
-    from dots.export.measure import milliseconds
     from dots.export.package import read_package
     from dots.export.run_images import example
+    from dots.export.verify import milliseconds
 
     network = read_package(run, space)
     info, own = network.trained.info, milliseconds(network.logits, example(network.trained.info))

@@ -1,11 +1,17 @@
-"""Groups of options: a parameter of a command that is a dataclass stands for its fields."""
+"""What typer lacks: groups of options, and help that names what is installed beside the package."""
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from types import MappingProxyType
 from typing import Any, get_type_hints
+
+from typer.core import TyperCommand
+
+from dots.common.plugins import Kind, installed
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -48,3 +54,29 @@ def _options(group: Any) -> Iterator[inspect.Parameter]:
             default=field.default,
             annotation=hints[field.name],
         )
+
+
+_LISTED: Mapping[str, Kind] = MappingProxyType(
+    {"strategy": "strategy", "strategies": "strategy", "space": "space", "to": "export"}
+)
+"""Parameters whose help lists plug-ins, and which."""
+
+
+class ListsInstalled(TyperCommand):
+    """A command whose help lists the installed strategies, spaces and exports."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The help of a copy of the command, in which the options name them."""
+        told = copy.copy(self)
+        told.params = [_telling(param) for param in self.params]
+        super(ListsInstalled, told).format_help(ctx, formatter)
+
+
+def _telling(param: Any) -> Any:
+    kind = _LISTED.get(param.name or "")
+    names = installed(kind) if kind is not None else ()
+    if not names:
+        return param
+    told = copy.copy(param)
+    told.help = f"{param.help} Installed: {', '.join(names)}."
+    return told

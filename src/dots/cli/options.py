@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
+from functools import partial
 from inspect import isclass, isfunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +27,12 @@ WHAT, SIZE = "What is searched, and how", "How long and how big"
 MACHINE, OUTPUT = "The machine", "The run and what is printed"
 """Panels of --help; what most people need stands before them."""
 
+_what = partial(typer.Option, rich_help_panel=WHAT)
+_size = partial(typer.Option, rich_help_panel=SIZE)
+_machine = partial(typer.Option, rich_help_panel=MACHINE)
+_output = partial(typer.Option, rich_help_panel=OUTPUT)
+
+
 Data = Annotated[
     str | None,
     typer.Argument(
@@ -37,122 +44,61 @@ Data = Annotated[
     ),
 ]
 Labels = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="In place of DATA: a table of file names and labels.",
-        rich_help_panel=WHAT,
-    ),
+    Path | None, _what(metavar="FILE", help="In place of DATA: a table of file names and labels.")
 ]
 Images = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="Where the files of the table are; default: beside it.",
-        rich_help_panel=WHAT,
-    ),
+    Path | None, _what(metavar="DIR", help="Where the files of the table are; default: beside it.")
 ]
 Preset = Annotated[str | None, typer.Option(help="tiny, quick (default), small, paper-cifar, ...")]
 Seed = Annotated[int | None, typer.Option(help="The one seed of everything random.")]
 Out = Annotated[Path | None, typer.Option(help="The run directory; default: the next runs/NAME-N.")]
 Device = Annotated[
-    str | None,
-    typer.Option(
-        help="cpu, cuda, mps, or GPU numbers as 0 or 0,1; default: the best.",
-        rich_help_panel=MACHINE,
-    ),
+    str | None, _machine(help="cpu, cuda, mps, or GPU numbers as 0 or 0,1; default: the best.")
 ]
-Devices = Annotated[
-    int, typer.Option(help="Processes, each with a device of its own.", rich_help_panel=MACHINE)
-]
-Workers = Annotated[
-    int, typer.Option(help="Processes that decode streamed images.", rich_help_panel=MACHINE)
-]
-Batch = Annotated[
-    int | None, typer.Option(help="Images of a step, in every stage.", rich_help_panel=SIZE)
-]
+Devices = Annotated[int, _machine(help="Processes, each with a device of its own.")]
+Workers = Annotated[int, _machine(help="Processes that decode streamed images.")]
+Batch = Annotated[int | None, _size(help="Images of a step, in every stage.")]
 ImageSize = Annotated[int | None, typer.Option(help="Side of the images in pixels.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="NAME=VALUE",
-        help="Change a setting; can be repeated.",
-        rich_help_panel=WHAT,
-    ),
+    _what("--set", metavar="NAME=VALUE", help="Change a setting; can be repeated."),
 ]
-RecipeFile = Annotated[
-    Path | None,
-    typer.Option("--recipe", help="A TOML file, or a run's recipe.json.", rich_help_panel=WHAT),
-]
+RecipeFile = Annotated[Path | None, _what("--recipe", help="A TOML file, or a run's recipe.json.")]
 Resume = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR", help="Continue the run in DIR (DATA can be omitted).", rich_help_panel=OUTPUT
-    ),
+    Path | None, _output(metavar="DIR", help="Continue the run in DIR (DATA can be omitted).")
 ]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", help="Print only the result.", rich_help_panel=OUTPUT)
-]
-Debug = Annotated[
-    bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)
-]
+Quiet = Annotated[bool, _output("--quiet", help="Print only the result.")]
+Debug = Annotated[bool, _output("--debug", help="Show the traceback of an error.")]
 TimeLimit = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="Cut epochs so that all ends in time: 45m, 2h, 1h30m."),
 ]
 MaxMemory = Annotated[
     str | None,
-    typer.Option(
-        metavar="SIZE",
-        help="Take batches in parts to stay below: 800M, 8G (measured).",
-        rich_help_panel=MACHINE,
-    ),
+    _machine(metavar="SIZE", help="Take batches in parts to stay below: 800M, 8G (measured)."),
 ]
 LowMemory = Annotated[
-    bool,
-    typer.Option(
-        "--low-memory", help="Compute cells again in the backward pass.", rich_help_panel=MACHINE
-    ),
+    bool, _machine("--low-memory", help="Compute cells again in the backward pass.")
 ]
 Compile = Annotated[
-    bool,
-    typer.Option(
-        "--compile", help="torch.compile the networks where that works.", rich_help_panel=MACHINE
-    ),
+    bool, _machine("--compile", help="torch.compile the networks where that works.")
 ]
 Precision = Annotated[
-    str | None,
-    typer.Option(
-        help="32 (float32), bf16 (autocast to bfloat16) or 64 (float64).", rich_help_panel=MACHINE
-    ),
+    str | None, _machine(help="32 (float32), bf16 (autocast to bfloat16) or 64 (float64).")
 ]
 Extend = Annotated[
     int | None,
-    typer.Option(
-        metavar="EPOCHS",
-        help="With --resume: train so many epochs more, test again.",
-        rich_help_panel=SIZE,
-    ),
+    _size(metavar="EPOCHS", help="With --resume: train so many epochs more, test again."),
 ]
 DryRun = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run", help="Take one batch through every stage, then stop.", rich_help_panel=OUTPUT
-    ),
+    bool, _output("--dry-run", help="Take one batch through every stage, then stop.")
 ]
 Strategy = Annotated[
-    str | None,
-    typer.Option(
-        help="Method of the operation search; or your own, FILE.py:NAME.", rich_help_panel=WHAT
-    ),
+    str | None, _what(help="Method of the operation search; or your own, FILE.py:NAME.")
 ]
 Space = Annotated[
     str | None,
-    typer.Option(
-        help="Search space: darts, nasbench201, s2, s3, s4; or your own, FILE.py:NAME.",
-        rich_help_panel=WHAT,
-    ),
+    _what(help="Search space: darts, nasbench201, s2, s3, s4; or your own, FILE.py:NAME."),
 ]
 OwnSpace = Annotated[
     str | None,
@@ -164,51 +110,25 @@ OwnStrategy = Annotated[
 ]
 Select = Annotated[
     str | None,
-    typer.Option(
-        help="'perturbation': keep what the supernet misses most (DARTS-PT), not argmax.",
-        rich_help_panel=WHAT,
-    ),
+    _what(help="'perturbation': keep what the supernet misses most (DARTS-PT), not argmax."),
 ]
-SkipCorrupt = Annotated[
-    bool,
-    typer.Option(
-        "--skip-corrupt", help="Leave out images that cannot be read.", rich_help_panel=WHAT
-    ),
-]
+SkipCorrupt = Annotated[bool, _what("--skip-corrupt", help="Leave out images that cannot be read.")]
 Logger = Annotated[
     list[str] | None,
-    typer.Option(
+    _output(
         metavar="NAME",
         help="Track the run also in wandb, mlflow or tensorboard (with pictures of the cells); "
         "can be repeated. A resumed run goes on in those that it has.",
-        rich_help_panel=OUTPUT,
     ),
 ]
-NoDownload = Annotated[
-    bool, typer.Option("--no-download", help="Never download a data set.", rich_help_panel=MACHINE)
-]
-
-
+NoDownload = Annotated[bool, _machine("--no-download", help="Never download a data set.")]
 MaxParameters = Annotated[
-    int | None,
-    typer.Option(
-        "--max-params",
-        help="Most parameters of the network that the cell makes.",
-        rich_help_panel=SIZE,
-    ),
+    int | None, _size("--max-params", help="Most parameters of the network that the cell makes.")
 ]
-MaxMultiplyAdds = Annotated[
-    int | None, typer.Option(help="Most multiply-adds for an image.", rich_help_panel=SIZE)
-]
-LatencyTarget = Annotated[
-    float | None,
-    typer.Option(metavar="MS", help="Most milliseconds for an image.", rich_help_panel=SIZE),
-]
+MaxMultiplyAdds = Annotated[int | None, _size(help="Most multiply-adds for an image.")]
+LatencyTarget = Annotated[float | None, _size(metavar="MS", help="Most milliseconds for an image.")]
 LatencyTable = Annotated[
-    Path | None,
-    typer.Option(
-        help="Latencies that dots profile measured; default: measured now.", rich_help_panel=SIZE
-    ),
+    Path | None, _size(help="Latencies that dots profile measured; default: measured now.")
 ]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dots.cli import options as o
-from dots.cli.installed import ListsInstalled
+from dots.cli.grouped import ListsInstalled
 from dots.common.errors import UserError
 from dots.common.text import plain
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dots.cli import options as o
-from dots.cli.grouped import grouped
-from dots.cli.installed import ListsInstalled
+from dots.cli.grouped import ListsInstalled, grouped
 from dots.cli.networks import named_network
 from dots.common.errors import UserError
 from dots.common.plugins import NOTHING, Given, is_reference

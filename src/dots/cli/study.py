@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dots.cli import options as o
-from dots.cli.grouped import grouped
-from dots.cli.installed import ListsInstalled
+from dots.cli.grouped import ListsInstalled, grouped
 from dots.common.errors import UserError
 from dots.common.plugins import is_reference
 from dots.common.text import plain, plain_lines
@@ -117,8 +116,8 @@ class AskedStudy:
 
     def _check_data(self, options: Options) -> None:
         """Raise UserError for data that cannot be opened; download them before trials race."""
-        from dots.data.sources.columns import Columns
         from dots.data.sources.read import read_source
+        from dots.data.sources.table import Columns
 
         assert self.data is not None
         columns = Columns.of(options.recipe.data)

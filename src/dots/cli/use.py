@@ -1,4 +1,4 @@
-"""dots test, report, watch: what is done with a finished run."""
+"""dots test, report, watch, runs: what is done with runs; dots recipe: what one is made of."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dots.cli import options as o
+from dots.cli.tables import millions, print_table
 from dots.common.errors import UserError
 from dots.common.text import plain
 
 if TYPE_CHECKING:
     from dots.common.plugins import Given
+    from dots.runs.summary import RunSummary
     from dots.space.search_space import SearchSpace
+
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -26,6 +29,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("test")(on_test_part)
     app.command()(report)
     app.command()(watch)
+    app.command()(runs)
 
 
 def on_test_part(
@@ -113,3 +117,64 @@ def watch(run: Run, debug: o.Debug = False) -> None:
     from dots.report.progress import watch as follow
 
     follow(run)
+
+
+def runs(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder that holds run directories.")
+    ] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: o.Debug = False,
+) -> None:
+    """List the runs in DIR with their state, accuracy and cost."""
+    from dots.runs.summary import summaries
+
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {str(folder)!r}: name the one that holds the runs")
+    found = summaries(folder)
+    if as_json:
+        print(json.dumps([run.to_json() for run in found], indent=2))
+    elif not found:
+        print(plain(f"no runs in {folder}"))
+    else:
+        _print(found)
+
+
+def _print(found: list[RunSummary]) -> None:
+    from rich.table import Table
+
+    table = Table()
+    for heading in ("run", "state", "data", "preset"):
+        table.add_column(heading)
+    for heading in ("accuracy", "random cell", "parameters", "CPU time"):
+        table.add_column(heading, justify="right")
+    for run in found:
+        size = "-" if run.parameters is None else f"{millions(run.parameters)} M"
+        words = (run.name, run.state, run.data or "-", run.preset or "-")
+        numbers = (_share(run.accuracy), _share(run.random_accuracy), size, _time(run.cpu_seconds))
+        table.add_row(*map(plain, words), *numbers)
+    print_table(table)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
+
+
+def _time(seconds: float | None) -> str:
+    from dots.runs.progress import duration
+
+    return "-" if seconds is None else duration(seconds)
+
+
+def recipe(
+    preset: Annotated[
+        str | None, typer.Argument(help="tiny, quick, small, paper-cifar, ...")
+    ] = None,
+    file: o.RecipeFile = None,
+    set_: o.Set = None,
+    debug: o.Debug = False,
+) -> None:
+    """Print the settings of a preset as TOML, ready to be edited and given to --recipe."""
+    from dots.recipe import build_recipe, to_toml
+
+    print(to_toml(build_recipe(preset, file, set_ or ())), end="")

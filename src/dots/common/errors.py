@@ -30,6 +30,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"choose {', '.join(names)}"
 
 
+def in_one_line(error: Exception) -> str:
+    """What an error of another library says, on one line, at most 200 characters; or its type."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def shown(value: object) -> str:
     """A value as it may stand in an error line: short, printable, on one line."""
     if value is None or isinstance(value, bool):

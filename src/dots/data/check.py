@@ -12,10 +12,10 @@ from dots.common.errors import UserError
 from dots.data import DataInfo
 from dots.data.inspect import Inspection, Seen, inspect
 from dots.data.load import Progress
-from dots.data.sources.columns import Columns
 from dots.data.sources.read import Spec, read_source
 from dots.data.sources.records import Records
 from dots.data.sources.source import Source
+from dots.data.sources.table import Columns
 from dots.data.survey import LARGEST_DEFAULT
 
 LISTED = 20  # so many corrupt files or duplicates are named
@@ -213,7 +213,7 @@ def _within(source: Source, train: Inspection) -> tuple[Twins, Twins]:
 
 
 def _twins(pairs: Sequence[tuple[Seen, Seen]], ours: Records, theirs: Records) -> Twins:
-    named = [[ours.where(a.row), theirs.where(b.row)] for a, b in pairs[:LISTED]]
+    named = [[ours[a.row].where, theirs[b.row].where] for a, b in pairs[:LISTED]]
     return Twins(len(pairs), named)
 
 

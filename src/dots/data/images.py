@@ -93,13 +93,13 @@ class StreamedImages(ImageSet):
         with no_warnings():
             for place, row in enumerate(rows.tolist()):
                 choose = None if crops is None else crops.chooser(place)
-                raw = self.records.open(row)
-                images.append(decode(raw, self.geometry, self.records.where(row), choose))
+                record = self.records[row]
+                images.append(decode(record.open(), self.geometry, record.where, choose))
         return torch.stack(images).permute(0, 3, 1, 2)
 
     def path(self, row: int) -> str | None:
         """See ImageSet."""
-        return self.records.path(row)
+        return self.records[row].path
 
     def to(self, device: torch.device) -> StreamedImages:
         """Itself: streamed images are not kept."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -14,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from dots.data.decode import ImageError, no_warnings, whole
-from dots.data.load import Progress
-from dots.data.sources.records import Raw, Records
+from dots.data.load import Progress, opened_or_problem
+from dots.data.sources.records import Raw
 from dots.data.sources.source import Part
 
 _CHUNK = 64
@@ -85,9 +84,9 @@ def inspect(part: Part, name: str, progress: Progress | None = None) -> Inspecti
     with no_warnings(), ThreadPoolExecutor(4) as pool:
         for start in range(0, len(records), _CHUNK):
             rows = range(start, min(start + _CHUNK, len(records)))
-            opened = list(_opened(records, rows))
-            wheres = [records.where(row) for row in rows]
-            for result in pool.map(_look, rows, opened, wheres):
+            batch = [records[row] for row in rows]
+            opened = [opened_or_problem(record) for record in batch]
+            for result in pool.map(_look, rows, opened, [record.where for record in batch]):
                 if isinstance(result, ImageError):
                     found.corrupt.append(result)
                 else:
@@ -95,14 +94,6 @@ def inspect(part: Part, name: str, progress: Progress | None = None) -> Inspecti
             if progress is not None:
                 progress(rows.stop, len(records))
     return found
-
-
-def _opened(records: Records, rows: range) -> Iterator[Raw | ImageError]:
-    for row in rows:
-        try:
-            yield records.open(row)
-        except ImageError as problem:
-            yield problem
 
 
 def _look(

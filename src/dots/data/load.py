@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from dots.data.decode import Box, Geometry, ImageError, no_warnings, pixels
-from dots.data.sources.records import Raw, Records, as_tensor
+from dots.data.sources.records import Raw, Record, Records, as_tensor
 
 Progress = Callable[[int, int], None]
 """Called with the number of images decoded so far and the number in all."""
@@ -90,7 +90,7 @@ def load_all(
         if not rows:
             result = torch.empty((len(records), *image.shape), dtype=image.dtype)
         if image.dtype != result.dtype:
-            raise ImageError(records.where(row), f"its pixels are {image.dtype}, not as others'")
+            raise ImageError(records[row].where, f"its pixels are {image.dtype}, not as others'")
         result[len(rows)] = image
         rows.append(row)
 
@@ -140,8 +140,9 @@ def decode_all(records: Records, geometry: Geometry) -> Iterator[Decoded]:
                 if len(pending) >= threads + _AHEAD:
                     yield from pending.popleft()[0].result()
                 rows = range(start, min(start + _CHUNK, len(records)))
-                opened = [_open(records, row) for row in rows]
-                future = pool.submit(_decode_chunk, rows, opened, records, geometry)
+                batch = [records[row] for row in rows]
+                opened = [opened_or_problem(record) for record in batch]
+                future = pool.submit(_decode_chunk, rows, opened, batch, geometry)
                 pending.append((future, opened))
             while pending:
                 yield from pending.popleft()[0].result()
@@ -157,19 +158,20 @@ def _close(opened: Sequence[Raw | ImageError]) -> None:
             raw.close()
 
 
-def _open(records: Records, row: int) -> Raw | ImageError:
+def opened_or_problem(record: Record) -> Raw | ImageError:
+    """The image, not yet decoded, or why it cannot be opened."""
     try:
-        return records.open(row)
+        return record.open()
     except ImageError as problem:
         return problem
 
 
 def _decode_chunk(
-    rows: range, opened: Sequence[Raw | ImageError], records: Records, geometry: Geometry
+    rows: range, opened: Sequence[Raw | ImageError], batch: Sequence[Record], geometry: Geometry
 ) -> list[Decoded]:
     return [
-        (row, _decode_one(raw, geometry, records.where(row)))
-        for row, raw in zip(rows, opened, strict=True)
+        (row, _decode_one(raw, geometry, record.where))
+        for row, raw, record in zip(rows, opened, batch, strict=True)
     ]
 
 

@@ -218,7 +218,7 @@ class Holdout:
             return
         names: dict[str, list[str | int]] = {"train": [], "test": []}
         for row, is_test in enumerate(self.mask.tolist()):
-            names["test" if is_test else "train"].append(self.part.records.key(row))
+            names["test" if is_test else "train"].append(self.part.records[row].key)
         write_json(self.file, {**self.facts, "labels": _digest(self.part), **names})
 
 
@@ -253,11 +253,11 @@ def _saved(file: Path, part: Part, facts: dict[str, Any]) -> Tensor:
     if len(listed) != len(train) + len(test):
         raise UserError(f"{where} names an image twice")
     _check_listed(where, part, listed, value.get("labels"))
-    return torch.tensor([listed[part.records.key(row)] for row in range(len(part))])
+    return torch.tensor([listed[part.records[row].key] for row in range(len(part))])
 
 
 def _check_listed(where: str, part: Part, listed: dict[str | int, bool], labels: object) -> None:
-    present = {part.records.key(row) for row in range(len(part))}
+    present = {part.records[row].key for row in range(len(part))}
     for these, what in ((listed.keys() - present, "gone"), (present - listed.keys(), "new")):
         if these:
             raise UserError(

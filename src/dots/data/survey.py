@@ -73,7 +73,7 @@ def _sample(count: int) -> list[int]:
 def _opened(records: Records, rows: list[int] | range, skip_corrupt: bool) -> Iterator[Raw]:
     for row in rows:
         try:
-            raw = records.open(row)
+            raw = records[row].open()
         except ImageError:
             if not skip_corrupt:
                 raise

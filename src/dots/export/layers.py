@@ -29,9 +29,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from dots.common.errors import UserError, shown
+from dots.common.records import first_problem
 
 INPUT = "images"
 Kind = Literal[
@@ -77,22 +80,6 @@ class Layer:
         assert isinstance(value, (int, float))  # a union is unknown to torch.export of 2.5
         return value
 
-    def to_json(self) -> dict[str, Any]:
-        """The layer as JSON values."""
-        settings = {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in self.settings.items()
-        }
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "inputs": list(self.inputs),
-            "shape": list(self.shape),
-            "weights": dict(self.weights),
-            "settings": settings,
-            "part": self.part,
-        }
-
 
 @dataclass(frozen=True)
 class LayerList:
@@ -131,47 +118,27 @@ class LayerList:
 
     def to_json(self) -> dict[str, Any]:
         """The list as JSON values."""
-        return {
-            "input": list(self.input),
-            "layers": [layer.to_json() for layer in self.layers],
-            "parts": dict(self.parts),
-        }
+        value: dict[str, Any] = _LISTS.dump_python(self, mode="json")
+        return value
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> LayerList:
         """The inverse of to_json. Raises UserError, naming `where`, for anything else."""
         try:
-            layers = tuple(_layer(item) for item in value["layers"])
-            channels, height, width = value["input"]
-            result = cls((channels, height, width), layers, value["parts"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{where} is no list of layers: {error}") from None
-        check(result, where)
+            result = _LISTS.validate_python(value)
+        except ValidationError as error:
+            raise UserError(f"{where} is no list of layers: {first_problem(error)}") from None
+        _check(result, where)
         return result
 
 
-def _layer(value: Mapping[str, Any]) -> Layer:
-    settings = {
-        key: tuple(setting) if isinstance(setting, list) else setting
-        for key, setting in value["settings"].items()
-    }
-    return Layer(
-        value["name"],
-        value["kind"],
-        tuple(value["inputs"]),
-        tuple(value["shape"]),
-        value["weights"],
-        settings,
-        value["part"],
-    )
+_LISTS = TypeAdapter(LayerList)
 
 
-def check(network: LayerList, where: str) -> None:
-    """Raise UserError where a layer is of no known kind, or takes a value that is not there."""
+def _check(network: LayerList, where: str) -> None:
+    """Raise UserError where a layer takes a value that is not there, or there is none."""
     known = {INPUT}
     for layer in network.layers:
-        if layer.kind not in get_args(Kind):
-            raise UserError(f"{where}: no layer of the kind {shown(layer.kind)}")
         for name in layer.inputs:
             if name not in known:
                 raise UserError(

@@ -24,20 +24,10 @@ from dots.networks.saved import TrainedModel
 from dots.networks.skeletons import OwnNetwork
 from dots.runs.directory import RunDirectory
 from dots.runs.predict import load
+from dots.runs.result import OUTCOME
 from dots.space.search_space import SearchSpace
 
-FIGURES = (
-    "test_accuracy",
-    "test_top5",
-    "balanced_accuracy",
-    "test_loss",
-    "test_images",
-    "parameters",
-    "multiply_adds",
-    "search_seconds",
-    "train_seconds",
-    "seed",
-)
+FIGURES = (*OUTCOME, "search_seconds", "train_seconds", "seed")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.common.plugins import find_outside
-from dots.export import aoti, folders, hub, onnx, port_targets, python_code, torch_program
+from dots.export import folders, hub, onnx, programs, torch_program
 from dots.export.form import Form
 from dots.export.images import comparison_files, inputs
 from dots.export.package import Package, read_package
@@ -38,14 +38,14 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         for target in (
             onnx.TARGET,
             torch_program.TARGET,
-            aoti.TARGET,
-            python_code.TARGET,
+            torch_program.AOTI,
+            programs.CODE,
             folders.SAFETENSORS,
             hub.TIMM,
             hub.HUB,
-            port_targets.JAX,
-            port_targets.MINDSPORE,
-            port_targets.JITTOR,
+            programs.JAX,
+            programs.MINDSPORE,
+            programs.JITTOR,
         )
     }
 )

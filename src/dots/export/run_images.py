@@ -59,16 +59,7 @@ def read_run_images(run: Path, info: DataInfo, source: str | None = None) -> Run
 
 def _some(images: ImageSet, most: int, info: DataInfo) -> tuple[Tensor, Tensor]:
     rows = torch.linspace(0, len(images) - 1, min(most, len(images))).round().long()
-    batches = Batches(
-        images,
-        rows,
-        _BATCH,
-        info=info,
-        augment=None,
-        shuffle=False,
-        seed=0,
-        stream="export",
-        device=torch.device("cpu"),
-    )
+    cpu = torch.device("cpu")
+    batches = Batches(images, rows, _BATCH, info=info, stream="export", device=cpu)
     parts = list(batches.epoch(0))
     return torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts])

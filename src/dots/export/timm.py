@@ -11,10 +11,12 @@ pretrained=True)`. The usual arguments apply: `num_classes`, `in_chans`, `featur
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models._features import feature_take_indices
@@ -22,7 +24,7 @@ from torch import Tensor, nn
 
 from dots import zoo
 from dots.common.errors import UserError
-from dots.export.timm_transform import create_transform
+from dots.data import DataInfo, prepare
 from dots.networks.body import Shape, Stem
 from dots.networks.derived import DerivedNetwork
 from dots.networks.skeletons import RULES, OwnNetwork
@@ -237,6 +239,32 @@ def _size_config(size: PublishedSize) -> dict[str, Any]:
         "first_conv": f"{stem}.{first}",
         "classifier": f"{stem}.classifier",
     }
+
+
+def create_transform(
+    *,
+    input_size: Sequence[int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    crop_pct: float,
+    crop_mode: str = "center",
+    interpolation: str = "bilinear",
+) -> Callable[[str | Path | Image.Image], Tensor]:
+    """From an image file or a picture to what the network takes, [C, H, W], normalised.
+
+    The arguments are what timm's `resolve_model_data_config(model)` gives. timm's own transform
+    resizes first and cuts then, which moves pixels where the image is not of the right size;
+    this one cuts first, as the training did. Raises UserError for another `crop_mode` or
+    `interpolation`.
+    """
+    if (crop_mode, interpolation) != ("center", "bilinear"):
+        raise UserError(
+            f"crop_mode {crop_mode!r} with interpolation {interpolation!r}: the training had "
+            "'center' and 'bilinear'"
+        )
+    channels, size, _ = input_size
+    info = DataInfo("", ("",), channels, size, tuple(mean), tuple(std), False, crop_pct)
+    return lambda picture: prepare(picture, info)[0]
 
 
 def model_name(cell: str, size: PublishedSize) -> str:

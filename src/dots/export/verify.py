@@ -1,7 +1,9 @@
-"""Is the exported network the same? Probabilities on real images decide."""
+"""Is the exported network the same? Probabilities on real images decide. And is it fast?"""
 
 from __future__ import annotations
 
+import statistics
+import time
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dots.common.errors import UserError
+from dots.export.target import Logits
 
 TOLERANCE = 1e-4
 """The largest difference of a probability."""
@@ -97,3 +100,18 @@ def compare(expected: Tensor, found: Tensor) -> Comparison:
             f"largest difference {largest:.1e} (at most {TOLERANCE:g}); nothing was written"
         )
     return Comparison(len(expected), largest)
+
+
+WARM_UP = 5
+REPEATS = 30
+
+
+def milliseconds(network: Logits, image: Tensor) -> float:
+    """The median time of a call on images [B, C, H, W], on the CPU, with this process's threads."""
+    seconds = []
+    with torch.no_grad():
+        for _ in range(WARM_UP + REPEATS):
+            start = time.perf_counter()
+            network(image)
+            seconds.append(time.perf_counter() - start)
+    return 1000 * statistics.median(seconds[WARM_UP:])

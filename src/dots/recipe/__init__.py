@@ -8,7 +8,7 @@ from dots.recipe.build import (
     preset,
     recipe_from_json,
 )
-from dots.recipe.fields import Setting, describe
+from dots.recipe.fields import Setting, describe, to_toml
 from dots.recipe.presets import DEFAULT_PRESET, PRESETS
 from dots.recipe.settings import (
     BudgetSettings,
@@ -18,7 +18,6 @@ from dots.recipe.settings import (
     TopologySettings,
     TrainSettings,
 )
-from dots.recipe.toml import to_toml
 
 __all__ = [
     "DEFAULT_PRESET",

@@ -16,8 +16,7 @@ from dots.report.charts.points import Dot, scatter_chart
 from dots.report.page import draw, render
 from dots.report.reading import FOUND, Run, read_run
 from dots.report.reproduce import flat
-from dots.report.trained_network import trained_network
-from dots.report.verdict import trained_cells, unit_of
+from dots.report.verdict import trained_cells, trained_network, unit_of
 from dots.report.wording import NONE, visible
 
 NAME = "comparison.html"

@@ -5,15 +5,49 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from markupsafe import Markup
 
+from dots import zoo
 from dots.common.records import Competitor, KnownSize, Trained
 from dots.report.charts.points import Dot, Estimate, interval_chart, scatter_chart
 from dots.report.reading import FOUND, Run
-from dots.report.trained_network import TrainedNetwork, trained_network
-from dots.report.wording import BASELINES, duration, percent, points, visible
+from dots.report.wording import BASELINES, cell_name, duration, percent, points, visible
 from dots.zoo import PUBLISHED
+
+Kind = Literal["found", "given", "reference"]
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """Where the trained network comes from, and its name as a title and within a sentence."""
+
+    kind: Kind
+    title: str
+    words: str
+
+    def title_of(self, name: str) -> str:
+        """The title of one of the run's networks: this one, or a baseline."""
+        return self.title if name == FOUND else cell_name(name)
+
+
+def trained_network(run: Run) -> TrainedNetwork:
+    """What the run's test accuracy is of.
+
+    A given cell that is one of the zoo's is called by its name there.
+    """
+    if run.result is not None and run.result.reference is not None:
+        name = visible(run.result.reference)
+        return TrainedNetwork("reference", name, name)
+    if run.candidates is not None or run.architecture:
+        return TrainedNetwork("found", cell_name(FOUND), "the found cell")
+    genotype = run.genotypes.get(FOUND)
+    known = next((e.name for e in zoo.entries() if e.genotype == genotype), None)
+    if known is not None:
+        return TrainedNetwork("given", known, known)
+    return TrainedNetwork("given", "Given cell", "the given cell")
+
 
 Z = 1.959963984540054
 """The 97.5 % quantile of the normal distribution: 95 % intervals."""

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from filelock import FileLock, Timeout, UnixFileLock
@@ -39,7 +38,8 @@ class Lock:
                 self._lock.acquire()
                 self._tell(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         except Timeout:
-            who = _owner(self.path)
+            owner = _owner(self.path)
+            who = f"process {owner[0]} on {owner[1][:200]}" if owner else "another process"
             raise UserError(
                 f"{str(self.path.parent)!r} is in use by {who}: wait for it to end, or stop it"
             ) from None
@@ -62,33 +62,28 @@ class Lock:
         self.acquire()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.release()
 
 
 def is_held(path: Path) -> bool:
     """Whether a process that lives, on this machine, says in the file that it holds the lock."""
+    owner = _owner(path)
+    if owner is None or owner[1] != socket.gethostname():
+        return owner is not None  # of another machine nobody here can know
     try:
-        owner: Any = json.loads(path.read_text())
-        if owner["host"] != socket.gethostname():
-            return True  # nobody here can know
-        os.kill(int(owner["pid"]), 0)
+        os.kill(owner[0], 0)
     except PermissionError:
         return True  # it lives, and is another user's
-    except (OSError, ValueError, KeyError, TypeError):
+    except OSError:
         return False
     return True
 
 
-def _owner(path: Path) -> str:
-    """Who the file says holds it, in words; it may be just being written."""
+def _owner(path: Path) -> tuple[int, str] | None:
+    """Process and machine that hold it, as the file says; it may be just being written."""
     try:
         owner: Any = parse_json(path.read_text(), what="a lock", where="lock")
-        return f"process {int(owner['pid'])} on {str(owner['host'])[:200]!s}"
+        return int(owner["pid"]), str(owner["host"])
     except (OSError, UserError, ValueError, KeyError, TypeError):
-        return "another process"
+        return None

@@ -23,8 +23,8 @@ from dots.common.records import JOB, SPLITS
 from dots.common.text import csv_cell, plain
 from dots.data import Batches, open_test, prepare
 from dots.data.info import DataInfo
-from dots.data.sources.columns import Columns
 from dots.data.sources.read import Spec, remembered
+from dots.data.sources.table import Columns
 from dots.networks.saved import TrainedModel, load_model
 from dots.runs.directory import RunDirectory
 from dots.runs.plugins import space_of
@@ -72,17 +72,8 @@ def evaluate_run(
         skip_corrupt=skip_corrupt,
     )
     place = find_device(device)
-    batches = Batches(
-        images,
-        torch.arange(len(images)),
-        _BATCH,
-        info=info,
-        augment=None,
-        shuffle=False,
-        seed=0,
-        stream="test",
-        device=place,
-    )
+    rows = torch.arange(len(images))
+    batches = Batches(images, rows, _BATCH, info=info, stream="test", device=place)
     result = evaluate(trained.to(place), batches.epoch(0), len(info.classes))
     return result, notices
 

@@ -156,9 +156,6 @@ def _mistaken(images: RunImages, mistakes: Sequence[Mistake]) -> list[str]:
         rows,
         len(rows),
         info=images.info,
-        augment=None,
-        shuffle=False,
-        seed=images.seed,
         stream="mistakes",
         device=images.processes.device,
     ).batch(0, 0)

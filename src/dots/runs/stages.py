@@ -21,10 +21,15 @@ from dots.common.records import (
     TestRecord,
     TopologyRecord,
 )
-from dots.nas.budget.alternatives import alternatives
-from dots.nas.finalists import Finalist, finalists, published
+from dots.nas.budget.most_probable import alternatives
 from dots.nas.plan import Plan, stage_shape
-from dots.nas.successive_halving import SuccessiveHalving, halving_record
+from dots.nas.successive_halving import (
+    Finalist,
+    SuccessiveHalving,
+    finalists,
+    halving_record,
+    published,
+)
 from dots.networks.saved import save_network
 from dots.networks.specification import CellNetworkSpec, Network, NetworkSpec, ReferenceNetworkSpec
 from dots.recipe.settings import Baseline, TrainSettings

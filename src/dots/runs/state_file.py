@@ -19,7 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from dots.common.errors import UserError
+from dots.common.errors import UserError, in_one_line
 from dots.common.files import write_bytes
 
 FORMAT = "dots-checkpoint-1"
@@ -95,7 +95,7 @@ def decode(content: bytes, *, where: str) -> Any:
         TypeError,
         ValueError,
     ) as error:
-        raise DamagedFileError(f"the checkpoint {where} is damaged: {_one_line(error)}") from None
+        raise DamagedFileError(f"the checkpoint {where} is damaged: {in_one_line(error)}") from None
 
 
 def _verified_structure(content: bytes) -> str:
@@ -131,10 +131,6 @@ def _header_bytes(content: bytes) -> int:
     if len(content) < 8 or size > min(len(content) - 8, MAX_HEADER_BYTES):
         raise ValueError("it is cut short or no checkpoint")
     return size
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{error}".split())[:200] or type(error).__name__
 
 
 class _Tensors:

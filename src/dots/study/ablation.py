@@ -8,8 +8,9 @@ from typing import ClassVar
 from dots.space.retain import RETAIN_SCHEMES
 from dots.space.search_space import ZERO, SearchSpace
 from dots.study import lines
-from dots.study.base import Line, Results, Row
+from dots.study.base import Results
 from dots.study.cells import Cell, CellStudy
+from dots.study.lines import Line, Row
 from dots.study.searches import Found, found_by, search_trial, with_topology
 from dots.study.trial import Trial
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from dots.study import lines
 from dots.study.execution.attempts import Record
+from dots.study.lines import Line, Row
 from dots.study.options import Options
 from dots.study.trial import Trial
 
 Results = Mapping[str, Record]
 """What is known so far, by the name of the trial."""
-Row = dict[str, Any]
-Line = dict[str, Any]
 
 
 class Study(ABC):
@@ -54,9 +54,13 @@ class Study(ABC):
     def markdown(self, rows: Sequence[Row]) -> str:
         """The table for people, as Markdown."""
 
-    @abstractmethod
     def caption(self, rows: Sequence[Row]) -> str:
         """What the table and the figure show, and what they do not."""
+        return " ".join([self.opening(), *lines.about(self.options, rows)])
+
+    @abstractmethod
+    def opening(self) -> str:
+        """The first sentences of the caption."""
 
     @abstractmethod
     def draw(self, rows: Sequence[Row], path: Path) -> None:

@@ -21,8 +21,8 @@ from dots.networks.body import Shape
 from dots.networks.derived import DerivedNetwork
 from dots.space.genotype import Genotype
 from dots.study import figures, lines
-from dots.study import lines as captions
-from dots.study.base import Line, Results, Row, Study
+from dots.study.base import Results, Study
+from dots.study.lines import Line, Row
 from dots.study.options import Options
 from dots.study.trial import Trial, train_spec
 from dots.zoo.nasbench201 import Truth
@@ -222,13 +222,6 @@ class CellStudy(Study):
         if failed := lines.markdown_of_failures(rows, self.keys):
             parts.append(failed)
         return "\n\n".join(parts)
-
-    def caption(self, rows: Sequence[Row]) -> str:
-        return " ".join([self.opening(), *captions.about(self.options, rows)])
-
-    @abstractmethod
-    def opening(self) -> str:
-        """The first sentences of the caption."""
 
     def draw(self, rows: Sequence[Row], path: Path) -> None:
         groups = [

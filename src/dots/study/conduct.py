@@ -12,9 +12,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from dots.common.text import plain
 from dots.runs.progress import duration
-from dots.study.base import Row, Study
+from dots.study.base import Study
 from dots.study.directory import FIGURES, VERSION, StudyDirectory
 from dots.study.execution.attempts import Executor, Record, run_all
+from dots.study.lines import Row
 from dots.study.trial import Trial
 
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dots.runs.progress import duration
-from dots.study.base import Line, Row
 from dots.study.options import Options
 from dots.study.statistics import Summary, summarise
+
+Row = dict[str, Any]
+Line = dict[str, Any]
 
 _SUMMARISED = ("accuracy", "seconds", "cpu_seconds", "parameters", "skips", "edges")
 _HEADINGS = {"topology_search": "TS", "retained": "#op"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -82,17 +82,8 @@ class Options:
 
     def to_json(self) -> dict[str, Any]:
         """The options as JSON values."""
-        return {
-            "data": self.data,
-            "recipe": self.recipe.to_json(),
-            "seeds": list(self.seeds),
-            "strategies": list(self.strategies),
-            "table": self.table,
-            "column": self.column,
-            "train_seeds": self.train_seeds,
-            "random_cells": self.random_cells,
-            "machine": vars(self.machine),
-        }
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**values, "recipe": self.recipe.to_json(), "machine": vars(self.machine)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Options:

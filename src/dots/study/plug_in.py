@@ -13,8 +13,9 @@ from dots.recipe import Recipe
 from dots.space.discretise import derive_all_edges, derive_top_edges
 from dots.space.genotype import Genotype
 from dots.study import lines
-from dots.study.base import Line, Results, Row
+from dots.study.base import Results
 from dots.study.cells import Cell, CellStudy
+from dots.study.lines import Line, Row
 from dots.study.searches import Found, found_by, search_trial
 from dots.study.trial import Trial
 

@@ -14,8 +14,8 @@ from dots.space.edge_combinations import EdgeChoice
 from dots.space.genotype import Genotype
 from dots.space.search_space import SearchSpace
 from dots.study import figures, lines, ratings
-from dots.study import lines as captions
-from dots.study.base import Line, Results, Row, Study
+from dots.study.base import Results, Study
+from dots.study.lines import Line, Row
 from dots.study.ratings import NodeRating, Topology, importance, rating_of_search, summed
 from dots.study.searches import Found, found_by, search_trial, with_topology
 from dots.study.trial import Json, Trial
@@ -371,13 +371,6 @@ class Rank(Study):
         if failures := lines.markdown_of_failures(rows, ("measure",)):
             parts.append(failures)
         return "\n\n".join(parts)
-
-    def caption(self, rows: Sequence[Row]) -> str:
-        return " ".join([self.opening(), *captions.about(self.options, rows)])
-
-    @abstractmethod
-    def opening(self) -> str:
-        """The first sentences of the caption."""
 
     def draw(self, rows: Sequence[Row], path: Path) -> None:
         """A row of panels for each of the first seeds, a column for each measure."""

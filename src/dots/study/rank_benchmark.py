@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import ClassVar
 
 from dots.space.edge_combinations import EdgeChoice
-from dots.study.base import Results, Row
+from dots.study.base import Results
 from dots.study.cells import TableJudge
+from dots.study.lines import Row
 from dots.study.rank import ABOVE_DARTS, DARTS, DOTS, EDGES, NEXT_TO_BETA, OTHERS, Choice, Rank
 from dots.study.ratings import NodeRating, Topology, all_topologies, edge_count, rate
 from dots.study.searches import Found

@@ -9,8 +9,9 @@ from typing import ClassVar
 
 from dots.common.errors import UserError
 from dots.space.edge_combinations import EdgeChoice, combinations
-from dots.study.base import Results, Row
+from dots.study.base import Results
 from dots.study.cells import TrainingJudge
+from dots.study.lines import Row
 from dots.study.rank import ABOVE_DARTS, NEXT_TO_BETA, OTHERS, Choice, Rank
 from dots.study.ratings import NodeRating, Topology
 from dots.study.searches import Found

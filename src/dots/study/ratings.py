@@ -22,7 +22,7 @@ from dots.space.edge_combinations import (
 from dots.space.retain import Scores
 from dots.space.search_space import ZERO, SearchSpace
 from dots.study import lines
-from dots.study.base import Row
+from dots.study.lines import Row
 from dots.study.trial import Json
 
 Topology = tuple[Combination, ...]

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from dots.common.seeding import seed_for
 from dots.nas.random_cell import random_genotype
 from dots.study import lines
-from dots.study.base import Line, Results, Row
+from dots.study.base import Results
 from dots.study.cells import Cell, CellStudy
+from dots.study.lines import Line, Row
 from dots.study.searches import Found, found_by, search_trial
 from dots.study.trial import Trial
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from dots.common.errors import UserError
+from dots.common.errors import UserError, in_one_line
 from dots.data.batch import Batch
 
 CHOICE = "DOTS_GRAPHS"
@@ -106,8 +106,8 @@ class Graphs:
         self.works = False
         self.forget()
         self._capturer.recover()
-        line = " ".join(str(error).split())[:200] or type(error).__name__
-        self._once(f"a step could not be captured in a CUDA graph, so steps run as usual: {line}")
+        why = in_one_line(error)
+        self._once(f"a step could not be captured in a CUDA graph, so steps run as usual: {why}")
 
     def _once(self, line: str) -> None:
         if line not in self._said:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from dots.common.errors import UserError
+from dots.common.errors import UserError, in_one_line
 from dots.common.threads import fit_machine
 
 
@@ -139,10 +139,9 @@ def _together(call: Callable[[], object]) -> None:
     try:
         call()
     except RuntimeError as error:
-        line = " ".join(str(error).split())[:200]
         raise LostProcessError(
             "another process of this run has ended, see its error above; the run can be "
-            f"continued from its last checkpoint ({line})"
+            f"continued from its last checkpoint ({in_one_line(error)})"
         ) from None
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from dots.nas.strategies.shared.partial_channels import partial_edges
-from dots.nas.strategies.shared.weight_transfer import transfer_weights, widened
+from dots.nas.strategies.shared.progressive import transfer_weights, widened
 from dots.networks.supernet import Mixture, Supernet
 from dots.space.search_space import darts_space
 from helpers import small

@@ -9,7 +9,7 @@ from torch import nn
 
 from dots.common.errors import UserError
 from dots.networks.reference import REFERENCES, build_reference, reference_cost
-from dots.networks.reference.shufflenet import GROUPS, _shuffle
+from dots.networks.reference.architectures import SHUFFLENET_GROUPS, _shuffle
 
 LIGHT = sorted(set(REFERENCES) - {"densenet_bc"})
 
@@ -76,7 +76,7 @@ def test_the_plain_network_is_four_convolutions() -> None:
 
 def test_shuffle_interleaves_the_groups() -> None:
     x = torch.arange(6.0).view(1, 6, 1, 1)
-    assert GROUPS == 3
+    assert SHUFFLENET_GROUPS == 3
     assert _shuffle(x).flatten().tolist() == [0, 2, 4, 1, 3, 5]
 
 

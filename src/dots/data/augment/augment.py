@@ -13,8 +13,7 @@ from torch import Tensor
 
 from dots.common.errors import UserError
 from dots.data.augment.colour import ColourDraws, ColourJitter
-from dots.data.augment.crops import CropChoice, resized_crops
-from dots.data.augment.shift import Shift
+from dots.data.augment.crops import CropChoice, Shift, resized_crops
 from dots.data.batch import to_device
 from dots.data.info import DataInfo
 

@@ -1,4 +1,4 @@
-"""NumPy arrays: `.npz` files, and arrays that other readers found in memory."""
+"""NumPy arrays: `.npz` files, scikit-learn's digits, and what other readers found in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dots.common.errors import UserError
+from dots.common.errors import UserError, in_one_line
 from dots.data.decode import BROKEN
 from dots.data.sources.records import TensorRecords
 from dots.data.sources.source import Part, Source, make_source
@@ -120,8 +120,7 @@ def _load(path: Path) -> Mapping[str, Array]:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (*BROKEN, zipfile.BadZipFile, RuntimeError, MemoryError) as error:
-        line = " ".join(str(error).split())
-        raise UserError(f"cannot read {str(path)!r} as .npz: {line}") from None
+        raise UserError(f"cannot read {str(path)!r} as .npz: {in_one_line(error)}") from None
 
 
 def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
@@ -135,3 +134,16 @@ def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path)
     claimed = dtype.itemsize * int(np.prod(shape, dtype=object))
     if claimed > min(member.file_size, MAX_BYTES):
         raise UserError(f"{str(path)!r}: the array {member.filename!r} is damaged or too large")
+
+
+def read_digits() -> Source:
+    """Read scikit-learn's digits, grayscale, 8×8 pixels; no network is needed.
+
+    There is no test part: one is drawn. A mirrored digit is no digit, so flips are off.
+    """
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # the values go from 0 to 16
+    part = array_part(pixels, digits.target, "digits")
+    return make_source("digits", {"train": part}, flip=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch.utils.data import Dataset, IterableDataset
 from dots.common.errors import UserError
 from dots.data.decode import BROKEN, ImageError
 from dots.data.sources.arrays import channels_last
-from dots.data.sources.records import Raw
+from dots.data.sources.records import Raw, Record
 from dots.data.sources.source import Part, Source, make_source, unique_names
 
 
@@ -89,39 +90,26 @@ class DatasetRecords:
         self.name = name
 
     def __len__(self) -> int:
-        """How many images there are."""
         return len(self.dataset)
 
-    def open(self, row: int) -> Raw:
+    def __getitem__(self, row: int) -> Record:
+        where = f"in item {row} of {self.name}"
+        return Record(partial(self._open, row, where), where, row)
+
+    def _open(self, row: int, where: str) -> Raw:
         """The picture or the pixels that the dataset gives."""
         image, _ = _item(self.dataset, row, self.name)
         if isinstance(image, Image.Image):
-            return self._loaded(image, row)
+            try:
+                image.load()  # we close ours, but this one's file is the dataset's
+            except BROKEN as error:
+                raise ImageError(where, str(error)) from None
+            return image
         if isinstance(image, np.ndarray):
             image = torch.from_numpy(image)
         if not isinstance(image, Tensor) or image.ndim not in (2, 3):
-            raise ImageError(self.where(row), f"it is neither picture nor pixels: {type(image)}")
+            raise ImageError(where, f"it is neither picture nor pixels: {type(image)}")
         if image.dtype != torch.uint8 and not image.is_floating_point():
-            raise ImageError(self.where(row), f"its pixels are of type {image.dtype}")
+            raise ImageError(where, f"its pixels are of type {image.dtype}")
         image = image if image.dtype == torch.uint8 else image.float()
         return channels_last(image[None])[0]
-
-    def _loaded(self, image: Image.Image, row: int) -> Image.Image:
-        """The picture without its file: we close ours, but this one is the dataset's."""
-        try:
-            image.load()
-        except BROKEN as error:
-            raise ImageError(self.where(row), str(error)) from None
-        return image
-
-    def where(self, row: int) -> str:
-        """The item of the named dataset."""
-        return f"in item {row} of {self.name}"
-
-    def path(self, row: int) -> str | None:
-        """None: a dataset does not tell."""
-        return None
-
-    def key(self, row: int) -> str | int:
-        """The row."""
-        return row

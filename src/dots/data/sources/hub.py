@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import Any
 
 import torch
 
-from dots.common.errors import UserError
+from dots.common.errors import UserError, in_one_line
 from dots.data.decode import ImageError, open_image
 from dots.data.sources.folder import SYNONYMS
 from dots.data.sources.parquet import IMAGE_COLUMNS, label_columns, label_notices
-from dots.data.sources.records import Raw
+from dots.data.sources.records import Raw, Record
 from dots.data.sources.source import Part, Source, make_source, unique_names
 
 PREFIX = "hf:"
@@ -50,8 +51,7 @@ def read_hub(spec: str, *, download: bool = True, label: str | None = None) -> S
         KeyError,
         datasets.exceptions.DatasetsError,
     ) as error:
-        line = " ".join(str(error).split())[:200]
-        raise UserError(f"cannot load {spec!r} from the hub: {line}") from None
+        raise UserError(f"cannot load {spec!r} from the hub: {in_one_line(error)}") from None
     said: dict[str, None] = {}
     parts = {
         SYNONYMS[key.lower()]: _part(split, f"{spec} ({key})", label, said)
@@ -113,11 +113,13 @@ class HubRecords:
         self.name = name
 
     def __len__(self) -> int:
-        """How many images there are."""
         return len(self.split)
 
-    def open(self, row: int) -> Raw:
-        """The picture, of which only the header was read."""
+    def __getitem__(self, row: int) -> Record:
+        where = f"in row {row} of {self.name!r}"
+        return Record(partial(self._open, row, where), where, row)
+
+    def _open(self, row: int, where: str) -> Raw:
         value = self.split[row][self.column]
         content = value.get("bytes") if isinstance(value, dict) else None
         if content is None:
@@ -125,17 +127,5 @@ class HubRecords:
             with contextlib.suppress(OSError, TypeError), open(path, "rb") as file:  # type: ignore[arg-type]  # None is a TypeError
                 content = file.read()
         if not isinstance(content, bytes):
-            raise ImageError(self.where(row), "the row holds no image")
-        return open_image(content, self.where(row))
-
-    def where(self, row: int) -> str:
-        """The row and the split."""
-        return f"in row {row} of {self.name!r}"
-
-    def path(self, row: int) -> str | None:
-        """None: images are named by row."""
-        return None
-
-    def key(self, row: int) -> str | int:
-        """The row."""
-        return row
+            raise ImageError(where, "the row holds no image")
+        return open_image(content, where)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dots.common.errors import UserError
+from dots.common.errors import UserError, in_one_line
 from dots.data.decode import ImageError, open_image
 from dots.data.sources.folder import SYNONYMS
-from dots.data.sources.records import Raw
+from dots.data.sources.records import Raw, Record
 from dots.data.sources.source import (
     Part,
     Source,
@@ -123,7 +124,7 @@ def _read_file(file: Path, label: str | None, said: dict[str, None]) -> Part:
         said |= dict.fromkeys(label_notices(column, schema.names))
         values = records.file.read(columns=[column])[column].to_pylist()
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"cannot read {str(file)!r} as parquet: {_line(error)}") from None
+        raise UserError(f"cannot read {str(file)!r} as parquet: {in_one_line(error)}") from None
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {str}:
         names = tuple(sorted({value for value in values if value is not None}))
@@ -193,7 +194,7 @@ class ParquetRecords:
         try:
             self.file: pq.ParquetFile = pq.ParquetFile(path)
         except (OSError, pa.ArrowException) as error:
-            raise UserError(f"cannot read {str(path)!r} as parquet: {_line(error)}") from None
+            raise UserError(f"cannot read {str(path)!r} as parquet: {in_one_line(error)}") from None
         names = self.file.schema_arrow.names
         self._column = _column(path, names, IMAGE_COLUMNS, "image")
         groups = range(self.file.num_row_groups)
@@ -206,11 +207,13 @@ class ParquetRecords:
         return ParquetRecords, (self._path,)
 
     def __len__(self) -> int:
-        """How many images there are."""
         return self._starts[-1]
 
-    def open(self, row: int) -> Raw:
-        """The picture, of which only the header was read."""
+    def __getitem__(self, row: int) -> Record:
+        where = f"in row {row} of {str(self._path)!r}"
+        return Record(partial(self._open, row, where), where, row)
+
+    def _open(self, row: int, where: str) -> Raw:
         import pyarrow as pa
 
         group = bisect_right(self._starts, row) - 1
@@ -218,26 +221,10 @@ class ParquetRecords:
             try:
                 table = self.file.read_row_group(group, columns=[self._column])
             except (OSError, pa.ArrowException) as error:
-                raise ImageError(self.where(row), _line(error)) from None
+                raise ImageError(where, in_one_line(error)) from None
             self._group = (group, table[self._column])
         value = self._group[1][row - self._starts[group]].as_py()
         content = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(content, bytes):
-            raise ImageError(self.where(row), "the row holds no image bytes")
-        return open_image(content, self.where(row))
-
-    def where(self, row: int) -> str:
-        """The row and the file."""
-        return f"in row {row} of {str(self._path)!r}"
-
-    def path(self, row: int) -> str | None:
-        """None: no image has a file of its own."""
-        return None
-
-    def key(self, row: int) -> str | int:
-        """The row."""
-        return row
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+            raise ImageError(where, "the row holds no image bytes")
+        return open_image(content, where)

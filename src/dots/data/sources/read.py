@@ -9,15 +9,13 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from dots.common.errors import UserError
-from dots.data.sources.arrays import read_npz
-from dots.data.sources.columns import Columns
+from dots.data.sources.arrays import read_digits, read_npz
 from dots.data.sources.dataset import read_dataset
-from dots.data.sources.digits import read_digits
 from dots.data.sources.folder import read_folder
 from dots.data.sources.hub import is_hub_name, read_hub
 from dots.data.sources.parquet import holds_images, parquet_files, read_parquet
 from dots.data.sources.source import Source
-from dots.data.sources.table import TEXT_TABLES, read_table
+from dots.data.sources.table import TEXT_TABLES, Columns, read_table
 from dots.data.sources.torchvision import canonical, read_torchvision, torchvision_sets
 
 Spec = str | Path | Dataset[Any] | tuple[Dataset[Any], Dataset[Any]]

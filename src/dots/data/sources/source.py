@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.data import Subset
 
 from dots.common.errors import UserError
-from dots.data.sources.records import JoinedRecords, Records, SelectedRecords
+from dots.data.sources.records import JoinedRecords, Records
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Part:
 
     def select(self, rows: Tensor) -> Part:
         """The images in `rows` [M] int64, in that order."""
-        return Part(SelectedRecords(self.records, rows), self.labels[rows], self.names)
+        records: Records = Subset(self.records, rows.tolist())  # type: ignore[arg-type]  # any sequence does
+        return Part(records, self.labels[rows], self.names)
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,7 @@ def make_source(
         test, val = val, None
         said.append(f"{name}: the validation part is the test set")
     if val is not None:
-        records = JoinedRecords((train.records, val.records))
-        train = Part(records, torch.cat((train.labels, val.labels)), train.names)
+        train = join_parts((train, val))
         said.append(f"{name}: {len(val)} validation images join the training images")
     if test is not None:
         _notice_missing(test, name, said)
@@ -94,7 +95,8 @@ def join_parts(parts: Sequence[Part]) -> Part:
         return parts[0]
     names = tuple(dict.fromkeys(name for part in parts for name in part.names))
     labels = torch.cat([_renamed(part, names) for part in parts])
-    return Part(JoinedRecords([part.records for part in parts]), labels, names)
+    records = JoinedRecords([part.records for part in parts])  # type: ignore[misc]  # as above
+    return Part(records, labels, names)
 
 
 def unique_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -154,9 +156,8 @@ def aligned(part: Part, names: tuple[str, ...], where: str, said: list[str]) -> 
         )
     if not len(keep):
         raise UserError(f"{where}: no image is of a class of the training part")
-    if len(keep) == len(part):
-        return Part(part.records, labels, names)
-    return Part(SelectedRecords(part.records, keep), labels[keep], names)
+    known = Part(part.records, labels, names)
+    return known if len(keep) == len(part) else known.select(keep)
 
 
 def _notice_missing(test: Part, name: str, said: list[str]) -> None:

@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from dots.common.errors import UserError
-from dots.data.sources.columns import Columns
+from dots.common.errors import UserError, in_one_line
 from dots.data.sources.folder import SYNONYMS
 from dots.data.sources.parquet import IMAGE_COLUMNS, NAME_COLUMNS
 from dots.data.sources.records import FileRecords
 from dots.data.sources.source import Part, Source, make_source, shortlist
+from dots.recipe.settings import DataSettings
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of columns, None where the reader finds them, and the folder of the files named."""
+
+    label: str | None = None
+    file: str | None = None
+    split: str | None = None
+    group: str | None = None
+    images: str | None = None
+
+    @classmethod
+    def of(cls, settings: DataSettings) -> Columns:
+        """Those that the settings of [data] name."""
+        return cls(settings.label, settings.file, settings.split, settings.group, settings.images)
+
+    @property
+    def given(self) -> dict[str, str]:
+        """What is not left to the reader, by the name of its setting."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
 
 FILES = (*NAME_COLUMNS, *IMAGE_COLUMNS)
 LABELS = ("label", "labels", "class", "class_name", "category", "fine_label")
@@ -115,8 +137,7 @@ def _parquet(path: Path) -> Table:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        line = " ".join(str(error).split())
-        raise UserError(f"cannot read {str(path)!r} as parquet: {line}") from None
+        raise UserError(f"cannot read {str(path)!r} as parquet: {in_one_line(error)}") from None
     return {
         name: ["" if value is None else str(value) for value in table[name].to_pylist()]
         for name in table.column_names

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from dots.common.errors import UserError
+from dots.common.errors import UserError, in_one_line
 from dots.data.sources.arrays import array_part
 from dots.data.sources.dataset import dataset_part
 from dots.data.sources.records import FileRecords
@@ -96,7 +96,7 @@ def _load(loading: Loading, arguments: Arguments, folder: Path, name: str, downl
     try:
         return loader(folder, **arguments)
     except (RuntimeError, OSError, ValueError, ImportError) as error:
-        missing = _line(error)
+        missing = in_one_line(error)
     where = f"{name!r} is not in {str(folder)!r} (set DOTS_DATA to look elsewhere)"
     if not loading.downloads:
         raise UserError(
@@ -109,7 +109,7 @@ def _load(loading: Loading, arguments: Arguments, folder: Path, name: str, downl
         return loader(folder, download=True, **arguments)
     except (RuntimeError, OSError, ValueError, ImportError, EOFError) as error:
         raise UserError(
-            f"{where} and the download failed: {_line(error)}; put its files there, "
+            f"{where} and the download failed: {in_one_line(error)}; put its files there, "
             "or give a folder of images or a parquet file"
         ) from None
 
@@ -134,7 +134,3 @@ def _records(paths: list[Path], folder: Path) -> FileRecords:
     inside = all(path.is_relative_to(folder) for path in paths)
     names = (path.relative_to(folder) if inside else path.absolute() for path in paths)
     return FileRecords(folder, tuple(path.as_posix() for path in names))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

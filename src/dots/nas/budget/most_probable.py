@@ -3,7 +3,7 @@
 A cell is a choice at every node of every kind: a combination of edges, and an operation on
 each of them. Choices are independent and costs add up, so the best rest of a cell for a given
 remaining budget can be tabulated from the last node to the first; with that table a best-first
-search visits cells in the order of their probability.
+search visits cells in the order of their probability. `alternatives` is the content of a file.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dots.common.errors import UserError
+from dots.common.records import Alternatives, Choice
 from dots.nas.budget.cost_table import CostTable, Metric
 from dots.nas.budget.distribution import ArchitectureDistribution
 from dots.space.discretise import build_genotype
@@ -331,3 +332,46 @@ def shown_cost(metric: Metric, value: float) -> str:
     if metric == "nanoseconds":
         return f"{value / 1e6:.4g}"
     return f"{value:,.0f}" if value == int(value) else f"{value:.3g}"
+
+
+TOP = 10
+
+
+def alternatives(
+    distribution: ArchitectureDistribution,
+    tables: Sequence[CostTable],
+    limits: Mapping[Metric, float],
+    chosen: Genotype,
+) -> Alternatives:
+    """The content of alternatives.json.
+
+    `top` are the most probable cells, without limits; `pareto` for each metric those that no
+    cheaper cell equals in probability, most probable first; `chosen` is the cell that was
+    taken. Each has the logarithm of its joint probability at temperature 1, its network's
+    costs, and whether it is within the limits; all but the chosen one have the genotype.
+    """
+    top = top_cells(distribution, tables, TOP)
+    within = top_cells(distribution, tables, 1, limits) if limits else []
+    found = [cell for cell in (*within, *top) if cell.genotype == chosen]
+    return Alternatives(
+        version=1,
+        limits=limits,
+        chosen=_choice(found[0], limits) if found else None,
+        top=[_choice(cell, limits, genotype=cell.genotype.to_json()) for cell in top],
+        pareto={
+            table.metric: [
+                _choice(cell, limits, genotype=cell.genotype.to_json())
+                for cell in pareto_cells(distribution, tables, table.metric)
+            ]
+            for table in tables
+        },
+    )
+
+
+def _choice(cell: Alternative, limits: Mapping[Metric, float], **genotype: object) -> Choice:
+    return Choice(
+        log_probability=cell.log_probability,
+        costs=cell.costs,
+        within_limits=all(cell.costs[metric] <= limit for metric, limit in limits.items()),
+        **genotype,
+    )

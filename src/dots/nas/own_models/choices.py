@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TypeVar
 
 from torch import Tensor, nn
@@ -119,27 +120,24 @@ class Choices:
 
 def layer_choices(model: nn.Module) -> dict[str, list[LayerChoice]]:
     """The layer choices of a model by label. Raises UserError where those of one label differ."""
-    found = _labelled(model, LayerChoice)
-    for label, choices in found.items():
-        if len({(choice.names, choice.groups) for choice in choices}) > 1:
-            raise UserError(f"layer choices with the label {label!r} differ in names or groups")
-    return found
+    return _labelled(model, LayerChoice, "layer choices", "names", "groups")
 
 
 def input_choices(model: nn.Module) -> dict[str, list[InputChoice]]:
     """The input choices of a model by label. Raises UserError where those of one label differ."""
-    found = _labelled(model, InputChoice)
-    for label, choices in found.items():
-        if len({(choice.inputs, choice.keep) for choice in choices}) > 1:
-            raise UserError(f"input choices with the label {label!r} differ in inputs or keep")
-    return found
+    return _labelled(model, InputChoice, "input choices", "inputs", "keep")
 
 
-def _labelled(model: nn.Module, kind: type[Choice]) -> dict[str, list[Choice]]:
+def _labelled(
+    model: nn.Module, kind: type[Choice], what: str, first: str, second: str
+) -> dict[str, list[Choice]]:
     found: dict[str, list[Choice]] = {}
     for name, module in model.named_modules():
         if isinstance(module, kind):
             found.setdefault(module.label or name or "model", []).append(module)
+    for label, choices in found.items():
+        if len(set(map(attrgetter(first, second), choices))) > 1:
+            raise UserError(f"{what} with the label {label!r} differ in {first} or {second}")
     return found
 
 

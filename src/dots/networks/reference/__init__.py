@@ -1,12 +1,12 @@
 """Networks without a cell that the paper compares with, trained by the same recipe.
 
-Four come from torchvision, the rest are small definitions of our own. Weights are never
+Three come from torchvision, the rest are small definitions of our own. Weights are never
 downloaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -16,12 +16,16 @@ from torch import Tensor, nn
 
 from dots.common.errors import UserError, did_you_mean, shown
 from dots.networks.count import Cost, module_cost
-from dots.networks.reference.densenet import DenseNetBC
-from dots.networks.reference.mobilenet import MobileNet
-from dots.networks.reference.plain import Plain
-from dots.networks.reference.proxyless import ProxylessNAS
-from dots.networks.reference.shufflenet import ShuffleNet
-from dots.networks.reference.vision import inception, mnasnet, shufflenet_v2
+from dots.networks.reference.architectures import (
+    DenseNetBC,
+    MobileNet,
+    Plain,
+    ProxylessNAS,
+    ShuffleNet,
+    inception,
+    mnasnet,
+    shufflenet_v2,
+)
 
 __all__ = [
     "REFERENCES",
@@ -38,54 +42,67 @@ SMALL = 64
 
 @dataclass(frozen=True)
 class Reference:
-    """A reference network: its paper, who defines it, the images it was made for, remarks."""
+    """A reference network: its paper, who defines it, the images it was made for, remarks.
+
+    `build(classes, image_channels, small=...)` makes it, with new weights.
+    """
 
     name: str
     paper: str
     source: Literal["torchvision", "dots"]
-    image_size: int
+    build: Callable[..., nn.Module]
+    image_size: int = 224
     notes: str = ""
 
 
-def _reference(
-    name: str, paper: str, source: Literal["torchvision", "dots"], size: int = 224, notes: str = ""
-) -> tuple[str, Reference]:
-    return name, Reference(name, paper, source, size, notes)
-
-
 REFERENCES: Mapping[str, Reference] = MappingProxyType(
-    dict(
-        [
-            _reference(
+    {
+        reference.name: reference
+        for reference in (
+            Reference(
                 "densenet_bc",
                 "Densely connected convolutional networks (CVPR 2017)",
                 "dots",
+                DenseNetBC,
                 32,
                 "190 layers, 40 channels a layer.",
             ),
-            _reference(
+            Reference(
                 "inception_v1",
                 "Going deeper with convolutions (CVPR 2015)",
                 "torchvision",
+                inception,
                 notes="torchvision's has batch norms, and 3×3 where the paper has 5×5.",
             ),
-            _reference("mobilenet", "MobileNets (2017)", "dots"),
-            _reference(
-                "shufflenet_v1", "ShuffleNet (CVPR 2018), 2×", "dots", notes="Three groups."
+            Reference("mobilenet", "MobileNets (2017)", "dots", MobileNet),
+            Reference(
+                "shufflenet_v1",
+                "ShuffleNet (CVPR 2018), 2×",
+                "dots",
+                ShuffleNet,
+                notes="Three groups.",
             ),
-            _reference("shufflenet_v2", "ShuffleNet V2 (ECCV 2018), 2×", "torchvision"),
-            _reference(
+            Reference(
+                "shufflenet_v2", "ShuffleNet V2 (ECCV 2018), 2×", "torchvision", shufflenet_v2
+            ),
+            Reference(
                 "mnasnet",
                 "MnasNet (CVPR 2019)",
                 "torchvision",
+                mnasnet,
                 notes="torchvision ships MnasNet-B1; MnasNet-92 is not shipped.",
             ),
-            _reference("proxylessnas", "ProxylessNAS (ICLR 2019), GPU", "dots"),
-            _reference(
-                "plain", "none", "dots", 32, "Four 3×3 convolutions: what a search must beat."
+            Reference("proxylessnas", "ProxylessNAS (ICLR 2019), GPU", "dots", ProxylessNAS),
+            Reference(
+                "plain",
+                "none",
+                "dots",
+                Plain,
+                32,
+                "Four 3×3 convolutions: what a search must beat.",
             ),
-        ]
-    )
+        )
+    }
 )
 
 
@@ -130,30 +147,8 @@ def build_reference(
         raise UserError(
             f"images of {image_size} pixels are too small for {name}: use --image-size 8 or more"
         )
-    small = image_size < SMALL
-    network = _build(name, classes, image_channels, small)
+    network = REFERENCES[name].build(classes, image_channels, small=image_size < SMALL)
     return ReferenceNetwork(name, network.to(memory_format=torch.channels_last))
-
-
-def _build(name: str, classes: int, channels: int, small: bool) -> nn.Module:
-    match name:
-        case "densenet_bc":
-            return DenseNetBC(classes, channels, small=small)
-        case "inception_v1":
-            return inception(classes, channels, small=small)
-        case "mobilenet":
-            return MobileNet(classes, channels, small=small)
-        case "shufflenet_v1":
-            return ShuffleNet(classes, channels, small=small)
-        case "shufflenet_v2":
-            return shufflenet_v2(classes, channels, small=small)
-        case "mnasnet":
-            return mnasnet(classes, channels, small=small)
-        case "plain":
-            return Plain(classes, channels, small=small)
-        case "proxylessnas":
-            return ProxylessNAS(classes, channels, small=small)
-    raise ValueError(name)
 
 
 def reference_cost(name: str, classes: int, image_channels: int, image_size: int) -> Cost:

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from dots.common.errors import UserError
 from dots.recipe import Recipe
 from dots.recipe.shares import with_search_share, with_training_share
@@ -64,14 +66,8 @@ class TimeLimit:
     def from_json(value: Any, where: str) -> TimeLimit:
         """The inverse of to_json. Raises UserError, naming `where`, for anything else."""
         try:
-            return TimeLimit(
-                float(value["seconds"]),
-                str(value["kind"]),
-                bool(value["candidates"]),
-                Counts(**{name: int(count) for name, count in value["counts"].items()}),
-                Speed(**{name: _numbers(table) for name, table in value["speed"].items()}),
-            )
-        except (AttributeError, KeyError, TypeError, ValueError):
+            return TypeAdapter(TimeLimit).validate_python(value)
+        except ValidationError:
             raise UserError(f"{where} is damaged: it does not say what was planned") from None
 
     def plan(self, recipe: Recipe, slower: float = 1.0) -> list[Part]:
@@ -104,10 +100,6 @@ class TimeLimit:
             return plan[names.index(stage if stage in names else "train") :]
 
         return cut(recipe, remaining(recipe), left, remaining, None)
-
-
-def _numbers(table: dict[str, Any]) -> dict[str, float]:
-    return {str(name): float(value) for name, value in table.items()}
 
 
 def cut(

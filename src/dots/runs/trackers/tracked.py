@@ -28,10 +28,8 @@ from dots.recipe import flattened
 from dots.runs.directory import RunDirectory
 from dots.runs.progress import Shown, Silent
 from dots.runs.restarts import restarts
-from dots.runs.trackers.mlflow import MLFLOW
-from dots.runs.trackers.tensorboard import TENSORBOARD
+from dots.runs.trackers.services import MLFLOW, TENSORBOARD, WANDB
 from dots.runs.trackers.tracker import Beginning, Tracker, TrackerKind
-from dots.runs.trackers.wandb import WANDB
 from dots.space.genotype import Genotype
 
 KINDS: Mapping[str, TrackerKind] = MappingProxyType(

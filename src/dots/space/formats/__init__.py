@@ -14,7 +14,7 @@ from typing import Any
 from dots.common.errors import UserError
 from dots.common.files import parse_json
 from dots.space.formats import darts, nasbench201, naslib, nni
-from dots.space.formats.literal import literal
+from dots.space.formats.darts import literal
 from dots.space.genotype import Genotype
 from dots.space.search_space import SearchSpace
 

@@ -107,7 +107,7 @@ class _Chain(torch.autograd.Function):
         )
         ctx.plan = plan
         ctx.save_for_backward(x, *parameters, *kept)
-        return _as_map(out, sizes)
+        return out.view(sizes.images, *sizes.plane[2:], -1).permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -197,10 +197,6 @@ def _measure(own: _Norm, norm: nn.BatchNorm2d, maps: Tensor, sizes: Sizes) -> No
         *(running if keeps else own[:2]), norm.momentum if keeps else 0.0, norm.eps,
         0, sizes.positions, parts, each * sizes.tile, RUNNING=keeps, **sizes.finish_apart,
     )  # fmt: skip
-
-
-def _as_map(rows: Tensor, sizes: Sizes) -> Tensor:
-    return rows.view(sizes.images, *sizes.plane[2:], -1).permute(0, 3, 1, 2)
 
 
 def _differentiable(
