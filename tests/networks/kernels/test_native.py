@@ -204,6 +204,7 @@ def test_a_library_of_other_sources_is_not_used(folder: Path) -> None:
 
 
 @pytest.mark.skipif(not KINDS, reason="no kernels can be built or used here")
+@pytest.mark.slow
 def test_building_anew_gives_the_libraries(tmp_path: Path) -> None:
     for name in (*build.SOURCES, *build.HEADERS):
         shutil.copy(native.HERE / name, tmp_path)
