@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dots.common.errors import UserError
-from dots.space.retain import RETAIN_SCHEMES, retain, retained_groups
+from dots.space.retain import RETAIN_SCHEMES, retain, retained_count, retained_groups
 from dots.space.search_space import (
     DARTS_OPERATIONS,
     SearchSpace,
@@ -100,3 +100,18 @@ def test_a_lone_operation_joins_its_neighbours() -> None:
 def test_something_other_than_zero_is_always_kept(scheme: str) -> None:
     kept = retain(SPACE, _scores({NONE: 1.0}), scheme)
     assert all(any(op != NONE for op in names) for edges in kept.values() for names in edges)
+
+
+@pytest.mark.parametrize("name", ["darts", "nasbench201", "s2", "s3", "s4"])
+@pytest.mark.parametrize("scheme", RETAIN_SCHEMES)
+def test_the_count_is_what_an_edge_keeps(name: str, scheme: str) -> None:
+    space = named_space(name)
+    count = retained_count(space, scheme)
+    rising = dict(zip(space.operations, range(len(space.operations)), strict=True))
+    scores = _scores({op: float(place) for op, place in rising.items()}, space)
+    if count is None:
+        with pytest.raises(UserError, match="no operation groups"):
+            retain(space, scores, scheme)
+        return
+    kept = retain(space, scores, scheme)
+    assert {len(edge) for edges in kept.values() for edge in edges} == {count}

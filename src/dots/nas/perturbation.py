@@ -59,6 +59,7 @@ class PerturbationStage:
         self.name = name
         self.space, self.supernet, self.candidates = space, supernet, supernet.candidates
         self.keep, self.edges, self.settings = keep, edges, settings
+        self.least = least_edges(space, edges)
         self.engine, self.own_batches, self.held_out = engine, batches, held_out
         self.steps = batches.steps
         ones = torch.ones(len(space.cell.edges), device=engine.device)
@@ -93,8 +94,8 @@ class PerturbationStage:
     def _order(self, seed: int, kind: str) -> list[tuple[str, int]]:
         """("edge", index) and then ("node", index) in the order of their decisions."""
         choices = [e for e, names in enumerate(self.candidates[kind]) if len(names) > 1]
-        least = least_edges(self.space, self.edges)
-        nodes = [n for n, edges in enumerate(self.space.cell.incoming) if len(edges) > least]
+        incoming = self.space.cell.incoming
+        nodes = [n for n, edges in enumerate(incoming) if len(edges) > self.least]
         draw = generator(seed, "perturbation", kind)
         return [
             *(("edge", choices[i]) for i in torch.randperm(len(choices), generator=draw).tolist()),
@@ -180,7 +181,7 @@ class PerturbationStage:
         incoming = list(self.space.cell.incoming[node])
         before = weights[incoming].clone()
         left = list(incoming)
-        while len(left) > least_edges(self.space, self.edges):
+        while len(left) > self.least:
             losses = [self._without(weights, edge) for edge in left]
             worst = min(range(len(left)), key=losses.__getitem__)
             if self.edges == "any" and losses[worst] >= self.loss():

@@ -35,6 +35,15 @@ def without_single(groups: Groups) -> Groups:
     return tuple(merged)
 
 
+def retained_count(space: SearchSpace, scheme: str) -> int | None:
+    """How many operations an edge keeps; None where the space lacks the scheme's groups."""
+    if scheme.startswith("top"):
+        real = sum(op != ZERO for op in space.operations)
+        return min(int(scheme.removeprefix("top")), real)
+    groups = space.groups.get(scheme.removeprefix("group-"))
+    return None if groups is None else len(without_single(groups))
+
+
 def retain(space: SearchSpace, scores: Scores, scheme: str) -> Candidates:
     """The operations kept on each edge, in the order of the space's groups.
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from dots.space.retain import RETAIN_SCHEMES
-from dots.space.search_space import ZERO, SearchSpace
+from dots.space.retain import RETAIN_SCHEMES, retained_count
 from dots.study import lines
 from dots.study.base import Results
 from dots.study.cells import Cell, CellStudy
@@ -143,12 +142,3 @@ class Ablation(CellStudy):
             "search time is of both stages. A space that lacks a scheme's groups has an "
             "error in its row."
         )
-
-
-def retained_count(space: SearchSpace, scheme: str) -> int | None:
-    """How many operations an edge keeps; None where the space lacks the scheme's groups."""
-    if scheme.startswith("top"):
-        real = sum(op != ZERO for op in space.operations)
-        return min(int(scheme.removeprefix("top")), real)
-    groups = space.groups.get(scheme.removeprefix("group-"))
-    return None if groups is None else len(groups)

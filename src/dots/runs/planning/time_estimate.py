@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 import torch
@@ -16,16 +16,13 @@ from dots.recipe import Recipe
 from dots.recipe.shares import baseline_settings
 from dots.runs.planning.trial_steps import STAGES, settle, single_engine, trial_steps
 from dots.runs.progress import duration
-from dots.space.retain import retained_groups
+from dots.space.retain import retained_count
 from dots.training.graphs import FIRST, cuda_graphs
 
 FIRST_IMAGES = 4
 PLAIN_SHARE = 0.25  # of a cell's step: roughly what a step of the plain network takes
 MOST_STEPS = 4  # that are timed at a size
 LONGEST_STEP = 1.0  # seconds: a step that would take longer is measured on fewer images
-
-SELECTED = ("operations", "topology")
-"""The stages after which perturbation may select."""
 
 Step = Callable[[int], None]
 
@@ -34,8 +31,8 @@ Step = Callable[[int], None]
 class Counts:
     """Images of an epoch, by stage, of a test, and of the halves (0: unknown).
 
-    `decisions` and `ratings` are those of a selection by perturbation after the operation
-    search, the others those after the topology search.
+    `perturbation` has for a search stage what a selection by perturbation after it takes:
+    decisions, and ratings of the supernet; see `dots.nas.perturbation.work`.
     """
 
     operations: int
@@ -44,10 +41,7 @@ class Counts:
     test: int = 0
     half_a: int = 0
     half_b: int = 0
-    decisions: int = 0
-    ratings: int = 0
-    topology_decisions: int = 0
-    topology_ratings: int = 0
+    perturbation: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def halves(self) -> int:
@@ -58,11 +52,8 @@ class Counts:
 def expected_counts(plan: Plan, train: int, test: int, half_a: int, half_b: int) -> Counts:
     """The counts of a plan with so many images."""
     recipe, space, both = plan.recipe, plan.space, half_a + half_b
-    retained = {"top1": 1, "top2": 2}.get(recipe.retain) or len(
-        retained_groups(space, recipe.retain)
-    )
-    decisions, ratings = work(space, len(space.operations), space.policy_edges)
-    later = work(space, retained, recipe.topology.choices.edges)
+    retained = retained_count(space, recipe.retain)
+    assert retained is not None, "a recipe's groups are checked with it"
     return Counts(
         operations=both if plan.strategy.one_level else half_a,
         topology=half_a if recipe.topology.held_out else both,
@@ -70,10 +61,10 @@ def expected_counts(plan: Plan, train: int, test: int, half_a: int, half_b: int)
         test=test,
         half_a=half_a,
         half_b=half_b,
-        decisions=decisions,
-        ratings=ratings,
-        topology_decisions=later[0],
-        topology_ratings=later[1],
+        perturbation={
+            "operations": work(space, len(space.operations), space.policy_edges),
+            "topology": work(space, retained, recipe.topology.choices.edges),
+        },
     )
 
 
@@ -190,7 +181,7 @@ def parts(
     plan: list[Part] = []
     for stage in wanted:
         plan += [_part(recipe, counts, speed, stage, stage)]
-        if stage in SELECTED and getattr(recipe, stage).select == "perturbation":
+        if stage in counts.perturbation and getattr(recipe, stage).select == "perturbation":
             plan += [_perturbation(recipe, counts, speed, stage)]
     if "train" in wanted:
         names = [name for name in recipe.baselines if kind == "run" or name != "darts-policy"]
@@ -224,12 +215,8 @@ def _part(recipe: Recipe, counts: Counts, speed: Speed, stage: str, name: str) -
 
 def _perturbation(recipe: Recipe, counts: Counts, speed: Speed, stage: str) -> Part:
     """Epochs of w between the decisions, and what rates the supernet, forward only."""
-    settings = recipe.operations if stage == "operations" else recipe.topology
-    if stage == "operations":
-        images, decisions, ratings = counts.operations, counts.decisions, counts.ratings
-    else:
-        images, decisions = counts.topology, counts.topology_decisions
-        ratings = counts.topology_ratings
+    settings, (decisions, ratings) = getattr(recipe, stage), counts.perturbation[stage]
+    images: int = getattr(counts, stage)
     epochs, steps = max(1, (decisions - 1) * settings.tune_epochs), -(-images // settings.batch)
     seen = min(settings.rating_images or counts.half_b, counts.half_b)
     seconds = speed.early[stage] * (epochs * steps + ratings * seen / settings.batch / 3)
