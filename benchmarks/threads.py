@@ -57,15 +57,14 @@ def busy(count: int) -> Iterator[None]:
             process.wait()
 
 
-def print_table(times: Mapping[str, Times]) -> None:
-    """Medians, the ratio of each to the best of its column, and whether the default is met."""
-    best = {load: min(map(median, runs.values())) for load, runs in times.items()}
-    for load, runs in times.items():
-        print(f"\n  {load}: seconds (minimum / median / maximum), ratio to the best")
-        for way, seconds in runs.items():
-            ratio = median(seconds) / best[load]
-            end = f"; {verdict(ratio, TARGETS[load])}" if way == "default" else ""
-            print(f"  {way:>12}: {spread(seconds, 1)}, {ratio:.2f}{end}")
+def print_table(load: str, times: Times) -> None:
+    """Medians, the ratio of each to the best, and whether the default keeps to its target."""
+    best = min(map(median, times.values()))
+    print(f"\n  {load}: seconds (minimum / median / maximum), ratio to the best")
+    for way, seconds in times.items():
+        ratio = median(seconds) / best
+        end = f"; {verdict(ratio, TARGETS[load])}" if way == "default" else ""
+        print(f"  {way:>12}: {spread(seconds, 1)}, {ratio:.2f}{end}", flush=True)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -79,11 +78,10 @@ def main(words: Sequence[str] | None = None) -> None:
         way: partial(run_once, options.words.split(), variables)
         for way, variables in ways(count).items()
     }
-    times: dict[str, Times] = {}
     for load, others in {"alone": 0, "loaded": count}.items():
         with busy(others):
-            times[load] = alternate(runs, options)
-    print_table(times)
+            times = alternate(runs, options)
+        print_table(load, times)
 
 
 if __name__ == "__main__":

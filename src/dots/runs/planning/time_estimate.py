@@ -242,8 +242,9 @@ def later(plan: Sequence[Part]) -> dict[str, float]:
 
 def lines(plan: Sequence[Part]) -> list[str]:
     """The plan for people, a line for each stage and one for the sum."""
+    width = max([20, *(len(part.name) for part in plan)])
     shown = [
-        f"  {part.name:<20} {part.epochs:>4} epochs of {part.steps:>5} steps   "
+        f"  {part.name:<{width}} {part.epochs:>4} epochs of {part.steps:>5} steps   "
         f"about {duration(part.seconds)}"
         for part in plan
     ]
