@@ -155,19 +155,47 @@ def test_a_network_that_diverges_loses_and_the_run_goes_on() -> None:
 
 def test_survivors_keep_their_weights() -> None:
     """What is judged in a later round has been trained in the rounds before too."""
-    steps: dict[str, list[int]] = {"a": [], "b": []}
+    four = {"a": 0.4, "b": 0.3, "c": 0.1, "d": 0.1}
+    weights: dict[str, list[torch.Tensor]] = {name: [] for name in four}
 
-    class Counting(Planted):
+    class Keeping(Planted):
         def __call__(self, network: Any) -> TestResult:
-            norm = next(m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
-            assert norm.num_batches_tracked is not None
-            steps[network.origin].append(int(norm.num_batches_tracked))
+            weights[network.origin].append(flat(network))
             return super().__call__(network)
 
-    four = {"a": 0.4, "b": 0.3, "c": 0.1, "d": 0.1}
-    steps |= {"c": [], "d": []}
-    drive(stage_of(Counting(four), *"abcd", epochs=2), Memory())
-    assert steps == {"a": [4, 8], "b": [4, 8], "c": [4], "d": [4]}
+    drive(stage_of(Keeping(four), *"abcd", epochs=2), Memory())
+    assert {name: len(kept) for name, kept in weights.items()} == {"a": 2, "b": 2, "c": 1, "d": 1}
+    new = flat(build(Finalist("a", cell_of("skip_connect", 1))))
+    once, twice = weights["a"]
+    assert torch.equal(once, weights["c"][0])  # the same cell, images and random numbers
+    assert 0 < (twice - once).norm() < (twice - new).norm()
+
+
+def flat(network: torch.nn.Module) -> torch.Tensor:
+    """All weights, without running statistics, as one vector."""
+    return torch.cat([weight.detach().flatten() for weight in network.parameters()])
+
+
+def test_networks_are_judged_by_the_statistics_of_their_last_weights() -> None:
+    """Those of the stem over the batches of the last epoch, not a running mean of them."""
+    batches = small.FewBatches(3)
+    seen = 0
+
+    class Looking(Planted):
+        def __call__(self, network: Any) -> TestResult:
+            nonlocal seen
+            convolution, norm = network.body.stem.conv
+            maps = [convolution(item.images) for item in batches.items]
+            mean = torch.stack([x.mean((0, 2, 3)) for x in maps]).mean(0)
+            variance = torch.stack([x.var((0, 2, 3)) for x in maps]).mean(0)
+            torch.testing.assert_close(norm.running_mean, mean)
+            torch.testing.assert_close(norm.running_var, variance)
+            assert norm.momentum == 0.1
+            seen += 1
+            return super().__call__(network)
+
+    drive(stage_of(Looking({"a": 0.4, "b": 0.3}), *"ab", epochs=2, batches=batches), Memory())
+    assert seen == 2
 
 
 @pytest.mark.parametrize("stop", range(0, 16, 3))

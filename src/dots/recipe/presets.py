@@ -59,8 +59,8 @@ def quick() -> Recipe:
         ),
         halving=HalvingSettings(cells=4, epochs=3, warm_start=True),
         train=TrainSettings(
-            epochs=14, published_epochs=24, cells=4, channels=16, batch=64, lr=0.1, stem="auto",
-            warmup_epochs=4, schedule="linear", anneal="step", nesterov=True, weight_decay=5e-4,
+            epochs=22, published_epochs=38, cells=4, channels=16, batch=64, lr=0.1, stem="auto",
+            warmup_epochs=6, schedule="linear", anneal="step", nesterov=True, weight_decay=5e-4,
             label_smoothing=0.1,
         ),
     )  # fmt: skip

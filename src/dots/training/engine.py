@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from dots.common.devices import runs_triton
 from dots.common.errors import UserError
@@ -157,6 +158,16 @@ class Engine:
             correct += (logits.detach().argmax(1) == part.labels).sum()
         average_gradients(self.processes, parameters, self._weight(batch))
         return StepResult(loss, correct, images)
+
+    def renew_statistics(self, network: nn.Module, batches: Iterable[Batch]) -> None:
+        """Give batch norms the mean statistics of `batches`, instead of those of training.
+
+        After few steps, the running ones are still those of weights that have changed since.
+        """
+        images = (part.images for batch in batches for part in self._parts(batch))
+        with self.autocast():
+            update_bn(images, network)
+        self.processes.average_statistics(network)
 
     def _weight(self, batch: Batch) -> float:
         """This process's share of the global batch, times the number of processes."""
