@@ -87,8 +87,9 @@ def test_the_dearest_baseline_goes_before_half_of_the_training_does() -> None:
     assert cut.baselines == ("plain",)
     assert cut.train.epochs >= 10
     tight = _limit((searches + 1.1 * least) / MARGIN).fitted(recipe)
-    assert tight.baselines == ()
-    assert tight.train.epochs >= 10
+    assert 2 * plan["train-plain"] < plan["train"]
+    assert tight.baselines == ("plain",)  # without it there would be few more epochs
+    assert tight.train.epochs >= 5
 
 
 def _rows(stage: str, epochs: int, seconds: float) -> list[dict[str, object]]:

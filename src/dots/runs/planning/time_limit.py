@@ -28,7 +28,10 @@ RESERVED = 0.5
 """The least share of it that the final training keeps, as far as it wants it."""
 
 FEWEST = 0.5
-"""The share of its epochs that the training keeps before a baseline is left out for it."""
+"""The share of its epochs that the training keeps before a baseline is left out for it.
+
+One that takes less than this share of the training's time stays: it would bring few epochs.
+"""
 
 PUBLISHED = "published"
 
@@ -130,7 +133,9 @@ def cut(
         for_train / train if train > for_train else 1.0,
     )
     if shares[1] < FEWEST and recipe.baselines:
-        return _without(_dearest(recipe, plan), recipe, usable, again, limit)
+        dearest = _dearest(recipe, plan)
+        if _seconds(plan, dearest) >= FEWEST * _seconds(plan):
+            return _without(dearest, recipe, usable, again, limit)
     shorter = recipe
     for attempt in range(_ATTEMPTS):  # a stage that keeps one epoch may take more than its share
         less = _STEP**attempt
@@ -152,8 +157,13 @@ def cut(
 
 def _dearest(recipe: Recipe, plan: Sequence[Part]) -> str:
     """The baseline that takes most of the plan's time."""
-    seconds = {part.name: part.seconds for part in plan}
-    return max(recipe.baselines, key=lambda name: seconds.get(f"train-{name}", 0.0))
+    return max(recipe.baselines, key=lambda name: _seconds(plan, name))
+
+
+def _seconds(plan: Sequence[Part], baseline: str | None = None) -> float:
+    """What the plan gives to the training of a baseline; None: of the found cell."""
+    stage = "train" if baseline is None else f"train-{baseline}"
+    return sum(part.seconds for part in plan if part.name == stage)
 
 
 def _without(
