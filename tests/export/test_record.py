@@ -54,7 +54,7 @@ def assert_same(network: nn.Module, size: int) -> None:
     space=st.sampled_from(["darts", "nasbench201", "s2", "s3"]),
     seed=st.integers(0, 10_000),
     size=st.integers(8, 13),
-    stem=st.sampled_from(["cifar", "strided", "imagenet"]),
+    stem=st.sampled_from(["cifar", "pooled", "strided", "imagenet"]),
 )
 def test_any_cell_of_any_space(space: str, seed: int, size: int, stem: str) -> None:
     genotype = random_genotype(named_space(space, None), "any", seed)

@@ -180,7 +180,7 @@ def test_images_too_small_are_refused() -> None:
 
 def test_the_strided_stem_is_the_other_at_every_second_pixel() -> None:
     images = torch.randn(2, 3, 9, 9)
-    whole, strided = PlainStem(3, 4, 2, 1).eval(), PlainStem(3, 4, 2, 2).eval()
+    whole, strided = PlainStem(3, 4, 2).eval(), PlainStem(3, 4, 2, "strided").eval()
     strided.load_state_dict(whole.state_dict())
     torch.testing.assert_close(strided(images)[0], whole(images)[0][..., ::2, ::2])
     check_image_size(darts_space(), Shape(4, 8, 3, 5, stem="strided"), 8)
@@ -188,9 +188,19 @@ def test_the_strided_stem_is_the_other_at_every_second_pixel() -> None:
         check_image_size(darts_space(), Shape(4, 8, 3, 5, stem="strided"), 7)
 
 
+@pytest.mark.parametrize("side", [8, 9])
+def test_the_pooled_stem_is_the_largest_of_four_pixels_before_the_norm(side: int) -> None:
+    images = torch.randn(2, 3, side, side)
+    pooled = PlainStem(3, 4, 2, "pooled").eval()
+    convolution, _, norm = pooled.conv
+    maps = torch.nn.functional.pad(convolution(images), (0, side % 2) * 2, value=-torch.inf)
+    largest = maps.unfold(2, 2, 2).unfold(3, 2, 2).amax((4, 5))
+    torch.testing.assert_close(pooled(images)[0], norm(largest))
+
+
 @pytest.mark.parametrize(
     ("choice", "side", "stem"),
-    [("auto", 23, "cifar"), ("auto", 24, "strided"), ("cifar", 64, "cifar")],
+    [("auto", 23, "cifar"), ("auto", 24, "pooled"), ("cifar", 64, "cifar")],
 )
 def test_the_stem_of_a_recipe_fits_the_images(choice: Stem, side: int, stem: Stem) -> None:
     assert stem_for(choice, side) == stem

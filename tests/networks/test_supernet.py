@@ -210,7 +210,7 @@ def test_an_edge_without_candidates_is_refused() -> None:
         small.supernet(candidates=candidates)
 
 
-@pytest.mark.parametrize("stem", ["cifar", "strided", "imagenet"])
+@pytest.mark.parametrize("stem", ["cifar", "pooled", "strided", "imagenet"])
 @pytest.mark.parametrize("channels", [1, 3, 5])
 @pytest.mark.parametrize("cells", [1, 2, 5])
 def test_any_channels_cells_and_sizes(channels: int, cells: int, stem: str) -> None:

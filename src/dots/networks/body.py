@@ -17,11 +17,13 @@ from dots.networks.operations.candidates import FactorizedReduce, OperationStyle
 from dots.networks.operations.source import Source, complete
 from dots.space.search_space import SearchSpace
 
-Stem = Literal["cifar", "strided", "imagenet"]
-STEM_HALVINGS: Mapping[Stem, int] = MappingProxyType({"cifar": 0, "strided": 1, "imagenet": 3})
+Stem = Literal["cifar", "pooled", "strided", "imagenet"]
+STEM_HALVINGS: Mapping[Stem, int] = MappingProxyType(
+    {"cifar": 0, "pooled": 1, "strided": 1, "imagenet": 3}
+)
 """How often a stem halves the resolution."""
-STRIDED_FROM = 24
-"""Pixels from which "auto" is the strided stem: it takes a third of the time, and loses little."""
+POOLED_FROM = 24
+"""Pixels from which "auto" is the pooled stem: it takes a third of the time, and loses little."""
 InputStep = Literal["none", "conv", "reduce"]
 
 
@@ -60,7 +62,7 @@ def stem_for(choice: Stem | Literal["auto"], image_size: int) -> Stem:
     """The stem that a recipe means for images of so many pixels a side."""
     if choice != "auto":
         return choice
-    return "strided" if image_size >= STRIDED_FROM else "cifar"
+    return "pooled" if image_size >= POOLED_FROM else "cifar"
 
 
 def reductions(cells: int) -> tuple[int, ...]:
@@ -135,12 +137,30 @@ class ImageNetStem(nn.Module):
         return [first, self.stem1(first)]
 
 
+class PooledConvNorm(nn.Sequential):
+    """3×3 convolution, max pooling to half the resolution, batch norm."""
+
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels_in, channels, 3, 1, 1, bias=False),
+            nn.MaxPool2d(2, ceil_mode=True),
+            BatchNorm(channels),
+        )
+
+
+def plain_stem(channels_in: int, channels: int, stem: Stem) -> nn.Sequential:
+    """One 3×3 convolution and batch norm, as the stem's name says; "imagenet" is another."""
+    if stem == "pooled":
+        return PooledConvNorm(channels_in, channels)
+    return ConvNorm(channels_in, channels, 2 if stem == "strided" else 1)
+
+
 class PlainStem(nn.Module):
     """One 3×3 convolution and batch norm, the same features for every input of the cell."""
 
-    def __init__(self, channels_in: int, channels: int, inputs: int, stride: int = 1) -> None:
+    def __init__(self, channels_in: int, channels: int, inputs: int, stem: Stem = "cifar") -> None:
         super().__init__()
-        self.conv = ConvNorm(channels_in, channels, stride)
+        self.conv = plain_stem(channels_in, channels, stem)
         self.inputs = inputs
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -219,8 +239,8 @@ class Body(nn.Module):
             self.stem = ImageNetStem(shape.image_channels, stem_channels(shape, searching))
         else:
             width = shape.channels if benchmark else stem_channels(shape, searching)
-            stride = 2 if shape.stem == "strided" and not benchmark else 1
-            self.stem = PlainStem(shape.image_channels, width, self.inputs, stride)
+            stem: Stem = "cifar" if benchmark else shape.stem
+            self.stem = PlainStem(shape.image_channels, width, self.inputs, stem)
         self.transitions = nn.ModuleList(
             ResidualReduction(*plan.transition) if plan.transition else nn.Identity()
             for plan in plans

@@ -168,10 +168,11 @@ class StageSettings(Settings):
     clip: float | None = Field(
         default=5.0, gt=0, description="largest norm of the gradient of w; none: no clipping"
     )
-    stem: Literal["cifar", "strided", "imagenet", "auto"] = Field(
+    stem: Literal["cifar", "pooled", "strided", "imagenet", "auto"] = Field(
         default="cifar",
-        description="'cifar': one convolution; 'strided': the same at stride 2; 'imagenet': three "
-        "of stride 2; 'auto': strided for images of 24 pixels or more, else cifar",
+        description="'cifar': one convolution; 'pooled': a max pooling after it; 'strided': "
+        "stride 2 instead; 'imagenet': three of stride 2; 'auto': pooled for images of 24 pixels "
+        "or more, else cifar",
     )
     crop: Literal["pad", "resized"] = Field(
         default="pad", description="random crop of the padded image, or of random size and aspect"

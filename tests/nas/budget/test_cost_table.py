@@ -18,6 +18,7 @@ CASES = [
     (darts_space(2), Shape(1, 8, 3, 10), 8, 1),
     (darts_space(), Shape(4, 8, 3, 7, stem="imagenet"), 75, "any"),
     (darts_space(), Shape(4, 8, 3, 7, stem="strided"), 27, "any"),
+    (darts_space(), Shape(4, 8, 3, 7, stem="pooled"), 27, "any"),
     (darts_space(2, ("none", *FURTHER_OPERATIONS)), Shape(5, 8, 2, 3), 17, "pairs"),
     (named_space("nasbench201"), Shape(6, 8, 3, 10), 21, "any"),
 ]

@@ -44,7 +44,7 @@ def test_nasnet_mobile_to_the_last_parameter() -> None:
     assert cost.multiply_adds == 563_638_816
 
 
-@pytest.mark.parametrize("stem", ["cifar", "strided", "imagenet"])
+@pytest.mark.parametrize("stem", ["cifar", "pooled", "strided", "imagenet"])
 @pytest.mark.parametrize("name", OWN)
 def test_every_parameter_learns_and_sizes_need_not_be_even(name: str, stem: Stem) -> None:
     rules = RULES[own_skeleton(name)]

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dots.common.errors import UserError
-from dots.networks.body import CellPlan, InputStep, Shape, Stem, make_fast, reductions
+from dots.networks.body import CellPlan, InputStep, Shape, Stem, make_fast, plain_stem, reductions
 from dots.networks.count import Cost, module_cost, network_cost
 from dots.networks.derived import AuxiliaryHead, DerivedCell
 from dots.networks.norm import BatchNorm
@@ -91,11 +91,11 @@ class OwnNetwork(nn.Module):
         outputs = {kind: len(cell.output(2)) for kind, cell in genotype.cells.items()}
         width, self.plans = plan_own(rules, shape, outputs)
         large = shape.stem == "imagenet"
-        stride, padding = (1 if shape.stem == "cifar" else 2), (0 if large else 1)
-        self.stem = nn.Sequential(
-            nn.Conv2d(shape.image_channels, width, 3, stride, padding, bias=False),
-            BatchNorm(width),
-        )
+        if large:
+            convolution = nn.Conv2d(shape.image_channels, width, 3, 2, 0, bias=False)
+            self.stem = nn.Sequential(convolution, BatchNorm(width))
+        else:
+            self.stem = plain_stem(shape.image_channels, width, shape.stem)
         parts = OwnParts(rules)
         self.cells = nn.ModuleList(
             DerivedCell(genotype.cells[plan.kind], 2, plan, parts) for plan in self.plans
