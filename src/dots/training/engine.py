@@ -165,7 +165,9 @@ class Engine:
         After few steps, the running ones are still those of weights that have changed since.
         """
         images = (part.images for batch in batches for part in self._parts(batch))
-        with self.autocast():
+        # another momentum for some batches is not worth a compilation
+        eager = nullcontext() if self.compiler is None else torch.compiler.set_stance("force_eager")
+        with eager, self.autocast():
             update_bn(images, network)
         self.processes.average_statistics(network)
 
