@@ -34,8 +34,8 @@ from dots.common.seeding import seed_step
 from dots.data import ImageData
 from dots.data.open import open_data
 from dots.data.splits import stratified
+from dots.nas.plan import stage_shape
 from dots.nas.random_cell import random_genotype
-from dots.networks.body import Shape, stem_for
 from dots.networks.reference import find_reference
 from dots.networks.specification import CellNetworkSpec, NetworkSpec, ReferenceNetworkSpec
 from dots.recipe import Recipe, build_recipe
@@ -66,8 +66,7 @@ def network_spec(name: str, data: ImageData, settings: TrainSettings, seed: int)
     reference = find_reference(name)
     if reference is not None:
         return ReferenceNetworkSpec(reference, len(info.classes), info.channels, info.image_size)
-    stem = stem_for(settings.stem, info.image_size)
-    shape = Shape(settings.cells, settings.channels, info.channels, len(info.classes), stem)
+    shape = stage_shape(settings, info)
     if name == "max-pool":
         return CellNetworkSpec(max_pool(), shape)
     if name.startswith("random-"):

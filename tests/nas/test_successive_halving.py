@@ -104,6 +104,12 @@ def build(cell: Finalist) -> DerivedNetwork:
     torch.manual_seed(0)
     network = DerivedNetwork(cell.genotype, Shape(2, 2, 3, 5))
     network.origin = cell.origin  # type: ignore[assignment]
+    network.steps = 0  # type: ignore[assignment]
+
+    def count(*_: object) -> None:
+        network.steps += torch.is_grad_enabled()  # type: ignore[operator]  # only training has one
+
+    network.body.stem.register_forward_hook(count)
     return network
 
 
@@ -156,15 +162,17 @@ def test_a_network_that_diverges_loses_and_the_run_goes_on() -> None:
 def test_survivors_keep_their_weights() -> None:
     """What is judged in a later round has been trained in the rounds before too."""
     four = {"a": 0.4, "b": 0.3, "c": 0.1, "d": 0.1}
+    steps: dict[str, list[int]] = {name: [] for name in four}
     weights: dict[str, list[torch.Tensor]] = {name: [] for name in four}
 
     class Keeping(Planted):
         def __call__(self, network: Any) -> TestResult:
+            steps[network.origin].append(network.steps)
             weights[network.origin].append(flat(network))
             return super().__call__(network)
 
     drive(stage_of(Keeping(four), *"abcd", epochs=2), Memory())
-    assert {name: len(kept) for name, kept in weights.items()} == {"a": 2, "b": 2, "c": 1, "d": 1}
+    assert steps == {"a": [4, 8], "b": [4, 8], "c": [4], "d": [4]}
     new = flat(build(Finalist("a", cell_of("skip_connect", 1))))
     once, twice = weights["a"]
     assert torch.equal(once, weights["c"][0])  # the same cell, images and random numbers

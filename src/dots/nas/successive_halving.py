@@ -113,7 +113,6 @@ def _allowed(genotype: Genotype, budget: Budget) -> bool:
     return budget.fits(genotype)
 
 
-VERSION = 1
 STATISTICS_BATCHES = 16
 """Of so many are the statistics of batch norms with which a network is judged."""
 LARGEST_LOSS = 1e6
@@ -156,9 +155,9 @@ class SuccessiveHalving:
 
     In each round a network goes through the learning-rate schedule of `settings` once, on the
     epochs of that round, from the weights of the round before. Its batch norms get statistics of
-    its last weights before it is judged: rounds are short, and the running ones lag behind by
-    ten to twenty points of accuracy. `build` makes the network of a cell with new weights;
-    `judge` takes a network in evaluation to half B.
+    its last weights before it is judged: rounds are short, and the running ones lag behind.
+    `build` makes the network of a cell with new weights; `judge` takes a network in evaluation
+    to half B.
     """
 
     name = "halving"
@@ -227,11 +226,8 @@ class SuccessiveHalving:
 
     def batches(self, epoch: int, start: int) -> Iterator[Pair]:
         """The same for every cell of a round."""
-        return self.training.batches(self._drawn(self.places[epoch]), start)
-
-    def _drawn(self, place: Place) -> int:
-        """Which drawing of the images a cell sees there."""
-        return self.epochs_of(place.round) + place.epoch
+        place = self.places[epoch]
+        return self.training.batches(self.epochs_of(place.round) + place.epoch, start)
 
     def epochs_of(self, count: int) -> int:
         """Epochs that a cell has had after so many rounds."""
@@ -256,9 +252,12 @@ class SuccessiveHalving:
         row = {"round": place.round, "cell": index, **self.training.end_epoch(place.epoch)}
         if place.last:
             began = monotonic()
-            last = islice(self.own_batches.epoch(self._drawn(place)), STATISTICS_BATCHES)
-            self.engine.renew_statistics(self.training.module(), last)
-            result = self.judge(self.training.module())
+            network, last = (
+                self.training.module(),
+                islice(self.batches(epoch, 0), STATISTICS_BATCHES),
+            )
+            self.engine.renew_statistics(network, (batch for batch, _ in last))
+            result = self.judge(network)
             score = _score(result)
             self.judged[index].append(score)
             row |= {"validation_accuracy": score[0], "validation_loss": score[1]}
