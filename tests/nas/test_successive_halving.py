@@ -8,13 +8,8 @@ import pytest
 import torch
 
 from dots.nas.budget.budget import Budget
-from dots.nas.successive_halving import (
-    LARGEST_LOSS,
-    Finalist,
-    SuccessiveHalving,
-    finalists,
-    halving_record,
-)
+from dots.nas.finalists import Finalist, finalists
+from dots.nas.successive_halving import LARGEST_LOSS, SuccessiveHalving, halving_record
 from dots.networks.body import Shape
 from dots.networks.count import network_cost
 from dots.networks.derived import DerivedNetwork
@@ -26,7 +21,7 @@ from dots.space.search_space import SearchSpace, darts_space, named_space
 from dots.training.evaluate import TestResult
 from dots.training.loop import Interrupted, Loop
 from dots.training.processes import Processes
-from dots.zoo import PUBLISHED
+from dots.zoo import PUBLISHED, resolve
 from helpers import small
 from helpers.journals import Memory, SignalAfter
 
@@ -58,6 +53,18 @@ def test_the_searched_cell_is_first_and_no_cell_comes_twice() -> None:
     assert len({cell.genotype for cell in found}) == 9
     assert budget().random_cell(3) not in [cell.genotype for cell in found]
     assert found == finalists(9, searched, budget(), policy=searched, seed=3)
+
+
+def test_a_dense_form_follows_its_published_cell_but_not_within_a_budget() -> None:
+    searched = cell_of("skip_connect")
+    first, second, _ = PUBLISHED
+    found = finalists(6, searched, budget(), dense=True)
+    assert [cell.origin for cell in found] == [
+        "searched", first, "random-1", f"{first}-dense", "random-2", second
+    ]  # fmt: skip
+    assert found[3].genotype == resolve(f"{first}-dense")
+    limited = finalists(6, searched, budget(max_parameters=10**9), dense=True)
+    assert [cell.origin for cell in limited][3] == second
 
 
 def test_every_finalist_is_within_the_budget() -> None:

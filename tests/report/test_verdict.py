@@ -91,6 +91,7 @@ def test_a_lead_over_all_is_told_by_the_least(tmp_path: Path) -> None:
     ("winner", "said"),
     [
         ("GDAS_V1", "dots train GDAS_V1 DATA would have trained it without a search"),
+        ("GDAS_V1-dense", "GDAS_V1, with 3×3 convolutions for the separable ones: of"),
         ("random-1", "The found cell is a random one"),
         ("searched", "The found cell is the searched one: of 2 cells the best on half B"),
         ("probable-2", "probable-2, named by the search"),

@@ -10,7 +10,8 @@ import pytest
 
 from dots import zoo
 from dots.common.errors import UserError
-from dots.space.genotype import Genotype
+from dots.space.genotype import Edge, Genotype
+from dots.zoo.dense import dense_form
 from helpers.shared_data import shared_data
 
 ADDED = {"SNAS_aggressive"}  # from its release; not in the collection
@@ -114,3 +115,17 @@ def test_what_is_no_genotype_is_refused(
     with pytest.raises(UserError, match=said) as caught:
         zoo.resolve(text)
     assert len(str(caught.value)) < 1200
+
+
+@pytest.mark.parametrize("name", zoo.PUBLISHED)
+def test_a_dense_form_differs_in_its_separable_convolutions_alone(name: str) -> None:
+    published, dense = zoo.load(name).genotype, zoo.resolve(f"{name}-dense")
+    assert dense != published
+    for kind, cell in published.cells.items():
+        other = dense.cells[kind]
+        assert other.concat == cell.concat
+        for edges, changed in zip(cell.nodes, other.nodes, strict=True):
+            for edge, new in zip(edges, changed, strict=True):
+                separable = edge.op.startswith(("sep_", "dil_"))
+                assert new == (Edge("nor_conv_3x3", edge.source) if separable else edge)
+    assert dense_form(dense) == dense

@@ -405,6 +405,11 @@ class HalvingSettings(Settings):
         description="the training begins with the weights that the winner has at the end of the "
         "halving, instead of new ones",
     )
+    dense: bool = Field(
+        default=False,
+        description="every published cell competes also with 3×3 convolutions of all channels in "
+        "place of its depthwise separable ones; not within a budget",
+    )
 
     @property
     def on(self) -> bool:

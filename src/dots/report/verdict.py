@@ -15,6 +15,7 @@ from dots.report.charts.points import Dot, Estimate, interval_chart, scatter_cha
 from dots.report.reading import FOUND, Run
 from dots.report.wording import BASELINES, cell_name, duration, percent, points, visible
 from dots.zoo import PUBLISHED
+from dots.zoo.dense import DENSE
 
 Kind = Literal["found", "given", "reference"]
 
@@ -215,10 +216,11 @@ def _origin(run: Run) -> Iterator[str]:
     }
     winner, own = run.halving.winner, last.get("searched")
     reached = percent(last.get(winner), 1)
-    if winner in PUBLISHED:
+    if (name := winner.removesuffix(DENSE)) in PUBLISHED:
+        form = "" if name == winner else ", with 3×3 convolutions for the separable ones"
         yield (
-            f"The found cell is a published one, {winner}: of {len(last)} cells it was the best on "
-            f"half B ({reached}; the searched cell left with {percent(own, 1)}). "
+            f"The found cell is a published one, {name}{form}: of {len(last)} cells it was the "
+            f"best on half B ({reached}; the searched cell left with {percent(own, 1)}). "
             f"dots train {winner} DATA would have trained it without a search."
         )
     elif winner.startswith("random"):

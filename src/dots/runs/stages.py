@@ -22,14 +22,9 @@ from dots.common.records import (
     TopologyRecord,
 )
 from dots.nas.budget.most_probable import alternatives
+from dots.nas.finalists import Finalist, finalists, published
 from dots.nas.plan import Plan, stage_shape
-from dots.nas.successive_halving import (
-    Finalist,
-    SuccessiveHalving,
-    finalists,
-    halving_record,
-    published,
-)
+from dots.nas.successive_halving import SuccessiveHalving, halving_record
 from dots.networks.saved import save_network
 from dots.networks.specification import CellNetworkSpec, Network, NetworkSpec, ReferenceNetworkSpec
 from dots.recipe.settings import Baseline, TrainSettings
@@ -131,6 +126,7 @@ def choose_cell(session: Session, retained: CandidateFile, searched: Genotype) -
         policy=policy,
         distribution=distribution,
         seed=recipe.seed,
+        dense=recipe.halving.dense,
     )
     session.say(f"halving: {', '.join(cell.origin for cell in cells)}")
 

@@ -21,6 +21,7 @@ from dots.common.records import GENOTYPE
 from dots.space.formats import is_text, read
 from dots.space.genotype import Genotype
 from dots.space.search_space import DARTS_OPERATIONS, SearchSpace
+from dots.zoo.dense import DENSE, dense_form
 
 __all__ = ["PUBLISHED", "ZooEntry", "entries", "find", "load", "names", "resolve"]
 
@@ -120,7 +121,8 @@ def _folded(name: str) -> str:
 def resolve(text: str, others: Iterable[str] = (), space: SearchSpace | None = None) -> Genotype:
     """The genotype that a command line names: a published cell, a file, or a run's folder.
 
-    Or a genotype itself, in the notation of DARTS or of NAS-Bench-201.
+    Or NAME-dense, a published cell in its dense form; or a genotype itself, in the notation of
+    DARTS or of NAS-Bench-201.
 
     A published cell takes precedence over a file of the same name in the current folder
     (write `./NAME` for that). In a folder `genotype.json` is read. `others` are names that may
@@ -130,6 +132,8 @@ def resolve(text: str, others: Iterable[str] = (), space: SearchSpace | None = N
     """
     if (entry := find(text)) is not None:
         return entry.genotype
+    if text.endswith(DENSE) and (entry := find(text.removesuffix(DENSE))) is not None:
+        return dense_form(entry.genotype)
     if is_text(text):
         return read(text, where="the genotype")
     if os.path.isdir(text):
