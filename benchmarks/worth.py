@@ -2,14 +2,14 @@
 
     python benchmarks/worth.py OUT --data digits --data signs=/images/signs,image_size=32
         [--seeds 0 1 2 3 4] [--preset quick] [--set NAME=VALUE ...] [--device cpu]
-        [--rows found random published plain long]
+        [--rows found random published plain long long-plain] [--random 3]
 
-For every data set and seed: the cell that a whole run finds and trains; three random cells,
-three published ones, and the plain reference network, trained by the same recipe for as many
-epochs; and a published cell and the plain network for as many epochs as take the CPU time of
-the whole run, searches included, at the pace of their short training. Each is tested once,
-after its last epoch. With --rows only some of them are made, "found" always. A data set is
-NAME or NAME=PATH, with settings of [data] behind commas.
+For every data set and seed: the cell that a whole run finds and trains; random cells (three, or
+as many as --random says), three published ones, and the plain reference network, trained by the
+same recipe for as many epochs; and a published cell and the plain network for as many epochs as
+take the CPU time of the whole run, searches included, at the pace of their short training. Each
+is tested once, after its last epoch. With --rows only some of them are made, "found" always. A
+data set is NAME or NAME=PATH, with settings of [data] behind commas.
 
 What is done lies in OUT, a file for each network: the same command goes on where it was
 stopped, and prints the table (Markdown) of what there is. CPU time is that of all threads.
@@ -40,7 +40,7 @@ from dots.zoo import PUBLISHED, load
 
 DRAWS = (0, 11, 12)
 """Numbers of the random cells: none is drawn by the halving, whose numbers are thousands."""
-ROWS = ("found", "random", "published", "plain", "long")
+ROWS = ("found", "random", "published", "plain", "long", "long-plain")
 LONG = f"{PUBLISHED[0]}, all the time"
 PLAIN = "plain network"
 LONG_PLAIN = f"{PLAIN}, all the time"
@@ -76,6 +76,7 @@ class Bench:
     recipe: Recipe
     machine: Machine
     rows: tuple[str, ...] = ROWS
+    draws: tuple[int, ...] = DRAWS
 
     def measure(self, say: Callable[[str], None]) -> dict[str, Numbers]:
         """The numbers of every network, by name; what is missing is done."""
@@ -86,23 +87,23 @@ class Bench:
         for name, genotype in self._cells():
             results[name] = self._train(name, recipe, genotype)
             say(f"{self.folder}: {name} {results[name]['test_accuracy']:.4f}")
-        if "plain" in self.rows:
+        if {"plain", "long-plain"} & set(self.rows):
             results[PLAIN] = self._train(PLAIN, recipe, None)
-        for name, short in ((LONG, PUBLISHED[0]), (LONG_PLAIN, PLAIN)):
-            if "long" not in self.rows:
+        for row, name, short in (("long", LONG, PUBLISHED[0]), ("long-plain", LONG_PLAIN, PLAIN)):
+            if row not in self.rows:
                 continue
             ratio = found["cpu_seconds"] / max(results[short]["cpu_seconds"], 1e-3)
             epochs = max(1, round(recipe.train.epochs * ratio))
             train = with_epochs(recipe.train, epochs)
-            genotype = load(short).genotype if short in PUBLISHED else None
+            cell = load(short).genotype if short in PUBLISHED else None
             longer = recipe.model_copy(update={"train": train})
-            results[name] = self._train(name, longer, genotype)
+            results[name] = self._train(name, longer, cell)
         say(f"{self.folder}: done")
         return results
 
     def _cells(self) -> Iterator[tuple[str, Genotype]]:
         space = named_space(self.recipe.space, self.recipe.nodes)
-        for draw in DRAWS if "random" in self.rows else ():
+        for draw in self.draws if "random" in self.rows else ():
             cell = random_genotype(space, self.recipe.topology.edges, self.recipe.seed, draw)
             yield f"random {draw}", cell
         count = len(PUBLISHED) if "published" in self.rows else int("long" in self.rows)
@@ -161,9 +162,10 @@ def rows_of(results: Numbers) -> dict[str, tuple[float, float, float]]:
             mean(one["parameters"] for one in chosen),
         )
 
+    drawn = tuple(name for name in results if name.startswith("random "))
     rows: dict[str, tuple[tuple[str, ...], Callable[[Any], float]]] = {
         "found": (("found",), mean),
-        "random, mean of 3": (tuple(f"random {draw}" for draw in DRAWS), mean),
+        f"random, mean of {len(drawn)}": (drawn, mean),
         "published, best of 3": (PUBLISHED, max),
         LONG: ((LONG,), mean),
         PLAIN: ((PLAIN,), mean),
@@ -172,7 +174,7 @@ def rows_of(results: Numbers) -> dict[str, tuple[float, float, float]]:
     return {
         label: row(*names, pick=pick)
         for label, (names, pick) in rows.items()
-        if all(name in results for name in names)
+        if names and all(name in results for name in names)
     }
 
 
@@ -215,6 +217,7 @@ def main(words: list[str] | None = None) -> None:
     options.add_argument("--set", action="append", default=[], dest="overrides")
     options.add_argument("--device")
     options.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS)
+    options.add_argument("--random", type=int, choices=range(1, len(DRAWS) + 1), default=len(DRAWS))
     asked = options.parse_args(words)
     machine = Machine(device=asked.device)
     for data in asked.data:
@@ -222,9 +225,8 @@ def main(words: list[str] | None = None) -> None:
         for seed in asked.seeds:
             overrides = [f"seed={seed}", "baselines=[]", *data.settings, *asked.overrides]
             recipe = build_recipe(asked.preset, None, overrides)
-            bench = Bench(
-                asked.out / data.name / f"seed{seed}", data, recipe, machine, tuple(asked.rows)
-            )
+            folder, draws = asked.out / data.name / f"seed{seed}", DRAWS[: asked.random]
+            bench = Bench(folder, data, recipe, machine, tuple(asked.rows), draws)
             results.append(bench.measure(lambda line: print(line, flush=True)))
         print("\n".join(table(data.name, results)), flush=True)
 
