@@ -7,9 +7,10 @@
 For every data set and seed: the cell that a whole run finds and trains; random cells (three, or
 as many as --random says), three published ones, and the plain reference network, trained by the
 same recipe for as many epochs; and a published cell and the plain network for as many epochs as
-take the CPU time of the whole run, searches included, at the pace of their short training. Each
-is tested once, after its last epoch. With --rows only some of them are made, "found" always. A
-data set is NAME or NAME=PATH, with settings of [data] behind commas.
+take the CPU time of the whole run, searches included, at the pace of their short training. All
+cells are in the form in which the run trains them. Each network is tested once, after its last
+epoch. With --rows only some of them are made, "found" always. A data set is NAME or NAME=PATH,
+with settings of [data] behind commas.
 
 What is done lies in OUT, a file for each network: the same command goes on where it was
 stopped, and prints the table (Markdown) of what there is. CPU time is that of all threads.
@@ -28,6 +29,7 @@ from typing import Any
 
 from dots.common.files import write_json
 from dots.data.sources.read import Spec
+from dots.nas.plan import trained_form
 from dots.nas.random_cell import random_genotype
 from dots.recipe import Recipe, build_recipe, recipe_from_json
 from dots.recipe.shares import with_epochs
@@ -95,7 +97,7 @@ class Bench:
             ratio = found["cpu_seconds"] / max(results[short]["cpu_seconds"], 1e-3)
             epochs = max(1, round(recipe.train.epochs * ratio))
             train = with_epochs(recipe.train, epochs)
-            cell = load(short).genotype if short in PUBLISHED else None
+            cell = trained_form(recipe, load(short).genotype) if short in PUBLISHED else None
             longer = recipe.model_copy(update={"train": train})
             results[name] = self._train(name, longer, cell)
         say(f"{self.folder}: done")
@@ -105,10 +107,10 @@ class Bench:
         space = named_space(self.recipe.space, self.recipe.nodes)
         for draw in self.draws if "random" in self.rows else ():
             cell = random_genotype(space, self.recipe.topology.edges, self.recipe.seed, draw)
-            yield f"random {draw}", cell
+            yield f"random {draw}", trained_form(self.recipe, cell)
         count = len(PUBLISHED) if "published" in self.rows else int("long" in self.rows)
         for name in PUBLISHED[:count]:
-            yield name, load(name).genotype
+            yield name, trained_form(self.recipe, load(name).genotype)
 
     def _train(self, name: str, recipe: Recipe, genotype: Genotype | None) -> Numbers:
         reference = "plain" if genotype is None else None

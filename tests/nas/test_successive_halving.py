@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from dots.nas.budget.budget import Budget
 from dots.nas.finalists import Finalist, finalists
+from dots.nas.plan import trained_form
 from dots.nas.successive_halving import LARGEST_LOSS, SuccessiveHalving, halving_record
 from dots.networks.body import Shape
 from dots.networks.count import network_cost
@@ -55,16 +57,20 @@ def test_the_searched_cell_is_first_and_no_cell_comes_twice() -> None:
     assert found == finalists(9, searched, budget(), policy=searched, seed=3)
 
 
-def test_a_dense_form_follows_its_published_cell_but_not_within_a_budget() -> None:
-    searched = cell_of("skip_connect")
-    first, second, _ = PUBLISHED
-    found = finalists(6, searched, budget(), dense=True)
+def test_all_compete_in_the_form_in_which_they_would_be_trained() -> None:
+    """Cells that are alike in that form are one; within a budget there is no dense form."""
+    recipe = preset("quick")
+    form = partial(trained_form, recipe)
+    searched = cell_of("sep_conv_5x5")
+    found = finalists(6, searched, budget(), policy=cell_of("sep_conv_3x3"), form=form)
+    first, second, third = PUBLISHED
     assert [cell.origin for cell in found] == [
-        "searched", first, "random-1", f"{first}-dense", "random-2", second
+        "searched", first, "random-1", second, third, "random-2"
     ]  # fmt: skip
-    assert found[3].genotype == resolve(f"{first}-dense")
-    limited = finalists(6, searched, budget(max_parameters=10**9), dense=True)
-    assert [cell.origin for cell in limited][3] == second
+    assert found[0].genotype == cell_of("nor_conv_3x3")
+    assert found[1].genotype == resolve(f"{first}-dense")
+    limits = BudgetSettings(max_parameters=10**9)
+    assert trained_form(recipe.model_copy(update={"budget": limits}), searched) == searched
 
 
 def test_every_finalist_is_within_the_budget() -> None:

@@ -91,7 +91,6 @@ def test_a_lead_over_all_is_told_by_the_least(tmp_path: Path) -> None:
     ("winner", "said"),
     [
         ("GDAS_V1", "dots train GDAS_V1 DATA would have trained it without a search"),
-        ("GDAS_V1-dense", "GDAS_V1, with 3×3 convolutions for the separable ones: of"),
         ("random-1", "The found cell is a random one"),
         ("searched", "The found cell is the searched one: of 2 cells the best on half B"),
         ("probable-2", "probable-2, named by the search"),
@@ -103,6 +102,23 @@ def test_where_the_found_cell_is_from_is_said(tmp_path: Path, winner: str, said:
     assert found.halving[0].origin == winner
     assert [v.accuracy for v in found.halving[0].validation] == [0.91, 0.95] or winner == "random-1"
     assert len(found.halving) == (2 if winner in ("searched", "random-1") else 3)
+
+
+@pytest.mark.parametrize(
+    ("dense", "limit", "said"),
+    [(True, None, "GDAS_V1-dense DATA"), (True, 9, "GDAS_V1 DATA"), (False, None, "GDAS_V1 DATA")],
+)
+def test_a_dense_winner_is_named_so(
+    tmp_path: Path, dense: bool, limit: int | None, said: str
+) -> None:
+    run = fabricate(tmp_path / "run", Plan(winner="GDAS_V1"))
+    recipe = json.loads((run / "recipe.json").read_text())
+    recipe["halving"] = {"cells": 3, "dense": dense}
+    recipe["budget"] = {"max_parameters": limit}
+    (run / "recipe.json").write_text(json.dumps(recipe))
+    remarks = verdict(read_run(run)).remarks
+    assert f"dots train {said} would have" in remarks[0]
+    assert ("dense form" in " ".join(remarks)) == ("dense" in said)
 
 
 @pytest.mark.parametrize("warm", [True, False])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 
@@ -13,7 +13,6 @@ from dots.nas.budget.most_probable import top_cells
 from dots.space.genotype import Genotype
 from dots.space.search_space import SearchSpace
 from dots.zoo import PUBLISHED, load
-from dots.zoo.dense import DENSE, dense_form
 
 SEARCHED = "searched"
 
@@ -34,28 +33,28 @@ def finalists(
     policy: Genotype | None = None,
     distribution: ArchitectureDistribution | None = None,
     seed: int = 0,
-    dense: bool = False,
+    form: Callable[[Genotype], Genotype] = lambda genotype: genotype,
 ) -> tuple[Finalist, ...]:
     """Up to `count` different cells within the budget, the searched one first.
 
     Then come by turns a published cell and one of these: a random cell, the DARTS policy's, and
     by turns the next most probable one of the topology search (`distribution`) and a further
-    random one. With `dense` every published cell is followed by its `dense_form`. No random cell
-    is the one that `budget.random_cell(seed)` gives, against which the outcome is compared.
+    random one. No random cell is the one that `budget.random_cell(seed)` gives, against which
+    the outcome is compared. Each competes in the `form` in which it would be trained.
     """
     drawn = (Finalist(f"random-{draw}", budget.random_cell(seed, draw)) for draw in range(1, count))
     own = _by_turns(drawn, _probable(count, distribution, budget))
     policies = (Finalist("darts-policy", policy),) if policy is not None else ()
-    known = published(budget)
-    if dense and not budget.limits:  # costs are counted of the space's operations alone
-        known = (cell for one in known for cell in (one, _dense(one)))
-    kept = [Finalist(SEARCHED, searched)]
-    for one in _by_turns(known, chain(islice(own, 1), policies, own)):
+    others = _by_turns(published(budget), chain(islice(own, 1), policies, own))
+    kept = [Finalist(SEARCHED, form(searched))]
+    for one in others:
         if len(kept) >= count:
             break
-        new = all(one.genotype != other.genotype for other in kept)
-        if new and _allowed(one.genotype, budget):
-            kept.append(one)
+        if not _allowed(one.genotype, budget):
+            continue
+        genotype = form(one.genotype)
+        if all(genotype != other.genotype for other in kept):
+            kept.append(Finalist(one.origin, genotype))
     return tuple(kept)
 
 
@@ -65,10 +64,6 @@ def published(budget: Budget) -> Iterator[Finalist]:
         cell = load(name).genotype
         if _in_space(cell, budget.space) and budget.fits(cell):
             yield Finalist(name, Genotype(cell.cells, budget.space.name, budget.space))
-
-
-def _dense(finalist: Finalist) -> Finalist:
-    return Finalist(finalist.origin + DENSE, dense_form(finalist.genotype))
 
 
 def _in_space(genotype: Genotype, space: SearchSpace) -> bool:

@@ -28,8 +28,10 @@ from dots.nas.strategies.base import GradientSearch, MethodSettings, OperationSe
 from dots.networks.body import Shape, check_image_size, stem_for
 from dots.recipe import PRESETS, Recipe, build_recipe
 from dots.recipe.settings import OperationSettings, SearchSettings, StageSettings
+from dots.space.genotype import Genotype
 from dots.space.retain import retained_groups
 from dots.space.search_space import OURS, SearchSpace, named_space
+from dots.zoo.dense import dense_form
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,15 @@ def stage_shape(settings: StageSettings, info: DataInfo) -> Shape:
         stem=stem_for(settings.stem, info.image_size),
         head_norm=isinstance(settings, SearchSettings) and settings.head_norm,
     )
+
+
+def trained_form(recipe: Recipe, genotype: Genotype) -> Genotype:
+    """The cell as a run with a halving trains it: by `halving.dense` in its dense form.
+
+    Not within a budget, which counts the operations of the space.
+    """
+    dense = recipe.halving.dense and not recipe.budget.limited
+    return dense_form(genotype) if dense else genotype
 
 
 def read_settings(strategy: type[OperationSearch], values: Mapping[str, Any]) -> MethodSettings:

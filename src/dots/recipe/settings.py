@@ -407,8 +407,8 @@ class HalvingSettings(Settings):
     )
     dense: bool = Field(
         default=False,
-        description="every published cell competes also with 3×3 convolutions of all channels in "
-        "place of its depthwise separable ones; not within a budget",
+        description="all cells compete, and the winner and its baselines are trained, with 3×3 "
+        "convolutions of all channels in place of depthwise separable ones; not within a budget",
     )
 
     @property

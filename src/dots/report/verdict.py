@@ -216,12 +216,13 @@ def _origin(run: Run) -> Iterator[str]:
     }
     winner, own = run.halving.winner, last.get("searched")
     reached = percent(last.get(winner), 1)
-    if (name := winner.removesuffix(DENSE)) in PUBLISHED:
-        form = "" if name == winner else ", with 3×3 convolutions for the separable ones"
+    dense = _dense(run)
+    if winner in PUBLISHED:
         yield (
-            f"The found cell is a published one, {name}{form}: of {len(last)} cells it was the "
-            f"best on half B ({reached}; the searched cell left with {percent(own, 1)}). "
-            f"dots train {winner} DATA would have trained it without a search."
+            f"The found cell is a published one, {winner}: of {len(last)} cells it was the best on "
+            f"half B ({reached}; the searched cell left with {percent(own, 1)}). "
+            f"dots train {winner}{DENSE if dense else ''} DATA "
+            f"would have trained it without a search."
         )
     elif winner.startswith("random"):
         yield (
@@ -231,6 +232,18 @@ def _origin(run: Run) -> Iterator[str]:
     else:
         kind = "the searched one" if winner == "searched" else f"{winner}, named by the search"
         yield f"The found cell is {kind}: of {len(last)} cells the best on half B ({reached})."
+    if dense:
+        yield (
+            "All cells competed and were trained in their dense form, with 3×3 convolutions of all "
+            "channels in place of depthwise separable ones."
+        )
+
+
+def _dense(run: Run) -> bool:
+    """Whether its cells, found and compared, have dense convolutions for separable ones."""
+    limits = ("max_parameters", "max_multiply_adds", "latency_target")
+    limited = any(run.setting(f"budget.{limit}") is not None for limit in limits)
+    return run.setting("halving.dense") is True and not limited
 
 
 def _at_equal_time(run: Run, cells: Mapping[str, Trained]) -> Iterator[str]:

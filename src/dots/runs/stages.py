@@ -15,6 +15,7 @@ from dots.common.errors import UserError
 from dots.common.records import (
     CANDIDATES,
     GENOTYPE,
+    HALVING,
     POLICY_GENOTYPE,
     RANDOM_GENOTYPE,
     SEARCHED_GENOTYPE,
@@ -23,7 +24,7 @@ from dots.common.records import (
 )
 from dots.nas.budget.most_probable import alternatives
 from dots.nas.finalists import Finalist, finalists, published
-from dots.nas.plan import Plan, stage_shape
+from dots.nas.plan import Plan, stage_shape, trained_form
 from dots.nas.successive_halving import SuccessiveHalving, halving_record
 from dots.networks.saved import save_network
 from dots.networks.specification import CellNetworkSpec, Network, NetworkSpec, ReferenceNetworkSpec
@@ -126,7 +127,7 @@ def choose_cell(session: Session, retained: CandidateFile, searched: Genotype) -
         policy=policy,
         distribution=distribution,
         seed=recipe.seed,
-        dense=recipe.halving.dense,
+        form=partial(trained_form, recipe),
     )
     session.say(f"halving: {', '.join(cell.origin for cell in cells)}")
 
@@ -181,7 +182,7 @@ def baseline(session: Session, name: Baseline) -> NetworkSpec | None:
     run, info = session.run, session.images.info
     match name:
         case "random":
-            cell = session.budget.random_cell(session.plan.recipe.seed)
+            cell = competing_form(session, session.budget.random_cell(session.plan.recipe.seed))
             run.write_text(RANDOM_GENOTYPE, cell.to_text())
         case "darts-policy":
             if not run.has(POLICY_GENOTYPE):
@@ -194,7 +195,14 @@ def baseline(session: Session, name: Baseline) -> NetworkSpec | None:
             cell = first.genotype
         case "plain":
             return ReferenceNetworkSpec("plain", len(info.classes), info.channels, info.image_size)
-    return cell_network_spec(session, cell)
+    return cell_network_spec(session, competing_form(session, cell))
+
+
+def competing_form(session: Session, genotype: Genotype) -> Genotype:
+    """A baseline's cell in the form of the finalists, if there were any."""
+    if session.run.has(HALVING):
+        return trained_form(session.plan.recipe, genotype)
+    return genotype
 
 
 def _can_be_built(session: Session, name: str, network_spec: NetworkSpec) -> bool:

@@ -13,7 +13,7 @@ import torch
 from dots.common.seeding import isolated_random_state, seed_for, seed_step
 from dots.data import DataInfo
 from dots.data.batch import Batch
-from dots.nas.plan import Plan, stage_shape
+from dots.nas.plan import Plan, stage_shape, trained_form
 from dots.nas.random_cell import random_genotype
 from dots.networks.specification import CellNetworkSpec
 from dots.recipe.settings import SearchSettings
@@ -111,7 +111,7 @@ def _stage(plan: Plan, info: DataInfo, engine: Engine, name: str, batches: Rando
         scores = {kind: torch.rand(count, generator=draw).tolist() for kind in space.kinds}
         candidates = retain(space, scores, recipe.retain)
         return builders.topology_stage(plan, info, engine, candidates, lambda *_: batches)
-    cell = random_genotype(space, recipe.topology.edges, recipe.seed)
+    cell = trained_form(recipe, random_genotype(space, recipe.topology.edges, recipe.seed))
     network = builders.new_network(
         plan, CellNetworkSpec(cell, stage_shape(recipe.train, info)), name
     )
