@@ -21,6 +21,7 @@ from dots.runs.launch import Job, Machine, begin
 from dots.runs.progress import Silent
 from dots.runs.stages import choose_cell, search_operations, search_topology
 from dots.space.genotype import Cell, Edge, Genotype
+from dots.zoo.dense import dense_form
 from helpers.killing import QUICKEST, Killer
 from helpers.run_equality import differing, without_times
 
@@ -89,6 +90,28 @@ def test_the_training_begins_with_the_weights_of_the_winner(tmp_path: Path) -> N
             assert torch.equal(value, began[name]), name
     kernels = [name for name, value in began.items() if value.dim() == 4]
     assert all(not torch.equal(networks[1][name], began[name]) for name in kernels)
+
+
+def test_a_dense_run_trains_dense_cells(finished: Path, tmp_path: Path) -> None:
+    """The search is as without; a cell that is given to `dots train` stays as it is."""
+    out = tmp_path / "run"
+    dense = ("--set", "halving.dense=true")
+    assert run(["run", "digits", "--out", str(out), *QUICKEST, *SEARCH, *HALVING, *dense]) == 0
+    before, after = (read(path / "halving.json")["cells"] for path in (finished, out))
+    for separable, changed in zip(before, after, strict=True):
+        assert separable["origin"] == changed["origin"]
+        form = dense_form(Genotype.from_json(separable["genotype"]))
+        assert Genotype.from_json(changed["genotype"]) == form
+    assert read(out / "genotype-searched.json") == read(finished / "genotype-searched.json")
+    won = read(out / "halving.json")["winner"]
+    chosen = next(cell["genotype"] for cell in after if cell["origin"] == won)
+    assert read(out / "genotype.json") == chosen == read(out / "network.json")["genotype"]
+    random = Genotype.load(finished / "genotype-random.json")
+    assert Genotype.load(out / "genotype-random.json") == dense_form(random) != random
+    words = ["train", str(finished), "digits", "--baselines", "--out", str(tmp_path / "given")]
+    assert run([*words, *QUICKEST, *SEARCH[-4:], *dense]) == 0
+    assert read(tmp_path / "given/genotype.json") == read(finished / "genotype.json")
+    assert Genotype.load(tmp_path / "given/genotype-random.json") == random
 
 
 @pytest.mark.parametrize("at", [1, 3])
