@@ -91,6 +91,12 @@ def test_each_format_is_told_from_the_others() -> None:
     assert read(repr(printed), "a file") == both
 
 
+def test_other_programs_are_not_given_operations_that_they_lack() -> None:
+    for form in ("nni", "naslib"):
+        with pytest.raises(UserError, match=r"DARTS space.*use 'darts' or 'dots'"):
+            WRITERS[form](zoo.resolve("DOTS_C10-dense"))
+
+
 def test_naslib_has_its_own_names_and_outputs() -> None:
     text = DARTS_V2.replace("normal_concat=[2, 3, 4, 5]", "normal_concat=[2, 3, 4, 5, 6]")
     text = text.replace("reduce_concat=[2, 3, 4, 5]", "reduce_concat=[4, 5, 6]")

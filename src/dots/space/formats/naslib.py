@@ -18,7 +18,7 @@ from dots.space.cell import Edge
 from dots.space.formats.darts import two_edges
 from dots.space.formats.nasbench201 import from_edges, on_edges
 from dots.space.genotype import Cell, Genotype
-from dots.space.search_space import darts_space
+from dots.space.search_space import DARTS_OPERATIONS, darts_space
 
 _PREFIX = "NetworkSelectorDatasetInfo:darts:"
 _EDGE = re.compile(r"(?:.*:)?edge_(normal|reduce)_(\d{1,2})")
@@ -77,6 +77,11 @@ def write(genotype: Genotype) -> str:
             )
         for target, edges in enumerate(nodes, start=_CELL.inputs):
             for edge in sorted(edges, key=lambda edge: edge.source):
+                if edge.op not in DARTS_OPERATIONS:
+                    raise UserError(
+                        f"NASLib's DARTS space has no {edge.op!r}, which the {kind} cell has: "
+                        "use 'darts' or 'dots'"
+                    )
                 index = _CELL.edges.index((edge.source, target))
                 value[f"{_PREFIX}edge_{kind}_{index}"] = edge.op
         for target, pair in enumerate(sources[1:], start=_CELL.inputs + 1):
