@@ -221,8 +221,8 @@ def _origin(run: Run) -> Iterator[str]:
         yield (
             f"The found cell is a published one, {winner}: of {len(last)} cells it was the best on "
             f"half B ({reached}; the searched cell left with {percent(own, 1)}). "
-            f"dots train {winner}{DENSE if dense else ''} DATA "
-            f"would have trained it without a search."
+            f"dots train {winner}{DENSE if dense else ''} DATA would have trained it without a "
+            "search."
         )
     elif winner.startswith("random"):
         yield (

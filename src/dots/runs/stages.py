@@ -182,8 +182,7 @@ def baseline(session: Session, name: Baseline) -> NetworkSpec | None:
     run, info = session.run, session.images.info
     match name:
         case "random":
-            cell = competing_form(session, session.budget.random_cell(session.plan.recipe.seed))
-            run.write_text(RANDOM_GENOTYPE, cell.to_text())
+            cell = session.budget.random_cell(session.plan.recipe.seed)
         case "darts-policy":
             if not run.has(POLICY_GENOTYPE):
                 return None
@@ -195,7 +194,10 @@ def baseline(session: Session, name: Baseline) -> NetworkSpec | None:
             cell = first.genotype
         case "plain":
             return ReferenceNetworkSpec("plain", len(info.classes), info.channels, info.image_size)
-    return cell_network_spec(session, competing_form(session, cell))
+    cell = competing_form(session, cell)
+    if name == "random":
+        run.write_text(RANDOM_GENOTYPE, cell.to_text())
+    return cell_network_spec(session, cell)
 
 
 def competing_form(session: Session, genotype: Genotype) -> Genotype:
