@@ -86,7 +86,8 @@ class Bench:
         run = json.loads((self.folder / "found/recipe.json").read_text())
         recipe = recipe_from_json(run)  # with the epochs that these images get
         results = {"found": found}
-        for name, genotype in self._cells():
+        cells = dict(self._cells())
+        for name, genotype in cells.items():
             results[name] = self._train(name, recipe, genotype)
             say(f"{self.folder}: {name} {results[name]['test_accuracy']:.4f}")
         if {"plain", "long-plain"} & set(self.rows):
@@ -97,9 +98,8 @@ class Bench:
             ratio = found["cpu_seconds"] / max(results[short]["cpu_seconds"], 1e-3)
             epochs = max(1, round(recipe.train.epochs * ratio))
             train = with_epochs(recipe.train, epochs)
-            cell = trained_form(recipe, load(short).genotype) if short in PUBLISHED else None
             longer = recipe.model_copy(update={"train": train})
-            results[name] = self._train(name, longer, cell)
+            results[name] = self._train(name, longer, cells.get(short))
         say(f"{self.folder}: done")
         return results
 

@@ -111,6 +111,21 @@ def test_worth(printed: Any, tmp_path: Path) -> None:
     assert again.splitlines()[-10:] == text.splitlines()[-10:]
 
 
+def test_collapse(printed: Any, tmp_path: Path) -> None:
+    """A search for each row, which a second call reads."""
+    few = [
+        "data.search_limit=40", "operations.epochs=1", "operations.weight_epochs=0",
+        "operations.cells=2", "operations.channels=2", "topology.cells=2", "topology.channels=2",
+    ]  # fmt: skip
+    words = [str(tmp_path), "digits", "--spaces=s4", "--strategies=darts", "--seeds", "0"]
+    text = printed("collapse", [*words, *(f"--set={one}" for one in few)])
+    kept = json.loads((tmp_path / "s4/darts/seed0.json").read_text())
+    assert 0 <= kept["unlearned"] <= 8
+    assert f"| s4 | darts | {kept['unlearned']} | {kept['unlearned']:.1f} |" in text
+    (tmp_path / "s4/darts/seed0.json").write_text('{"unlearned": 7, "cpu_seconds": 1.0}')
+    assert "| s4 | darts | 7 | 7.0 | 1 of 1 | 1 |" in printed("collapse", words)
+
+
 def test_threads(printed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """With runs that do nothing."""
     script, ran = import_module("threads"), []

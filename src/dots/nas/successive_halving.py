@@ -166,11 +166,9 @@ class SuccessiveHalving:
         row = {"round": place.round, "cell": index, **self.training.end_epoch(place.epoch)}
         if place.last:
             began = monotonic()
-            network, last = (
-                self.training.module(),
-                islice(self.batches(epoch, 0), STATISTICS_BATCHES),
-            )
-            self.engine.renew_statistics(network, (batch for batch, _ in last))
+            network = self.training.module()
+            pairs = islice(self.batches(epoch, 0), STATISTICS_BATCHES)
+            self.engine.renew_statistics(network, (batch for batch, _ in pairs))
             result = self.judge(network)
             score = _score(result)
             self.judged[index].append(score)
