@@ -114,7 +114,9 @@ def _within_time(
     if speed is None:
         return recipe, None
     counts = counts_of(plan, data)
-    timed = TimeLimit(limits.seconds or 0.0, kind, candidates, counts, speed)
+    timed = TimeLimit(
+        limits.seconds or 0.0, kind, candidates, counts, speed, wanted=recipe.to_json()
+    )
     if limits.seconds is not None:
         recipe = timed.fitted(recipe)
         for name, old, new in differences(plan.recipe, recipe):
@@ -143,7 +145,7 @@ def _measured(
 
 
 def cut_to_time(session: Session, stage: str) -> Plan:
-    """The plan as it stands ahead of `stage`: with a time limit, cut to the time that is left.
+    """The plan as it stands ahead of `stage`: with a time limit, fitted to the time that is left.
 
     What has begun keeps what it was given.
     """
@@ -154,7 +156,7 @@ def cut_to_time(session: Session, stage: str) -> Plan:
             limit = TimeLimit.from_json(run.read_json(PLAN), str(run.path / PLAN))
             cut = limit.refitted(run.recipe, run.metrics.rows(), stage)
             for name, old, new in differences(run.recipe, cut):
-                session.say(f"cut to keep to the time limit: {name} was {old}, is {new}")
+                session.say(f"fitted to the time that is left: {name} was {old}, is {new}")
             answer = json.dumps(cut.to_json())
         recipe = recipe_from_json(json.loads(session.engine.processes.text(answer)))
         if recipe != run.recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -108,6 +109,29 @@ def test_a_slower_machine_cuts_what_is_left_and_again_nothing() -> None:
     assert limit.refitted(cut, rows, "topology") == cut  # a resume decides nothing anew
 
 
+def test_a_faster_machine_gives_back_what_was_cut() -> None:
+    recipe = build_recipe("tiny", overrides=["topology.epochs=20", "train.epochs=50"])
+    limit = replace(_limit(0.6 * _total(recipe)), wanted=recipe.to_json())
+    cut = limit.fitted(recipe)
+    assert (cut.topology.epochs < 20, cut.train.epochs < 50, cut.baselines) == (True, True, ())
+    planned = sum(part.seconds for part in limit.plan(cut) if part.name == "operations")
+    epochs = cut.operations.epochs
+
+    def refitted(speed: float) -> Recipe:
+        """As it is after an operation search that took 1/`speed` of the planned time."""
+        rows = _rows("operations", epochs, planned / epochs / speed)
+        found = limit.refitted(cut, rows, "topology")
+        assert limit.refitted(found, rows, "topology") == found
+        assert found.operations == cut.operations  # what is over stays as it was
+        return found
+
+    assert refitted(4.0) == cut.model_copy(
+        update={name: getattr(recipe, name) for name in ("topology", "train", "baselines")}
+    )
+    assert cut.train.epochs < refitted(1.3).train.epochs <= 50
+    assert refitted(0.5).train.epochs < cut.train.epochs
+
+
 def test_a_run_on_time_is_not_cut() -> None:
     recipe = preset("tiny")
     limit = _limit(_total(recipe) / MARGIN + 1)
@@ -125,6 +149,8 @@ def test_where_nothing_is_left_one_epoch_remains() -> None:
 def test_it_can_be_kept_in_a_file() -> None:
     limit = _limit(90.0)
     assert TimeLimit.from_json(json.loads(json.dumps(limit.to_json())), "x") == limit
+    wanted = replace(limit, wanted=preset("tiny").to_json())
+    assert TimeLimit.from_json(json.loads(json.dumps(wanted.to_json())), "x") == wanted
     for damaged in (None, {}, {"seconds": "x"}, {**limit.to_json(), "speed": {"late": 3}}):
         with pytest.raises(UserError, match=r"plan\.json"):
             TimeLimit.from_json(damaged, "plan.json")

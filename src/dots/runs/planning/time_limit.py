@@ -2,8 +2,8 @@
 
 The schedules of a stage (learning rate, temperature) depend on its number of epochs, so that
 is fixed when the stage begins. Before every later stage the time that is left is looked at
-again, with how much faster or slower the stages so far were than planned; epochs are only ever
-cut. What was decided stands in recipe.json before the stage begins: a run that is resumed
+again, with how much faster or slower the stages so far were than planned: what was cut in vain
+comes back. What was decided stands in recipe.json before the stage begins: a run that is resumed
 decides nothing anew.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from dots.common.errors import UserError
-from dots.recipe import Recipe
+from dots.recipe import Recipe, recipe_from_json
 from dots.recipe.shares import with_search_share, with_training_share
 from dots.runs.planning.time_estimate import Counts, Part, Speed, parts
 from dots.runs.progress import duration
@@ -34,6 +34,8 @@ One that takes less than this share of the training's time stays: it would bring
 """
 
 PUBLISHED = "published"
+
+_STAGES = ("operations", "topology", "halving", "train")
 
 _ATTEMPTS, _STEP = 120, 0.95
 
@@ -53,13 +55,17 @@ def seconds_of(text: str) -> float:
 
 @dataclass(frozen=True)
 class TimeLimit:
-    """The content of plan.json: the limit in seconds, and what was measured at the start."""
+    """The content of plan.json: the limit in seconds, and what was measured at the start.
+
+    `wanted` is the recipe before it was cut, as JSON; none: what is cut stays so.
+    """
 
     seconds: float
     kind: str
     candidates: bool
     counts: Counts
     speed: Speed
+    wanted: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -86,22 +92,29 @@ class TimeLimit:
         return self.plan(recipe)
 
     def refitted(self, recipe: Recipe, rows: Sequence[dict[str, Any]], stage: str) -> Recipe:
-        """The recipe with the stages from `stage` on cut to what is left after `rows`.
+        """The recipe with the stages from `stage` on as wanted, cut to what is left after `rows`.
 
         `rows` are the metrics so far. Where nothing fits any more, one epoch of each is left
         and the baselines are left out.
         """
-        spent = sum(float(row["seconds"]) for row in rows)
+        spent = sum(float(row["seconds"]) + row.get("validation_seconds", 0.0) for row in rows)
         done = {str(row["stage"]) for row in rows}
         planned = sum(part.seconds for part in self.plan(recipe) if part.name in done)
         slower = min(20.0, max(0.2, spent / planned)) if planned and spent else 1.0
-        left = max(0.0, self.seconds - spent) * (1 + MARGIN) / 2
+        left = max(MARGIN * self.seconds - spent, (self.seconds - spent) / 2, 0.0)
 
         def remaining(of: Recipe) -> list[Part]:
             plan = self.plan(of, slower)
             names = [part.name for part in plan]
             return plan[names.index(stage if stage in names else "train") :]
 
+        if self.wanted is not None:
+            whole = recipe_from_json(self.wanted, "the plan of the run")
+            names = _STAGES[_STAGES.index(stage) :]
+            recipe = recipe.model_copy(update={name: getattr(whole, name) for name in names})
+            compared = recipe.model_copy(update={"baselines": whole.baselines})
+            if sum(part.seconds for part in remaining(compared)) <= left:
+                return compared  # else a baseline would take of the time of the training
         return cut(recipe, remaining(recipe), left, remaining, None)
 
 
