@@ -132,6 +132,33 @@ def test_a_faster_machine_gives_back_what_was_cut() -> None:
     assert refitted(0.5).train.epochs < cut.train.epochs
 
 
+@given(
+    share=st.floats(0.1, 2.0),
+    speed=st.floats(0.2, 5.0),
+    name=st.sampled_from(["tiny", "quick", "small"]),
+)
+@settings(deadline=None, max_examples=60)
+def test_what_is_left_is_kept_to_and_a_faster_run_loses_nothing(
+    share: float, speed: float, name: str
+) -> None:
+    recipe = preset(name)
+    limit = replace(_limit(share * _total(recipe)), wanted=recipe.to_json())
+    try:
+        cut = limit.fitted(recipe)
+    except UserError as error:
+        assert "--time-limit" in str(error)  # noqa: PT017 - both ends are right
+        return
+    planned = sum(part.seconds for part in limit.plan(cut) if part.name == "operations")
+    epochs = cut.operations.epochs
+    found = limit.refitted(cut, _rows("operations", epochs, planned / epochs / speed), "topology")
+    left = sum(part.seconds for part in limit.plan(found, 1 / speed)) - planned / speed
+    usable = max(MARGIN * limit.seconds - planned / speed, (limit.seconds - planned / speed) / 2)
+    assert left <= usable * (1 + 1e-9) or (found.train.epochs, found.baselines) == (1, ())
+    if speed >= 1:
+        assert found.train.epochs >= cut.train.epochs
+        assert set(found.baselines) >= set(cut.baselines)
+
+
 def test_a_run_on_time_is_not_cut() -> None:
     recipe = preset("tiny")
     limit = _limit(_total(recipe) / MARGIN + 1)
