@@ -114,7 +114,7 @@ def test_a_dense_run_trains_dense_cells(finished: Path, tmp_path: Path) -> None:
     assert Genotype.load(tmp_path / "given/genotype-random.json") == random
 
 
-@pytest.mark.parametrize("at", [1, 3])
+@pytest.mark.parametrize("at", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_kill_in_the_halving_changes_nothing(
     killer: Killer, finished: Path, tmp_path: Path, at: int
 ) -> None:

@@ -231,7 +231,7 @@ def test_a_signal_saves_and_resume_equals_uninterrupted(
 @pytest.mark.parametrize(
     ("at", "number", "status"),
     [
-        ((1, "-operations.safetensors"), signal.SIGTERM, 143),
+        pytest.param((1, "-operations.safetensors"), signal.SIGTERM, 143, marks=pytest.mark.slow),
         ((1, "candidates.json"), signal.SIGKILL, -signal.SIGKILL),
     ],
 )

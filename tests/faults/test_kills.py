@@ -27,7 +27,9 @@ def check(end: End, one: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "at", [("replace", 5), ("fsync", 30), ("report", 1)], ids=lambda at: f"{at[0]}-{at[1]}"
+    "at",
+    [("replace", 5), pytest.param(("fsync", 30), marks=pytest.mark.slow), ("report", 1)],
+    ids=lambda at: f"{at[0]}-{at[1]}",
 )
 def test_killed_in_a_call(
     killer: Killer, undisturbed: tuple[Path, float], tmp_path: Path, at: tuple[str, int]

@@ -23,7 +23,7 @@ def undisturbed(killer: Killer, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return out
 
 
-@pytest.mark.parametrize("stage", ["operations", "topology"])
+@pytest.mark.parametrize("stage", ["operations", pytest.param("topology", marks=pytest.mark.slow)])
 def test_it_goes_on_where_it_was(
     killer: Killer, undisturbed: Path, tmp_path: Path, stage: str
 ) -> None:
