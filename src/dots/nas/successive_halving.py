@@ -241,6 +241,11 @@ def _score(result: TestResult) -> tuple[float, float]:
     return result.accuracy, min(result.loss, LARGEST_LOSS)
 
 
+def epoch_seconds(row: Mapping[str, Any]) -> float:
+    """What an epoch took by its row of the metrics, the judgement after it included."""
+    return float(row["seconds"]) + float(row.get("validation_seconds", 0.0))
+
+
 def halving_record(stage: SuccessiveHalving, rows: Sequence[Mapping[str, Any]]) -> Halving:
     """The content of halving.json: every cell, what it reached on half B, and its seconds.
 
@@ -250,8 +255,7 @@ def halving_record(stage: SuccessiveHalving, rows: Sequence[Mapping[str, Any]]) 
 
     def seconds(index: int) -> float:
         own = [row for row in counted if row["cell"] == index]
-        spent = (float(row["seconds"]) + float(row.get("validation_seconds", 0)) for row in own)
-        return round(sum(spent), 3)
+        return round(sum(map(epoch_seconds, own)), 3)
 
     return Halving(
         version=1,

@@ -9,6 +9,7 @@ from typing import Any
 from dots.recipe.settings import HalvingSettings, Recipe, TrainSettings
 
 SEARCHES = ("operations", "topology", "halving")
+STAGES = (*SEARCHES, "train")
 
 
 def fitted_to_images(recipe: Recipe, train: int, searched: int) -> Recipe:

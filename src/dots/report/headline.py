@@ -9,11 +9,10 @@ from pydantic import ValidationError
 
 from dots.common.records import MetricRow
 from dots.recipe.settings import HalvingSettings
+from dots.recipe.shares import STAGES
 from dots.report.reading import Run
 from dots.report.verdict import test_images, wilson
 from dots.report.wording import NONE, amount, duration, percent
-
-SEARCH_STAGES = ("operations", "topology", "halving")
 
 
 def tiles(run: Run) -> list[tuple[str, str, str]]:
@@ -63,7 +62,7 @@ def stage_states(run: Run) -> list[StageState]:
 
 def _stages(run: Run) -> Iterator[str]:
     present = dict.fromkeys(row.stage for row in run.metrics)
-    planned = [s for s in (*SEARCH_STAGES, "train") if planned_epochs(run, s)]
+    planned = [s for s in STAGES if planned_epochs(run, s)]
     yield from planned
     yield from (stage for stage in present if stage not in planned)
 

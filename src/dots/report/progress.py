@@ -19,8 +19,9 @@ from rich.text import Text
 
 from dots.common.errors import UserError
 from dots.common.records import LOCK, METRICS, ArchitectureRow, MetricRow
+from dots.recipe.shares import STAGES
 from dots.report.graph import choices_of, space_of
-from dots.report.headline import SEARCH_STAGES, planned_epochs
+from dots.report.headline import planned_epochs
 from dots.report.reading import FOUND, SEARCHED, Run, read_run
 from dots.report.wording import NONE, duration, operation, percent, stage_name, visible
 from dots.space.discretise import derive_darts, derive_dots
@@ -106,7 +107,7 @@ def _stage_names(run: Run) -> Iterator[str]:
     """The stages that the recipe plans, in order, then any others that ran."""
     baselines = run.setting("baselines")
     cells = [f"train-{name}" for name in baselines] if isinstance(baselines, list) else []
-    planned = [s for s in (*SEARCH_STAGES, "train", *cells) if planned_epochs(run, s)]
+    planned = [s for s in (*STAGES, *cells) if planned_epochs(run, s)]
     yield from planned
     yield from dict.fromkeys(row.stage for row in run.metrics if row.stage not in planned)
 

@@ -30,7 +30,7 @@ from dots.data.sources.read import Spec
 from dots.data.splits import check_halves, halves_record
 from dots.nas.plan import Plan, make_plan
 from dots.recipe import Recipe
-from dots.recipe.shares import SEARCHES, fitted_to_images
+from dots.recipe.shares import STAGES, fitted_to_images
 from dots.runs.directory import RunDirectory, check_free
 from dots.runs.further_training import INITIAL, backbone, extended, reopen
 from dots.runs.job import Job, Machine, check_network_spec, dry_recipe, network_spec_for, read_job
@@ -222,7 +222,7 @@ def _fitted_to_images(plan: Plan, data: ImageData, watcher: Watcher) -> Plan:
     fitted = fitted_to_images(recipe, len(data.train), len(data.half_a) + len(data.half_b))
     if fitted == recipe:
         return plan
-    epochs = ", ".join(f"{name} {getattr(fitted, name).epochs}" for name in (*SEARCHES, "train"))
+    epochs = ", ".join(f"{name} {getattr(fitted, name).epochs}" for name in STAGES)
     watcher.say(f"epochs for {len(data.train)} training images: {epochs}")
     return plan.having(fitted)
 

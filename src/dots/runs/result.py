@@ -20,7 +20,9 @@ from dots.common.records import (
     Samples,
 )
 from dots.data import Batches, pngs
+from dots.nas.successive_halving import epoch_seconds
 from dots.recipe import TrainSettings
+from dots.recipe.shares import SEARCHES
 from dots.runs.directory import RunDirectory
 from dots.runs.further_training import earlier
 from dots.runs.metrics import write_board
@@ -29,9 +31,6 @@ from dots.space.genotype import Genotype
 from dots.space.search_space import SearchSpace
 from dots.training.evaluate import Mistake
 from dots.zoo.nasbench201 import Truth
-
-SEARCHES = ("operations", "topology", "halving")
-"""What the names of the stages begin with that search."""
 
 SHOWN = 16
 """How many augmented images the report shows."""
@@ -77,9 +76,8 @@ def collect_result(run: RunDirectory) -> dict[str, Any]:
     result: dict[str, Any] = _outcome(test) if test else dict.fromkeys(OUTCOME)
     result |= {name: test[name] for name in ("reference", "skeleton") if name in test}
     searched = [row for row in rows if row["stage"].startswith(SEARCHES)]
-    judged = sum(row.get("validation_seconds", 0.0) for row in searched)
     result |= {
-        "search_seconds": round(_total(searched, "seconds") + judged, 3),
+        "search_seconds": round(sum(map(epoch_seconds, searched)), 3),
         "search_cpu_seconds": _total(searched, "cpu_seconds"),
         "train_seconds": _total(_of_stage(rows, "train"), "seconds"),
         "seed": run.recipe.seed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +24,15 @@ SPEED = Speed(
 
 def _limit(seconds: float, kind: str = "run") -> TimeLimit:
     return TimeLimit(seconds, kind, False, COUNTS, SPEED)
+
+
+def _fitted(limit: TimeLimit, recipe: Recipe) -> Recipe | None:
+    """The recipe cut to the limit; none where that is refused, naming the option."""
+    try:
+        return limit.fitted(recipe)
+    except UserError as error:
+        assert "--time-limit" in str(error)  # noqa: PT017 - a limit may be too short for it
+        return None
 
 
 def _total(recipe: Recipe, kind: str = "run") -> float:
@@ -51,10 +61,8 @@ def test_what_fits_is_left_alone(kind: str) -> None:
 @settings(deadline=None, max_examples=60)
 def test_a_cut_recipe_fits_and_is_a_recipe(seconds: float, name: str) -> None:
     recipe = preset(name)
-    try:
-        cut = _limit(seconds).fitted(recipe)
-    except UserError as error:
-        assert "--time-limit" in str(error)  # noqa: PT017 - both ends are right
+    cut = _fitted(_limit(seconds), recipe)
+    if cut is None:
         return
     assert _total(cut) <= MARGIN * seconds
     assert recipe_from_json(json.loads(json.dumps(cut.to_json()))) == cut  # every check passes
@@ -93,8 +101,15 @@ def test_the_dearest_baseline_goes_before_half_of_the_training_does() -> None:
     assert tight.train.epochs >= 5
 
 
-def _rows(stage: str, epochs: int, seconds: float) -> list[dict[str, object]]:
+def _rows(stage: str, epochs: int, seconds: float) -> list[dict[str, Any]]:
     return [{"stage": stage, "epoch": epoch, "seconds": seconds} for epoch in range(epochs)]
+
+
+def _searched(limit: TimeLimit, recipe: Recipe, speed: float) -> list[dict[str, Any]]:
+    """The rows of an operation search that took 1/`speed` of the planned time."""
+    planned = sum(part.seconds for part in limit.plan(recipe) if part.name == "operations")
+    epochs = recipe.operations.epochs
+    return _rows("operations", epochs, planned / epochs / speed)
 
 
 def test_a_slower_machine_cuts_what_is_left_and_again_nothing() -> None:
@@ -114,12 +129,9 @@ def test_a_faster_machine_gives_back_what_was_cut() -> None:
     limit = replace(_limit(0.6 * _total(recipe)), wanted=recipe.to_json())
     cut = limit.fitted(recipe)
     assert (cut.topology.epochs < 20, cut.train.epochs < 50, cut.baselines) == (True, True, ())
-    planned = sum(part.seconds for part in limit.plan(cut) if part.name == "operations")
-    epochs = cut.operations.epochs
 
     def refitted(speed: float) -> Recipe:
-        """As it is after an operation search that took 1/`speed` of the planned time."""
-        rows = _rows("operations", epochs, planned / epochs / speed)
+        rows = _searched(limit, cut, speed)
         found = limit.refitted(cut, rows, "topology")
         assert limit.refitted(found, rows, "topology") == found
         assert found.operations == cut.operations  # what is over stays as it was
@@ -143,16 +155,14 @@ def test_what_is_left_is_kept_to_and_a_faster_run_loses_nothing(
 ) -> None:
     recipe = preset(name)
     limit = replace(_limit(share * _total(recipe)), wanted=recipe.to_json())
-    try:
-        cut = limit.fitted(recipe)
-    except UserError as error:
-        assert "--time-limit" in str(error)  # noqa: PT017 - both ends are right
+    cut = _fitted(limit, recipe)
+    if cut is None:
         return
-    planned = sum(part.seconds for part in limit.plan(cut) if part.name == "operations")
-    epochs = cut.operations.epochs
-    found = limit.refitted(cut, _rows("operations", epochs, planned / epochs / speed), "topology")
-    left = sum(part.seconds for part in limit.plan(found, 1 / speed)) - planned / speed
-    usable = max(MARGIN * limit.seconds - planned / speed, (limit.seconds - planned / speed) / 2)
+    rows = _searched(limit, cut, speed)
+    spent = sum(row["seconds"] for row in rows)
+    found = limit.refitted(cut, rows, "topology")
+    left = sum(part.seconds for part in limit.plan(found, 1 / speed)) - spent
+    usable = max(MARGIN * limit.seconds - spent, (limit.seconds - spent) / 2)
     assert left <= usable * (1 + 1e-9) or (found.train.epochs, found.baselines) == (1, ())
     if speed >= 1:
         assert found.train.epochs >= cut.train.epochs

@@ -17,8 +17,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from dots.common.errors import UserError
+from dots.nas.successive_halving import epoch_seconds
 from dots.recipe import Recipe, recipe_from_json
-from dots.recipe.shares import with_search_share, with_training_share
+from dots.recipe.shares import STAGES, with_search_share, with_training_share
 from dots.runs.planning.time_estimate import Counts, Part, Speed, parts
 from dots.runs.progress import duration
 
@@ -34,8 +35,6 @@ One that takes less than this share of the training's time stays: it would bring
 """
 
 PUBLISHED = "published"
-
-_STAGES = ("operations", "topology", "halving", "train")
 
 _ATTEMPTS, _STEP = 120, 0.95
 
@@ -97,7 +96,7 @@ class TimeLimit:
         `rows` are the metrics so far. Where nothing fits any more, one epoch of each is left
         and the baselines are left out.
         """
-        spent = sum(float(row["seconds"]) + row.get("validation_seconds", 0.0) for row in rows)
+        spent = sum(map(epoch_seconds, rows))
         done = {str(row["stage"]) for row in rows}
         planned = sum(part.seconds for part in self.plan(recipe) if part.name in done)
         slower = min(20.0, max(0.2, spent / planned)) if planned and spent else 1.0
@@ -110,7 +109,7 @@ class TimeLimit:
 
         if self.wanted is not None:
             whole = recipe_from_json(self.wanted, "the plan of the run")
-            names = _STAGES[_STAGES.index(stage) :]
+            names = STAGES[STAGES.index(stage) :]
             recipe = recipe.model_copy(update={name: getattr(whole, name) for name in names})
             compared = recipe.model_copy(update={"baselines": whole.baselines})
             if sum(part.seconds for part in remaining(compared)) <= left:
