@@ -6,9 +6,10 @@
 
 Every network is trained by the preset with the settings of each --recipe (comma-separated, as
 after --set), on all training images but a share of every class, which judges it after the last
-epoch. Networks are names of the zoo, reference networks, random-N, and the cell max-pool: a
-chain of max pooling with one convolution at its end, what short searches tend to find. Epochs
-are those that are written, not fitted to the number of images.
+epoch. Networks are cells as `dots train` takes them (DOTS_C10, DOTS_C10-dense), reference
+networks, random-N, and the cell max-pool: a chain of max pooling with one convolution at its
+end, what short searches tend to find. Epochs are those that are written, not fitted to the
+number of images.
 
 A line is printed for each as soon as it is done; with --out it is kept there and not done
 again. At the end the mean of each recipe over networks and seeds.
@@ -72,7 +73,7 @@ def network_spec(name: str, data: ImageData, settings: TrainSettings, seed: int)
     if name.startswith("random-"):
         draw = int(name.removeprefix("random-"))
         return CellNetworkSpec(random_genotype(darts_space(), "pairs", seed, draw), shape)
-    return CellNetworkSpec(zoo.load(name).genotype, shape)
+    return CellNetworkSpec(zoo.resolve(name), shape)
 
 
 def trained(name: str, recipe: Recipe, data: ImageData, processes: Processes) -> dict[str, Any]:

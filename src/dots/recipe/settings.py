@@ -483,8 +483,8 @@ class Recipe(Settings):
     nominal_images: int | None = Field(
         default=None,
         ge=1,
-        description="training images that the epochs are meant for: on fewer or more, epochs "
-        "grow or fall with the root of the ratio when the run begins; none: epochs as they are",
+        description="training images that the epochs are meant for: on fewer, epochs grow with "
+        "the root of the ratio when the run begins; none: epochs as they are",
     )
     checkpoint_minutes: float = Field(
         default=5.0,

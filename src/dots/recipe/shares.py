@@ -15,17 +15,17 @@ STAGES = (*SEARCHES, "train")
 def fitted_to_images(recipe: Recipe, train: int, searched: int) -> Recipe:
     """The recipe with the epochs that it means for so many images of training and search.
 
-    Where `nominal_images` is set, epochs go with one over the root of the number of images:
-    steps grow with the root of it, few images get more epochs, and many take no more than
-    their share of the time. The searches, which take at most `data.search_limit` images, are
+    Where `nominal_images` is set, fewer images get more epochs, by one over the root of their
+    number, so that steps fall with the root of it. More images get the epochs as they are, and
+    take as much more time. The searches, which take at most `data.search_limit` images, are
     measured by those.
     """
     nominal = recipe.nominal_images
     if nominal is None:
         return recipe
     few = min(nominal, recipe.data.search_limit or nominal)
-    shorter = with_search_share(recipe, (few / searched) ** 0.5)
-    fitted = with_training_share(shorter, (nominal / train) ** 0.5)
+    longer = with_search_share(recipe, max(1.0, few / searched) ** 0.5)
+    fitted = with_training_share(longer, max(1.0, nominal / train) ** 0.5)
     return fitted.model_copy(update={"nominal_images": None})
 
 
