@@ -12,9 +12,9 @@ from dots.common.records import PLAN
 from dots.data import ImageData, ResidentImages
 from dots.nas.budget.latency import LatencyTable, measure_latencies
 from dots.nas.plan import Plan, stage_shape
-from dots.recipe import Recipe, differences, recipe_from_json
+from dots.recipe import Recipe, recipe_from_json
 from dots.runs.planning.time_estimate import Counts, Speed, expected_counts, later, lines, measure
-from dots.runs.planning.time_limit import TimeLimit
+from dots.runs.planning.time_limit import TimeLimit, changes
 from dots.runs.progress import Shown, Silent
 from dots.runs.session import Session
 from dots.space.search_space import Candidates
@@ -119,8 +119,8 @@ def _within_time(
     )
     if limits.seconds is not None:
         recipe = timed.fitted(recipe)
-        for name, old, new in differences(plan.recipe, recipe):
-            watcher.say(f"cut to fit the time limit: {name} was {old}, is {new}")
+        for line in changes(plan.recipe, recipe):
+            watcher.say(f"cut to fit the time limit: {line}")
     planned = timed.plan(recipe)
     if processes.device.type == "cuda":
         watcher.say(f"on {device_name(processes.device)}")
@@ -155,8 +155,8 @@ def cut_to_time(session: Session, stage: str) -> Plan:
         if run.writes:
             limit = TimeLimit.from_json(run.read_json(PLAN), str(run.path / PLAN))
             cut = limit.refitted(run.recipe, run.metrics.rows(), stage)
-            for name, old, new in differences(run.recipe, cut):
-                session.say(f"fitted to the time that is left: {name} was {old}, is {new}")
+            for line in changes(run.recipe, cut):
+                session.say(f"fitted to the time that is left: {line}")
             answer = json.dumps(cut.to_json())
         recipe = recipe_from_json(json.loads(session.engine.processes.text(answer)))
         if recipe != run.recipe:

@@ -10,7 +10,7 @@ decides nothing anew.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dots.common.errors import UserError
 from dots.nas.successive_halving import epoch_seconds
-from dots.recipe import Recipe, recipe_from_json
+from dots.recipe import Recipe, differences, recipe_from_json
 from dots.recipe.shares import STAGES, with_search_share, with_training_share
 from dots.runs.planning.time_estimate import Counts, Part, Speed, parts
 from dots.runs.progress import duration
@@ -115,6 +115,13 @@ class TimeLimit:
             if sum(part.seconds for part in remaining(compared)) <= left:
                 return compared  # else a baseline would take of the time of the training
         return cut(recipe, remaining(recipe), left, remaining, None)
+
+
+def changes(old: Recipe, new: Recipe) -> Iterator[str]:
+    """What differs, for people; not how long a published baseline trains that is left out."""
+    for name, before, after in differences(old, new):
+        if name != "train.published_epochs" or PUBLISHED in new.baselines:
+            yield f"{name} was {before}, is {after}"
 
 
 def cut(
