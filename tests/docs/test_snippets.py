@@ -49,6 +49,7 @@ def shrunk(recipe: Recipe, nodes: int | None) -> Recipe:
         update={
             "nodes": nodes,
             "nominal_images": None,
+            "least_steps": None,
             "halving": recipe.halving.model_copy(update={"epochs": 1}),
             "data": recipe.data.model_copy(update={"limit": 48, "image_size": None}),
             "operations": recipe.operations.model_copy(update=SEARCH),

@@ -388,6 +388,31 @@ def test_fewer_images_get_more_epochs_by_one_over_the_root_of_their_number(
     assert fitted_to_images(fitted, 10, 10) == fitted
 
 
+@pytest.mark.parametrize(
+    ("images", "batch"), [(3000, 64), (640, 64), (300, 30), (150, 15), (80, 8), (20, 8)]
+)
+def test_batches_of_few_images_are_smaller_and_rates_fall_with_their_root(
+    images: int, batch: int
+) -> None:
+    recipe = build_recipe("quick", overrides=["train.lr_min=0.01"])
+    fitted = fitted_to_images(recipe, images, images)
+    assert fitted.train.batch == fitted.operations.batch == fitted.topology.batch == batch
+    root = (batch / 64) ** 0.5
+    assert fitted.train.lr == pytest.approx(0.1 * root)
+    assert fitted.train.lr_min == pytest.approx(0.01 * root)
+    assert fitted.operations.lr == pytest.approx(0.1 * root)
+    assert fitted.operations.arch_lr == recipe.operations.arch_lr
+    assert fitted_to_images(fitted, 10, 10) == fitted
+
+
+def test_who_sets_a_batch_gets_it() -> None:
+    assert build_recipe().least_steps is not None
+    own = build_recipe(overrides=["train.batch=48"])
+    assert fitted_to_images(own, 100, 100).train.batch == 48
+    assert own.nominal_images == build_recipe().nominal_images
+    assert build_recipe(overrides=["train.batch=48", "least_steps=5"]).least_steps == 5
+
+
 def test_who_sets_epochs_gets_them() -> None:
     assert build_recipe().nominal_images is not None
     assert build_recipe(overrides=["train.epochs=30"]).nominal_images is None

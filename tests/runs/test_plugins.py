@@ -43,6 +43,7 @@ DARTS = darts_space(1)
 ONE_EPOCH = [
     "data.limit=40", "operations.epochs=1", "operations.weight_epochs=0", "topology.epochs=1",
     "topology.weight_epochs=0", "train.epochs=1", "baselines=[]", "nominal_images=none",
+    "least_steps=none",
     *(f"{stage}.{size}" for stage in ("operations", "topology", "train")
       for size in ("cells=2", "channels=4")),
 ]  # fmt: skip

@@ -75,8 +75,10 @@ def build_recipe(
         return changed(recipe_from_json(given), overrides)
     values = _with(_merged(start.to_json(), given), overrides)
     fitting = fitted(start, str(values["space"]))  # what a preset means depends on the space
-    if _names_epochs(given, overrides):
+    if _names("epochs", given, overrides):
         fitting = _following(fitting, values["train"])
+    if _names("batch", given, overrides):
+        fitting = fitting.model_copy(update={"least_steps": None})
     return recipe_from_json(_with(_merged(fitting.to_json(), given), overrides))
 
 
@@ -88,10 +90,11 @@ def _stands_alone(given: Mapping[str, Any]) -> bool:
     return True
 
 
-def _names_epochs(given: Mapping[str, Any], overrides: Sequence[str]) -> bool:
+def _names(setting: str, given: Mapping[str, Any], overrides: Sequence[str]) -> bool:
+    """Whether some stage's `setting` is asked for."""
     sections = [value for value in given.values() if isinstance(value, dict)]
     names = [*(override.partition("=")[0].strip() for override in overrides), *chain(*sections)]
-    return any(name.rsplit(".", 1)[-1] == "epochs" for name in names)
+    return any(name.rsplit(".", 1)[-1] == setting for name in names)
 
 
 def _following(recipe: Recipe, train: Any) -> Recipe:

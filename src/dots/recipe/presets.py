@@ -47,6 +47,7 @@ def quick() -> Recipe:
     return Recipe(
         preset="quick",
         nominal_images=3_000,
+        least_steps=10,
         baselines=("random", "plain", "published"),
         data=DataSettings(largest_size=32, limit=12_000, search_limit=2_000),
         operations=OperationSettings(
@@ -274,7 +275,7 @@ def fitted(recipe: Recipe, space: str) -> Recipe:
     sections = {
         name: getattr(recipe, name).model_copy(update=section) for name, section in changes.items()
     }
-    steps = {"space": space, "nominal_images": None, **_unpublished(recipe)}
+    steps = {"space": space, "nominal_images": None, "least_steps": None, **_unpublished(recipe)}
     return recipe.model_copy(update={**steps, **sections})
 
 

@@ -486,6 +486,12 @@ class Recipe(Settings):
         description="training images that the epochs are meant for: on fewer, epochs grow with "
         "the root of the ratio when the run begins; none: epochs as they are",
     )
+    least_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="steps that an epoch has at least: of few images batches are smaller when the "
+        "run begins (not below 8), learning rates with their root; none: batches as they are",
+    )
     checkpoint_minutes: float = Field(
         default=5.0,
         ge=0,

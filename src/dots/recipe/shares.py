@@ -1,4 +1,4 @@
-"""Epochs by a share of their number: to fit the time, or the number of images."""
+"""Epochs by a share of their number, and batches: to fit the time, or the number of images."""
 
 from __future__ import annotations
 
@@ -6,27 +6,45 @@ import math
 from collections.abc import Container
 from typing import Any
 
-from dots.recipe.settings import HalvingSettings, Recipe, TrainSettings
+from dots.recipe.settings import HalvingSettings, Recipe, StageSettings, TrainSettings
 
 SEARCHES = ("operations", "topology", "halving")
 STAGES = (*SEARCHES, "train")
 
 
+SMALLEST_BATCH = 8
+"""Of fewer images the statistics of a batch norm are noise."""
+
+
 def fitted_to_images(recipe: Recipe, train: int, searched: int) -> Recipe:
-    """The recipe with the epochs that it means for so many images of training and search.
+    """The recipe as it means to be for so many images of training and search.
 
     Where `nominal_images` is set, fewer images get more epochs, by one over the root of their
-    number, so that steps fall with the root of it. More images get the epochs as they are, and
-    take as much more time. The searches, which take at most `data.search_limit` images, are
-    measured by those.
+    number, so that images seen fall with the root of it. More images get the epochs as they are,
+    and take as much more time. Where `least_steps` is set, batches are small enough for so many
+    steps an epoch, and learning rates fall with the root of the batch. The searches, which take
+    at most `data.search_limit` images, are measured by those.
     """
-    nominal = recipe.nominal_images
-    if nominal is None:
-        return recipe
-    few = min(nominal, recipe.data.search_limit or nominal)
-    longer = with_search_share(recipe, max(1.0, few / searched) ** 0.5)
-    fitted = with_training_share(longer, max(1.0, nominal / train) ** 0.5)
-    return fitted.model_copy(update={"nominal_images": None})
+    nominal, least = recipe.nominal_images, recipe.least_steps
+    if nominal is not None:
+        few = min(nominal, recipe.data.search_limit or nominal)
+        recipe = with_search_share(recipe, max(1.0, few / searched) ** 0.5)
+        recipe = with_training_share(recipe, max(1.0, nominal / train) ** 0.5)
+    if least is not None:
+        images = {"operations": searched, "topology": searched, "train": train}
+        stages = {name: getattr(recipe, name) for name in images}
+        recipe = recipe.model_copy(
+            update={name: _with_batch(stages[name], images[name] // least) for name in images}
+        )
+    return recipe.model_copy(update={"nominal_images": None, "least_steps": None})
+
+
+def _with_batch(settings: StageSettings, most: int) -> StageSettings:
+    """Batches of at most so many images, or SMALLEST_BATCH."""
+    batch = min(settings.batch, max(SMALLEST_BATCH, most))
+    share = (batch / settings.batch) ** 0.5
+    rates = {"lr": settings.lr * share, "lr_min": settings.lr_min * share}
+    return settings.model_copy(update={"batch": batch, **rates})
 
 
 def with_search_share(recipe: Recipe, share: float, names: Container[str] = SEARCHES) -> Recipe:

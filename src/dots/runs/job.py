@@ -93,6 +93,7 @@ def dry_recipe(recipe: Recipe) -> Recipe:
     return recipe.model_copy(
         update={
             "nominal_images": None,
+            "least_steps": None,
             "operations": recipe.operations.model_copy(update=search),
             "topology": recipe.topology.model_copy(update=search),
             "halving": recipe.halving.model_copy(update=once),

@@ -217,13 +217,15 @@ def _open(
 
 
 def _fitted_to_images(plan: Plan, data: ImageData, watcher: Watcher) -> Plan:
-    """The plan with the epochs that the recipe means for so many images."""
+    """The plan with the epochs and batches that the recipe means for so many images."""
     recipe = plan.recipe
     fitted = fitted_to_images(recipe, len(data.train), len(data.half_a) + len(data.half_b))
     if fitted == recipe:
         return plan
     epochs = ", ".join(f"{name} {getattr(fitted, name).epochs}" for name in STAGES)
-    watcher.say(f"epochs for {len(data.train)} training images: {epochs}")
+    smaller = fitted.train.batch < recipe.train.batch
+    batches = f"; batches of {fitted.train.batch}" if smaller else ""
+    watcher.say(f"epochs for {len(data.train)} training images: {epochs}{batches}")
     return plan.having(fitted)
 
 
