@@ -389,7 +389,7 @@ def test_fewer_images_get_more_epochs_by_one_over_the_root_of_their_number(
 
 
 @pytest.mark.parametrize(
-    ("images", "batch"), [(3000, 64), (640, 64), (300, 30), (150, 15), (80, 8), (20, 8)]
+    ("images", "batch"), [(3000, 64), (1280, 64), (600, 30), (320, 16), (150, 16), (20, 16)]
 )
 def test_batches_of_few_images_are_smaller_and_rates_fall_with_their_root(
     images: int, batch: int

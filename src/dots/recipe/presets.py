@@ -47,7 +47,7 @@ def quick() -> Recipe:
     return Recipe(
         preset="quick",
         nominal_images=3_000,
-        least_steps=10,
+        least_steps=20,
         baselines=("random", "plain", "published"),
         data=DataSettings(largest_size=32, limit=12_000, search_limit=2_000),
         operations=OperationSettings(

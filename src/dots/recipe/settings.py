@@ -490,7 +490,7 @@ class Recipe(Settings):
         default=None,
         ge=1,
         description="steps that an epoch has at least: of few images batches are smaller when the "
-        "run begins (not below 8), learning rates with their root; none: batches as they are",
+        "run begins (not below 16), learning rates with their root; none: batches as they are",
     )
     checkpoint_minutes: float = Field(
         default=5.0,

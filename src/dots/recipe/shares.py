@@ -12,7 +12,7 @@ SEARCHES = ("operations", "topology", "halving")
 STAGES = (*SEARCHES, "train")
 
 
-SMALLEST_BATCH = 8
+SMALLEST_BATCH = 16
 """Of fewer images the statistics of a batch norm are noise."""
 
 
