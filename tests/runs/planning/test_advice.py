@@ -12,7 +12,7 @@ from dots.runs.planning.time_estimate import Counts
     ("half_b", "said"),
     [
         (1500, "dots run; half B has 1500 images, on which equal cells differ by 0.8 points"),
-        (60, "dots train DOTS_C10 DATA, without a search; half B has 60 images"),
+        (60, "dots train plain DATA, without a search; half B has 60 images"),
     ],
 )
 def test_advice(half_b: int, said: str) -> None:
