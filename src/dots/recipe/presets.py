@@ -58,7 +58,7 @@ def quick() -> Recipe:
             epochs=3, weight_epochs=1, cells=4, channels=8, batch=64, lr=0.1, lr_min=0.001,
             stem="auto", arch_lr=1e-2, arch_betas=(0.9, 0.999), tune_epochs=1, rating_images=500,
         ),
-        halving=HalvingSettings(cells=4, epochs=3, warm_start=True, dense=True),
+        halving=HalvingSettings(cells=4, epochs=3, dense=True),
         train=TrainSettings(
             epochs=22, published_epochs=38, cells=4, channels=16, batch=64, lr=0.1, stem="auto",
             warmup_epochs=6, schedule="linear", anneal="step", nesterov=True, weight_decay=5e-4,
