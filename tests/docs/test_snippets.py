@@ -13,6 +13,7 @@ import pytest
 
 from dots.cli.app import run
 from dots.recipe import PRESETS, Recipe
+from dots.recipe.shares import AS_WRITTEN
 from helpers.doc_pages import PAGES, blocks, commands, prepare, small_images
 from helpers.shared_data import shared_data
 
@@ -48,8 +49,7 @@ def shrunk(recipe: Recipe, nodes: int | None) -> Recipe:
     return recipe.model_copy(
         update={
             "nodes": nodes,
-            "nominal_images": None,
-            "least_steps": None,
+            **AS_WRITTEN,
             "halving": recipe.halving.model_copy(update={"epochs": 1}),
             "data": recipe.data.model_copy(update={"limit": 48, "image_size": None}),
             "operations": recipe.operations.model_copy(update=SEARCH),

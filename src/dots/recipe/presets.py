@@ -20,6 +20,7 @@ from dots.recipe.settings import (
     TopologySettings,
     TrainSettings,
 )
+from dots.recipe.shares import AS_WRITTEN
 
 
 def tiny() -> Recipe:
@@ -275,7 +276,7 @@ def fitted(recipe: Recipe, space: str) -> Recipe:
     sections = {
         name: getattr(recipe, name).model_copy(update=section) for name, section in changes.items()
     }
-    steps = {"space": space, "nominal_images": None, "least_steps": None, **_unpublished(recipe)}
+    steps = {"space": space, **AS_WRITTEN, **_unpublished(recipe)}
     return recipe.model_copy(update={**steps, **sections})
 
 

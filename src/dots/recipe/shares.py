@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container
+from collections.abc import Container, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from dots.recipe.settings import HalvingSettings, Recipe, StageSettings, TrainSettings
@@ -11,9 +12,11 @@ from dots.recipe.settings import HalvingSettings, Recipe, StageSettings, TrainSe
 SEARCHES = ("operations", "topology", "halving")
 STAGES = (*SEARCHES, "train")
 
-
 SMALLEST_BATCH = 16
 """Of fewer images the statistics of a batch norm are noise."""
+
+AS_WRITTEN: Mapping[str, None] = MappingProxyType({"nominal_images": None, "least_steps": None})
+"""Of a recipe that is fitted to no number of images."""
 
 
 def fitted_to_images(recipe: Recipe, train: int, searched: int) -> Recipe:
@@ -32,11 +35,12 @@ def fitted_to_images(recipe: Recipe, train: int, searched: int) -> Recipe:
         recipe = with_training_share(recipe, max(1.0, nominal / train) ** 0.5)
     if least is not None:
         images = {"operations": searched, "topology": searched, "train": train}
-        stages = {name: getattr(recipe, name) for name in images}
-        recipe = recipe.model_copy(
-            update={name: _with_batch(stages[name], images[name] // least) for name in images}
-        )
-    return recipe.model_copy(update={"nominal_images": None, "least_steps": None})
+        stages = {
+            name: _with_batch(getattr(recipe, name), count // least)
+            for name, count in images.items()
+        }
+        recipe = recipe.model_copy(update=stages)
+    return recipe.model_copy(update=AS_WRITTEN)
 
 
 def _with_batch(settings: StageSettings, most: int) -> StageSettings:

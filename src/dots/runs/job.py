@@ -13,6 +13,7 @@ from dots.data import ImageData
 from dots.nas.plan import Plan, stage_shape
 from dots.networks.specification import DARTS, NetworkSpec, make_network_spec
 from dots.recipe import Recipe
+from dots.recipe.shares import AS_WRITTEN
 from dots.runs.directory import RunDirectory
 from dots.space.genotype import Genotype
 
@@ -92,8 +93,7 @@ def dry_recipe(recipe: Recipe) -> Recipe:
     search = {**once, "weight_epochs": 0, "lr_epochs": None, "lr_offset": 0}
     return recipe.model_copy(
         update={
-            "nominal_images": None,
-            "least_steps": None,
+            **AS_WRITTEN,
             "operations": recipe.operations.model_copy(update=search),
             "topology": recipe.topology.model_copy(update=search),
             "halving": recipe.halving.model_copy(update=once),
