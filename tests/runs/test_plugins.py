@@ -22,7 +22,7 @@ from dots.nas.strategies.darts import Darts
 from dots.networks.operations.candidates import OperationStyle, SepConv
 from dots.recipe import Recipe, build_recipe
 from dots.runs.directory import RunDirectory
-from dots.runs.plugins import changes, check_plugins, notes, record_of
+from dots.runs.plugins import check_plugins, notes, plugin_changes, record_of
 from dots.space.search_space import darts_space, named_space
 from helpers.outside import install
 
@@ -106,7 +106,7 @@ def test_a_run_records_where_each_came_from_and_asks_for_it(file: Path) -> None:
         written = run.read_object("environment.json")["plugins"]
         assert set(written) == {"strategy mine.py:Mine", "space mine.py:SMALL"}
         check_plugins(run, given(file))
-        assert list(changes(run, given(file))) == []
+        assert list(plugin_changes(run, given(file))) == []
         for handed, message in (
             (NOTHING, "the strategy mine.py:Mine is not given here: name it with --strategy"),
             (given(file, "Half"), "the strategy mine.py:Mine is not mine.py:Half: name it with"),
@@ -116,7 +116,7 @@ def test_a_run_records_where_each_came_from_and_asks_for_it(file: Path) -> None:
                 check_plugins(run, handed)
         assert len(list(notes(run, NOTHING))) == 2
         file.write_text(FILE + "# changed\n")
-        first, second = changes(run, given(file))
+        first, second = plugin_changes(run, given(file))
         assert first.startswith("the sha256 of the strategy mine.py:Mine was ")
         assert second.startswith("the sha256 of the space mine.py:SMALL was ")
 

@@ -35,7 +35,7 @@ from dots.runs.directory import RunDirectory, check_free
 from dots.runs.further_training import INITIAL, backbone, extended, reopen
 from dots.runs.job import Job, Machine, check_network_spec, dry_recipe, network_spec_for, read_job
 from dots.runs.limits import Limits, checked_latencies, fitted
-from dots.runs.plugins import changes, check_plugins, record_of
+from dots.runs.plugins import check_plugins, plugin_changes, record_of
 from dots.runs.progress import Shown, Silent
 from dots.runs.session import Session, work_on
 from dots.runs.trackers.tracked import check_trackers
@@ -316,7 +316,7 @@ def _tell_differences(
 
     for name, old, new in differences(run.recipe, plan.recipe):
         watcher.say(f"changed setting: {name} was {old}, is {new}")
-    for line in (*run.environment_differences(), *changes(run, plan.given)):
+    for line in (*run.environment_differences(), *plugin_changes(run, plan.given)):
         watcher.say(f"changed since the run began: {line}")
     before = run.read_object(MACHINE) if run.has(MACHINE) else {}
     for name, value in place.items():

@@ -14,7 +14,7 @@ from dots.nas.budget.latency import LatencyTable, measure_latencies
 from dots.nas.plan import Plan, stage_shape
 from dots.recipe import Recipe, recipe_from_json
 from dots.runs.planning.time_estimate import Counts, Speed, expected_counts, later, lines, measure
-from dots.runs.planning.time_limit import TimeLimit, changes
+from dots.runs.planning.time_limit import TimeLimit, recipe_changes
 from dots.runs.progress import Shown, Silent
 from dots.runs.session import Session
 from dots.space.search_space import Candidates
@@ -119,7 +119,7 @@ def _within_time(
     )
     if limits.seconds is not None:
         recipe = timed.fitted(recipe)
-        for line in changes(plan.recipe, recipe):
+        for line in recipe_changes(plan.recipe, recipe):
             watcher.say(f"cut to fit the time limit: {line}")
     planned = timed.plan(recipe)
     if processes.device.type == "cuda":
@@ -155,7 +155,7 @@ def cut_to_time(session: Session, stage: str) -> Plan:
         if run.writes:
             limit = TimeLimit.from_json(run.read_json(PLAN), str(run.path / PLAN))
             cut = limit.refitted(run.recipe, run.metrics.rows(), stage)
-            for line in changes(run.recipe, cut):
+            for line in recipe_changes(run.recipe, cut):
                 session.say(f"fitted to the time that is left: {line}")
             answer = json.dumps(cut.to_json())
         recipe = recipe_from_json(json.loads(session.engine.processes.text(answer)))

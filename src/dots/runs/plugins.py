@@ -39,7 +39,7 @@ def check_plugins(run: RunDirectory, given: Given) -> None:
         raise UserError(line)
 
 
-def changes(run: RunDirectory, given: Given) -> Iterator[str]:
+def plugin_changes(run: RunDirectory, given: Given) -> Iterator[str]:
     """In words, what is from outside and not as it was when the run began."""
     now = record_of(_handed(given))
     for kind, name, before in recorded_plugins(run.path):
@@ -66,7 +66,7 @@ def notes(run: RunDirectory, given: Given) -> Iterator[str]:
         if is_reference(name) and not ((plugin := _given(kind, given)) and plugin.called(name)):
             yield not_given(kind, name, plugin)
     yield from missing_plugins(run.path)
-    yield from changes(run, given)
+    yield from plugin_changes(run, given)
 
 
 def space_of(path: Path, given: Given) -> SearchSpace | None:

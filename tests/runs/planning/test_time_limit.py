@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dots.common.errors import UserError
 from dots.recipe import Recipe, build_recipe, preset, recipe_from_json
 from dots.runs.planning.time_estimate import Counts, Speed, later, lines, parts
-from dots.runs.planning.time_limit import MARGIN, TimeLimit, changes, seconds_of
+from dots.runs.planning.time_limit import MARGIN, TimeLimit, recipe_changes, seconds_of
 
 COUNTS = Counts(operations=640, topology=1280, train=1280, test=320)
 SPEED = Speed(
@@ -186,11 +186,11 @@ def test_where_nothing_is_left_one_epoch_remains() -> None:
 def test_what_changed_is_told_but_not_of_a_published_cell_that_is_left_out() -> None:
     recipe = build_recipe("quick", overrides=["baselines=published"])
     longer = build_recipe("quick", overrides=["baselines=published", "train.epochs=44"])
-    told = list(changes(recipe, longer))
+    told = list(recipe_changes(recipe, longer))
     assert "train.epochs was 22, is 44" in told
     assert "train.published_epochs was 38, is 76" in told
     without = longer.model_copy(update={"baselines": ()})
-    told = list(changes(recipe, without))
+    told = list(recipe_changes(recipe, without))
     assert "train.epochs was 22, is 44" in told
     assert not any("published_epochs" in line for line in told)
 

@@ -117,7 +117,7 @@ class TimeLimit:
         return cut(recipe, remaining(recipe), left, remaining, None)
 
 
-def changes(old: Recipe, new: Recipe) -> Iterator[str]:
+def recipe_changes(old: Recipe, new: Recipe) -> Iterator[str]:
     """What differs, for people; not how long a published baseline trains that is left out."""
     for name, before, after in differences(old, new):
         if name != "train.published_epochs" or PUBLISHED in new.baselines:
